@@ -6,9 +6,9 @@ position inside the kernel. This module knows nothing of what is done with the e
 from __future__ import annotations
 
 import itertools
+from typing import NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 
 def output_size(size: int, kernel: int, stride: int, padding: tuple[int, int], dilation: int,
@@ -22,6 +22,42 @@ def output_size(size: int, kernel: int, stride: int, padding: tuple[int, int], d
         return room // stride + 1
     count = -(-room // stride) + 1
     return count - 1 if (count - 1) * stride >= size + padding[0] else count
+
+
+class Window(NamedTuple):
+    """A kernel without weights, as pooling and unfolding use it: one entry per spatial axis."""
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+    dilation: tuple[int, ...]
+    ceil_mode: bool = False
+
+    def output(self, spatial) -> tuple[int, ...]:
+        """The number of windows along each axis of an input of sizes `spatial`."""
+        return tuple(output_size(*axis, self.ceil_mode)
+                     for axis in zip(spatial, self.kernel, self.stride, self.padding, self.dilation))
+
+    def cover(self, spatial, out) -> tuple[tuple[int, int], ...]:
+        """The padding with which an input of sizes `spatial` holds all `out` windows, overhanging ones included."""
+        return tuple((before, max(after, (n - 1) * s + d * (k - 1) + 1 - size - before))
+                     for size, n, k, s, d, (before, after)
+                     in zip(spatial, out, self.kernel, self.stride, self.dilation, self.padding))
+
+    def parts(self, out):
+        """Yields index pairs (where in the windows, where in the padded input) that together pair every window with
+        every one of its taps: by taps or by windows, whichever are fewer.
+        """
+        if np.prod(self.kernel) <= np.prod(out):
+            for tap in taps(self.kernel):
+                yield ..., tap_slices(tap, out, self.stride, self.dilation)
+        else:
+            for at in taps(out):
+                yield (..., *(slice(i, i + 1) for i in at)), self.at(at)
+
+    def at(self, position) -> tuple:
+        """The index of all elements of the window at `position` in the padded input."""
+        return (..., *(slice(i * s, i * s + d * (k - 1) + 1, d)
+                       for i, k, s, d in zip(position, self.kernel, self.stride, self.dilation)))
 
 
 def pad_spatial(x: np.ndarray, padding, value=0, dtype=None) -> np.ndarray:
@@ -45,14 +81,6 @@ def pad_spatial(x: np.ndarray, padding, value=0, dtype=None) -> np.ndarray:
 def crop_spatial(x: np.ndarray, padding) -> np.ndarray:
     """The adjoint of `pad_spatial` with non-negative padding: a view without the padding."""
     return x[(..., *(slice(before, n - after) for n, (before, after) in zip(x.shape[-len(padding):], padding)))]
-
-
-def window_view(x: np.ndarray, kernel, stride, dilation, out) -> np.ndarray:
-    """A read-only view of shape (batch, channels, *kernel, *out) of the windows of a padded array."""
-    spatial = x.strides[2:]
-    return as_strided(x, x.shape[:2] + tuple(kernel) + tuple(out),
-                      x.strides[:2] + tuple(s * d for s, d in zip(spatial, dilation))
-                      + tuple(s * t for s, t in zip(spatial, stride)), writeable=False)
 
 
 def taps(kernel):

@@ -1,0 +1,82 @@
+"""Sparse matrices that act on one axis of an array.
+
+Interpolation, reflecting or replicating padding and pooling into unequal bins are separable linear maps: a short
+weighted sum of input elements for every output element of an axis. The gradient of such a map is its transpose.
+This module knows nothing of where the indices and weights come from.
+"""
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+
+class AxisMap:
+    """A matrix of shape (`rows`, `columns`) given by its entries; entries at the same place add up.
+
+    `weight` is None where all entries are one, as for copies.
+    """
+
+    def __init__(self, rows: int, columns: int, row: np.ndarray, column: np.ndarray, weight: np.ndarray | None = None):
+        order = np.argsort(row, kind='stable')
+        self.rows, self.columns = rows, columns
+        self.row, self.column = row[order], column[order]
+        self.weight = None if weight is None else weight[order]
+        self.count = np.bincount(self.row, minlength=rows)
+        self.first = np.cumsum(self.count) - self.count
+
+    @cached_property
+    def transpose(self) -> 'AxisMap':
+        return AxisMap(self.columns, self.rows, self.column, self.row, self.weight)
+
+    @cached_property
+    def _taps(self) -> list:
+        """The k-th entry of every row that has one: (rows, columns, weights) for k = 0, 1..."""
+        found = []
+        for k in range(int(self.count.max(initial=0))):
+            rows = np.flatnonzero(self.count > k)
+            entry = self.first[rows] + k
+            found.append((None if len(rows) == self.rows else rows, self.column[entry],
+                          None if self.weight is None else self.weight[entry]))
+        return found
+
+    def __call__(self, x: np.ndarray, axis: int) -> np.ndarray:
+        """Replaces `axis`, of `columns` elements, by `rows` elements; in the dtype of `x`."""
+        if self.count.max(initial=0) > self.rows:
+            return self._by_rows(x, axis)
+        shape = (-1,) + (1,) * (x.ndim - axis - 1)
+        y = None
+        for rows, column, weight in self._taps:
+            part = x.take(column, axis)
+            if weight is not None:
+                part *= weight.reshape(shape).astype(x.dtype, copy=False)
+            if y is None and rows is None:
+                y = part
+                continue
+            if y is None:
+                y = np.zeros(x.shape[:axis] + (self.rows,) + x.shape[axis + 1:], x.dtype)
+            y[(slice(None),) * axis + (slice(None) if rows is None else rows,)] += part
+        return y
+
+    def _by_rows(self, x, axis):
+        """Few rows of many entries, one row at a time."""
+        y = np.zeros(x.shape[:axis] + (self.rows,) + x.shape[axis + 1:], x.dtype)
+        shape = (-1,) + (1,) * (x.ndim - axis - 1)
+        for i, (first, count) in enumerate(zip(self.first, self.count)):
+            part = x.take(self.column[first:first + count], axis)
+            if self.weight is not None:
+                part *= self.weight[first:first + count].reshape(shape).astype(x.dtype, copy=False)
+            y[(slice(None),) * axis + (i,)] = part.sum(axis)
+        return y
+
+
+def apply_maps(x: np.ndarray, maps) -> np.ndarray:
+    """Applies one map (None: identity) to each of the trailing axes of `x`; half precision sums in float32."""
+    dtype, first = x.dtype, x.ndim - len(maps)
+    if dtype.itemsize == 2 and dtype.kind not in 'iu' and any(m and m.weight is not None for m in maps):
+        x = x.astype(np.float32)
+    steps = [(m.rows / max(m.columns, 1), -axis if m.rows > m.columns else axis, axis, m)
+             for axis, m in enumerate(maps, first) if m is not None]
+    for *_, axis, m in sorted(steps, key=lambda step: step[:2]):  # shrinking axes first: the least work
+        x = m(x, axis)
+    return x.astype(dtype, copy=False)
