@@ -1,4 +1,4 @@
-"""How tensors are written as text: `repr`, `format`, and the options that govern them.
+"""How tensors are written as text, and the options that govern it.
 
 Reads a tensor's values (`_array`), `requires_grad`, `grad_fn` and `device`; it must not know operations or the graph.
 The rules are PyTorch's: all numbers of a tensor share one notation, chosen from the finite nonzero values that are
@@ -13,7 +13,7 @@ import numpy as np
 
 from . import dtype as dtypes
 
-__all__ = ['set_printoptions', 'get_printoptions', 'printoptions', 'tensor_text', 'format_tensor']
+__all__ = ['set_printoptions', 'get_printoptions', 'printoptions', 'tensor_text']
 
 PROFILES = {
     'default': {'precision': 4, 'threshold': 1000, 'edgeitems': 3, 'linewidth': 80},
@@ -60,14 +60,6 @@ def printoptions(**options):
         set_printoptions(**before)
 
 
-def format_tensor(tensor, spec: str) -> str:
-    """`format(tensor, spec)`: that of its number for a plain 0-d tensor, else its `repr`, which takes no spec."""
-    from .tensor import Tensor
-    if type(tensor) is Tensor and tensor._array.ndim == 0:
-        return format(tensor._array.item(), spec)
-    return object.__format__(tensor, spec)
-
-
 def tensor_text(tensor, *, tensor_contents: str | None = None) -> str:
     """`repr(tensor)`. `tensor_contents` replaces the values, for subclasses that print other ones."""
     from .tensor import Parameter, Tensor
@@ -78,9 +70,7 @@ def tensor_text(tensor, *, tensor_contents: str | None = None) -> str:
     if tensor_contents is None:
         tensor_contents = _values_text(array, len(opening))
     text = _append_suffixes(opening + tensor_contents, _suffixes(tensor, array), len(opening))
-    if isinstance(tensor, Parameter):
-        text = 'Parameter containing:\n' + (text if plain else f'Parameter({text})')
-    return text
+    return text if plain or not isinstance(tensor, Parameter) else f'Parameter({text})'
 
 
 def _suffixes(tensor, array: np.ndarray) -> list[str]:
