@@ -1,0 +1,786 @@
+"""`save` and `load` in PyTorch's file formats, both ways, and safetensors.
+
+A file holds a pickle, in which tensors are views (offset, sizes, strides) of storages, and the storages' bytes.
+Files are read by `pickle_interpreter` under an allow-list: a name in a file never imports or runs anything. What
+pickling and copying a tensor mean also stands here. It must not know how anything is computed.
+"""
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import pickle
+import secrets
+import stat
+import struct
+import sys
+import types
+import warnings
+import zipfile
+import zlib
+from collections import OrderedDict
+from typing import NamedTuple
+
+import numpy as np
+
+from .device import CPU, device, resolve
+from .dtype import (ALL, bfloat16, bool_, complex64, complex128, dtype, float16, float32, float64, int8, int16, int32,
+                    int64, of, uint8, uint16, uint32, uint64)
+from .pickle_interpreter import (Allowed, Interpreter, Record, UnpicklingError, add_safe_globals, clear_safe_globals,
+                                 get_safe_globals, safe_globals)
+from .tensor import Parameter, Size, Tensor, layout, wrap
+
+__all__ = ['save', 'load', 'save_safetensors', 'load_safetensors', 'add_safe_globals', 'get_safe_globals',
+           'clear_safe_globals', 'safe_globals', 'get_unsafe_globals_in_checkpoint', 'Record']
+
+PACKAGE = __name__.partition('.')[0]
+DEFAULT_PROTOCOL = 2
+
+
+# ---- storages --------------------------------------------------------------------------------------------
+
+class StorageType(NamedTuple):
+    """A class of storages as files name it, such as ('torch', 'FloatStorage')."""
+    module: str
+    name: str
+    dtype: dtype
+
+
+UNTYPED = StorageType('torch.storage', 'UntypedStorage', uint8)
+STORAGE_TYPES = {element: StorageType('torch', f'{name}Storage', element) for element, name in (
+    (float64, 'Double'), (float32, 'Float'), (float16, 'Half'), (bfloat16, 'BFloat16'),
+    (int64, 'Long'), (int32, 'Int'), (int16, 'Short'), (int8, 'Char'),
+    (uint8, 'Byte'), (bool_, 'Bool'), (complex64, 'ComplexFloat'),
+    (complex128, 'ComplexDouble'))}
+
+
+class Storage:
+    """The flat memory under tensors that share it, as saving and loading see it.
+
+    `bytes` is that memory as a one-dimensional uint8 array, `root` the array that owns it, `dtype` the type of its
+    elements. It is what a `map_location` function is given.
+    """
+
+    __slots__ = ('root', 'bytes', 'dtype')
+
+    def __init__(self, root: np.ndarray, dtype: dtype):
+        self.root = root
+        self.bytes = root.ravel(order='K').view(np.uint8)
+        self.dtype = dtype
+
+    device = CPU
+    is_cuda = False
+
+    def __len__(self):
+        return self.bytes.size // self.dtype.itemsize
+
+    def __reduce__(self):
+        return Storage, (self.root, self.dtype)  # the same array for all that share it, so that they still do
+
+    def __repr__(self):
+        return f'Storage({len(self)} elements of {self.dtype})'
+
+    def nbytes(self) -> int:
+        return self.bytes.size
+
+    def cpu(self) -> 'Storage':
+        return self
+
+    def cuda(self, index: int = 0) -> 'Storage':
+        resolve(device('cuda', index))
+        return self
+
+
+def root_of(array: np.ndarray) -> np.ndarray:
+    """The array at the end of the chain of bases, whose identity is that of the memory."""
+    root, base = array, array.base
+    while base is not None:
+        if isinstance(base, np.ndarray):
+            root = base
+        base = getattr(base, 'base', None)  # as_strided puts an object without memory between view and base
+    return root
+
+
+def address_of(array: np.ndarray) -> int:
+    return array.__array_interface__['data'][0]
+
+
+def view_of_storage(array: np.ndarray) -> tuple[Storage, int, tuple[int, ...]]:
+    """The storage `array` is a view of, the element at which it starts and its strides in elements.
+
+    Where memory and view do not fit in whole elements the storage is that of a copy.
+    """
+    element = of(array.dtype)
+    size = element.itemsize
+    root = root_of(array)
+    flat = root.ravel(order='K')
+    dense = not root.dtype.hasobject and root.size and address_of(flat) == address_of(root)
+    offset, rest = divmod(address_of(array) - address_of(flat), size)
+    if not dense or rest or root.nbytes % size or any(step < 0 or step % size for step in array.strides):
+        root = array = np.array(array, order='C')
+        offset = 0
+    return Storage(root, element), offset, tuple(step // size for step in array.strides)
+
+
+# ---- tensors: how they are taken apart and put together ---------------------------------------------------
+
+def rebuild_tensor(storage, storage_offset, size, stride):
+    """The view of `storage` with these sizes and strides (in elements). RuntimeError where it would lie outside."""
+    if not isinstance(storage, Storage) or not isinstance(size, (tuple, list)) or not isinstance(stride, (tuple, list)):
+        raise UnpicklingError('a tensor needs a storage, sizes and strides')
+    if len(size) != len(stride) or not all(type(n) is int and n >= 0 for n in (storage_offset, *size, *stride)):
+        raise RuntimeError(f'load: a tensor cannot have size {size}, stride {stride} and offset {storage_offset}')
+    if 0 in size:
+        storage_offset = 0
+    elif storage_offset + sum((n - 1) * step for n, step in zip(size, stride)) >= len(storage):
+        raise RuntimeError(f'load: a tensor of size {size}, stride {stride} and storage offset {storage_offset} is out '
+                           f'of bounds for its storage of {len(storage)} elements: the file is damaged or hostile')
+    itemsize = storage.dtype.itemsize
+    try:
+        return wrap(np.ndarray(size, storage.dtype.numpy, storage.bytes, storage_offset * itemsize,
+                               tuple(step * itemsize for step in stride)))
+    except (ValueError, OverflowError) as error:
+        raise RuntimeError(f'load: a tensor cannot have size {size} and stride {stride}: {error}') from error
+
+
+def rebuild_tensor_v2(storage, storage_offset, size, stride, requires_grad, backward_hooks, metadata=None):
+    """`rebuild_tensor` with autograd's flag; hooks are not part of a file. `metadata` asks for conj or neg."""
+    tensor = rebuild_tensor(storage, storage_offset, size, stride)
+    for name, change in (('conj', np.conjugate), ('neg', np.negative)):
+        if isinstance(metadata, dict) and metadata.get(name) is True:
+            tensor = wrap(np.asarray(change(tensor._array)))
+    return tensor.requires_grad_(True) if requires_grad is True else tensor
+
+
+def rebuild_tensor_v3(storage, storage_offset, size, stride, requires_grad, backward_hooks, element, metadata=None):
+    """`rebuild_tensor_v2` for dtypes that have no typed storage."""
+    if not isinstance(storage, Storage) or not isinstance(element, dtype):
+        raise UnpicklingError('a tensor needs a storage and a dtype')
+    return rebuild_tensor_v2(Storage(storage.root, element), storage_offset, size, stride, requires_grad,
+                             backward_hooks, metadata)
+
+
+def rebuild_parameter(data, requires_grad, backward_hooks):
+    return Parameter(data, requires_grad is True)
+
+
+def rebuild_parameter_with_state(data, requires_grad, backward_hooks, state):
+    return set_attributes(rebuild_parameter(data, requires_grad, backward_hooks), state)
+
+
+def rebuild_from_type(function, kind, args, state):
+    """A tensor of class `kind`, with attributes."""
+    if not isinstance(function, types.FunctionType) or function not in TORCH_NAMES:
+        raise UnpicklingError('what should rebuild a tensor does not')
+    tensor = function(*args)
+    if isinstance(kind, Record):
+        return Record(kind.module, kind.name, (tensor, state))
+    if not (isinstance(kind, type) and issubclass(kind, Tensor)):
+        raise UnpicklingError('the class of a tensor must be a subclass of Tensor')
+    if type(tensor) is not kind:
+        tensor = tensor.as_subclass(kind)
+    return set_attributes(tensor, state)
+
+
+def set_attributes(tensor, state):
+    if hasattr(tensor, '__setstate__'):
+        tensor.__setstate__(state)
+        return tensor
+    for attributes in state if isinstance(state, tuple) else (state,):
+        for name, value in (attributes or {}).items():
+            if hasattr(Tensor, name):
+                raise UnpicklingError(f'a file may not set attribute {name!r} of a tensor')
+            setattr(tensor, name, value)
+    return tensor
+
+
+def attributes_of(tensor) -> dict:
+    """What users have set on a tensor, or what its subclass says is its state."""
+    if type(tensor).__getstate__ is not object.__getstate__:
+        return tensor.__getstate__()
+    return {name: value for name, value in tensor.__dict__.items() if not hasattr(Tensor, name)}
+
+
+TORCH_NAMES = {
+    rebuild_tensor: ('torch._utils', '_rebuild_tensor'),
+    rebuild_tensor_v2: ('torch._utils', '_rebuild_tensor_v2'),
+    rebuild_tensor_v3: ('torch._utils', '_rebuild_tensor_v3'),
+    rebuild_parameter: ('torch._utils', '_rebuild_parameter'),
+    rebuild_parameter_with_state: ('torch._utils', '_rebuild_parameter_with_state'),
+    rebuild_from_type: ('torch._tensor', '_rebuild_from_type_v2'),
+}
+
+
+def reduce_tensor(tensor) -> tuple:
+    """What `Tensor.__reduce_ex__` returns: how pickle takes a tensor apart, for files as for worker processes."""
+    state = attributes_of(tensor)
+    if type(tensor) is Parameter:
+        parts = (tensor.detach(), tensor.requires_grad, OrderedDict())
+        return (rebuild_parameter_with_state, (*parts, state)) if state else (rebuild_parameter, parts)
+    storage, offset, stride = view_of_storage(tensor._array)
+    parts = (storage, offset, tensor._array.shape, stride, tensor.requires_grad, OrderedDict())
+    function = rebuild_tensor_v2
+    if storage.dtype not in STORAGE_TYPES:
+        function, parts = rebuild_tensor_v3, (*parts, storage.dtype)
+    if type(tensor) is Tensor and not state:
+        return function, parts
+    return rebuild_from_type, (function, type(tensor), parts, state)
+
+
+# ---- names: what those in a file stand for, and what is written --------------------------------------------
+
+def own_object(module: str, name: str):
+    """The module class of this package, or function of nn.functional, that PyTorch calls `module.name`; or None."""
+    first, *parts = module.split('.')
+    package = sys.modules[PACKAGE]
+    if first not in ('torch', PACKAGE) or not parts:
+        return None
+    from .nn import Module
+    found = None
+    for part in parts:  # files name the module that defines, such as torch.nn.modules.linear: the name is public above
+        package = getattr(package, part, None)
+        if not (isinstance(package, types.ModuleType) and package.__name__.startswith(PACKAGE)):
+            break
+        candidate = vars(package).get(name)
+        if isinstance(candidate, type) and issubclass(candidate, Module):
+            found = candidate
+        elif isinstance(candidate, types.FunctionType) and package.__name__ == f'{PACKAGE}.nn.functional':
+            found = candidate
+    return found
+
+
+def torch_name(target, name: str) -> tuple[str, str] | None:
+    """The public name in PyTorch of an object of this package: files name nothing that only flambeau has."""
+    if isinstance(target, StorageType):
+        return target.module, target.name
+    if isinstance(target, types.FunctionType) and target in TORCH_NAMES:
+        return TORCH_NAMES[target]
+    first, *parts = (getattr(target, '__module__', None) or '').split('.')
+    if first != PACKAGE:
+        return None
+    package, path = sys.modules[PACKAGE], ['torch']
+    for part in (*parts, None):
+        if getattr(package, name, None) is target:
+            return '.'.join(path), name
+        package = getattr(package, part or '', None)
+        path.append(part)
+    return None
+
+
+def size_of(values=()) -> Size:
+    if not isinstance(values, (tuple, list)) or not all(type(value) is int for value in values):
+        raise UnpicklingError('a size must consist of integers')
+    return Size(values)
+
+
+def layout_of(name: str) -> layout:
+    found = vars(sys.modules[layout.__module__]).get(str(name).removeprefix('torch.'))
+    if not isinstance(found, layout):
+        raise UnpicklingError(f'layout {name!r} is not supported')
+    return found
+
+
+TORCH_NAMES[layout_of] = ('torch.serialization', '_get_layout')
+
+
+def known_names() -> dict:
+    """The names that files of tensors use, as `Allowed` takes them."""
+    known = {f'torch.{element.name}': (element, None) for element in ALL}
+    for kind in (UNTYPED, *STORAGE_TYPES.values()):
+        known[f'{kind.module}.{kind.name}'] = known[f'torch.cuda.{kind.name}'] = (kind, None)
+    for function, (module, name) in TORCH_NAMES.items():
+        known[f'{module}.{name}'] = (function, function)
+    return known | {'torch.Size': (Size, size_of), 'torch.device': (device, device), 'torch.Tensor': (Tensor, None),
+                    'torch.UntypedStorage': (UNTYPED, None), 'torch.nn.parameter.Parameter': (Parameter, None),
+                    'torch.nn.Parameter': (Parameter, None)}
+
+
+class FilePickler(pickle._Pickler):
+    """Pickles with PyTorch's names and with storages apart: `storages` then maps their keys to them in order.
+
+    Python's own pickler, since the one in C finds globals only under the name by which they are imported.
+    """
+
+    dispatch = dict(pickle._Pickler.dispatch)
+
+    def __init__(self, file, protocol: int, legacy: bool = False):
+        super().__init__(file, protocol)
+        self.legacy = legacy
+        self.storages: dict[str, Storage] = {}
+        self.keys: dict[int, str] = {}
+
+    def persistent_id(self, target):
+        if type(target) is not Storage:
+            return None
+        kind = STORAGE_TYPES.get(target.dtype, UNTYPED)
+        key = self.keys.setdefault(id(target.root), str(len(self.keys)))
+        known = self.storages.setdefault(key, target)
+        if STORAGE_TYPES.get(known.dtype, UNTYPED) is not kind:
+            raise RuntimeError('Cannot save multiple tensors or storages that view the same data as different types: '
+                               f'{known.dtype} and {target.dtype}. Save a clone of one of them.')
+        parts = ('storage', kind, key, 'cpu', target.nbytes() // kind.dtype.itemsize)
+        return (*parts, None) if self.legacy else parts
+
+    def reducer_override(self, target):
+        if type(target) is layout:
+            return layout_of, (repr(target),)
+        return target.name if type(target) is StorageType else NotImplemented
+
+    def save_global(self, target, name=None):
+        found = torch_name(target, name or getattr(target, '__qualname__', target.__name__))
+        if found is None:
+            super().save_global(target, name)
+        elif self.proto >= 4:
+            self.save(found[0])
+            self.save(found[1])
+            self.write(pickle.STACK_GLOBAL)
+            self.memoize(target)
+        else:
+            self.write(pickle.GLOBAL + '{}\n{}\n'.format(*found).encode('ascii'))
+            self.memoize(target)
+
+    dispatch[types.FunctionType] = save_global
+
+
+# ---- writing ------------------------------------------------------------------------------------------------
+
+ALIGNMENT = 64
+MAPPABLE = 16  # every dtype is aligned at its multiples
+LARGE_RECORD = 1 << 30  # from here on a record has the zip64 field, whose length counts for its alignment
+ZIP64_FIELD = 20
+
+
+def save(obj, f, pickle_module=pickle, pickle_protocol: int = DEFAULT_PROTOCOL,
+         _use_new_zipfile_serialization: bool = True) -> None:
+    """Saves `obj` to a path or to a file object, as a file that `torch.load` reads.
+
+    Tensors that share memory still do so after loading. A path is replaced only when the new file is complete.
+    Raises ValueError for another `pickle_module` than `pickle`, RuntimeError where the folder is missing.
+
+    >>> save({'weight': flambeau.ones(2)}, 'model.pt')
+    """
+    if pickle_module is not pickle:
+        raise ValueError(f'save: pickle_module {pickle_module!r} is not supported: only what `pickle` can represent '
+                         'can be loaded without running foreign code')
+    if not isinstance(pickle_protocol, int) or not 2 <= pickle_protocol <= pickle.HIGHEST_PROTOCOL:
+        raise ValueError(f'save: pickle_protocol must be from 2 to {pickle.HIGHEST_PROTOCOL}, not {pickle_protocol!r}')
+    if not is_path(f) and not hasattr(f, 'write'):
+        raise AttributeError(f'save: f must be a path or a file object with a write method, not {type(f).__name__}')
+    buffer = io.BytesIO()
+    pickler = FilePickler(buffer, pickle_protocol, legacy=not _use_new_zipfile_serialization)
+    pickler.dump(obj)  # before anything is written
+    write = write_archive if _use_new_zipfile_serialization else write_legacy
+    if not is_path(f):
+        write(f, 'archive', buffer.getbuffer(), pickler.storages)
+        return
+    stem = os.path.splitext(os.path.basename(os.fspath(f)))[0]
+    with replaced_file(f) as file:
+        write(file, stem if isinstance(stem, str) and stem.isascii() else 'archive', buffer.getbuffer(),
+              pickler.storages)
+
+
+def is_path(f) -> bool:
+    return isinstance(f, (str, os.PathLike))
+
+
+@contextlib.contextmanager
+def replaced_file(path):
+    """A file to write that takes the place of `path` when the block ends, and vanishes if it fails."""
+    target = os.path.realpath(path)
+    folder, name = os.path.split(target)
+    if not os.path.isdir(folder):
+        raise RuntimeError(f'Parent directory {folder} does not exist.')
+    if os.path.exists(target) and not os.path.isfile(target):  # a device or a pipe has nothing to keep (a folder fails)
+        with open(target, 'wb') as file:
+            yield file
+        return
+    temporary = os.path.join(folder, f'.{name}.{secrets.token_hex(4)}.tmp')
+    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, 'O_BINARY', 0), 0o666)
+    try:
+        with open(descriptor, 'w+b') as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if os.path.exists(target):
+            os.chmod(temporary, stat.S_IMODE(os.stat(target).st_mode))
+        os.replace(temporary, target)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    if os.name == 'posix':  # the folder's entry must survive a power cut as well
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write_archive(file, name: str, pickled, storages: dict[str, Storage]) -> None:
+    with zipfile.ZipFile(file, 'w', zipfile.ZIP_STORED) as archive:
+        checks = []
+        records = {'data.pkl': pickled, 'byteorder': sys.byteorder.encode()}
+        records |= {f'data/{key}': storage.bytes.data for key, storage in storages.items()}
+        records['version'] = b'3\n'
+        for record, content in records.items():
+            checks.append(write_record(archive, f'{name}/{record}', content))
+        names, contents = zlib.crc32('\0'.join(records).encode()), zlib.crc32(struct.pack(f'<{len(checks)}I', *checks))
+        write_record(archive, f'{name}/.data/serialization_id', f'{names:020d}{contents:020d}'.encode())
+
+
+def write_record(archive: zipfile.ZipFile, name: str, content) -> int:
+    """Writes one aligned record; returns its checksum."""
+    info = zipfile.ZipInfo(name)  # of a fixed date: equal objects make equal files
+    info.file_size = memoryview(content).nbytes
+    large = info.file_size >= LARGE_RECORD
+    before = archive.fp.tell() + zipfile.sizeFileHeader + len(name.encode()) + ZIP64_FIELD * large + 4
+    padding = -before % ALIGNMENT
+    info.extra = struct.pack('<2sH', b'FB', padding) + b'Z' * padding
+    with archive.open(info, 'w', force_zip64=large) as record:
+        record.write(content)
+    return info.CRC
+
+
+MAGIC_NUMBER = 0x1950a86a20f9469cfc6c
+LEGACY_VERSION = 1001
+
+
+def write_legacy(file, name: str, pickled, storages: dict[str, Storage]) -> None:
+    """The format of PyTorch before 1.6: pickles one after the other, then the storages."""
+    system = {'protocol_version': LEGACY_VERSION, 'little_endian': sys.byteorder == 'little',
+              'type_sizes': {'short': 2, 'int': 4, 'long': 4}}
+    for part in (MAGIC_NUMBER, LEGACY_VERSION, system):
+        file.write(pickle.dumps(part, DEFAULT_PROTOCOL))
+    file.write(pickled)
+    file.write(pickle.dumps(sorted(storages), DEFAULT_PROTOCOL))
+    for key in sorted(storages):
+        storage = storages[key]
+        size = STORAGE_TYPES.get(storage.dtype, UNTYPED).dtype.itemsize
+        file.write(struct.pack('<q', storage.nbytes() // size))
+        file.write(storage.bytes.data)
+
+
+# ---- reading ------------------------------------------------------------------------------------------------
+
+def load(f, map_location=None, pickle_module=None, *, weights_only: bool | None = None, mmap: bool | None = None,
+         **pickle_load_args):
+    """Loads what `save` of flambeau or of PyTorch wrote, from a path or a seekable file object.
+
+    Nothing in the file is run. With `weights_only` (the default) a class that is not allowed is an error that names
+    it; with `weights_only=False` it becomes a `Record`, and flambeau's own modules are rebuilt. `map_location` (device,
+    str, dict or function of storage and location) says where tensors go; `mmap=True` leaves them in the file until
+    they are used. `encoding` is that of strings written by Python 2.
+    Raises `pickle.UnpicklingError` for a pickle that is damaged or asks for what is not allowed, RuntimeError for a
+    damaged archive.
+    """
+    if weights_only is None:
+        weights_only = pickle_module is None
+    if weights_only and pickle_module is not None:
+        raise RuntimeError('Can not safely load weights when explicit pickle_module is specified')
+    if is_path(f) and os.fspath(f).endswith('.safetensors'):
+        return load_safetensors(f)
+    if mmap and not is_path(f):
+        raise ValueError('f must be a file path in order to use the mmap argument')
+    allowed = Allowed(known_names(), own_object, records=not weights_only)
+    encoding = pickle_load_args.get('encoding', 'utf-8')
+    with opened(f) as file:
+        try:
+            loaded = load_file(file, allowed, map_location, encoding, f if mmap else None)
+        except UnpicklingError as error:
+            raise UnpicklingError(f'{"Weights only load failed. " * weights_only}{error}') from error.__cause__
+    if allowed.unknown:
+        warnings.warn(f"load: {', '.join(allowed.unknown)} not allowed, so that what is made of them is loaded as "
+                      ' flambeau.serialization.Record. Allow those you trust with '
+                      'torch.serialization.add_safe_globals([...]) or safe_globals([...]).', stacklevel=2)
+    return loaded
+
+
+def get_unsafe_globals_in_checkpoint(f) -> list[str]:
+    """The names in a file that `load` with `weights_only` would refuse, as 'module.name'."""
+    allowed = Allowed(known_names(), records=True)
+    with opened(f) as file:
+        load_file(file, allowed, 'cpu', 'utf-8', None)
+    return allowed.unknown
+
+
+@contextlib.contextmanager
+def opened(f):
+    if is_path(f):
+        with open(f, 'rb') as file:
+            yield file
+        return
+    for method in ('read', 'readline', 'tell', 'seek'):
+        if not hasattr(f, method):
+            raise AttributeError(f'load: f must be a path or a seekable file object: {type(f).__name__} has no '
+                                 f'{method}. Read it into io.BytesIO first.')
+    yield f
+
+
+def load_file(file, allowed: Allowed, map_location, encoding: str, mapped_path):
+    start = file.tell()
+    beginning = file.read(262)
+    file.seek(start)
+    if not beginning:
+        raise EOFError('load: the file is empty')
+    if beginning.startswith(b'PK\x03\x04'):
+        return Archive(file, mapped_path).load(allowed, map_location, encoding)
+    if mapped_path is not None:
+        raise RuntimeError(f'mmap can only be used with files in the zip format: save {mapped_path} again with '
+                           'torch.save(..., _use_new_zipfile_serialization=True)')
+    if beginning[257:262] == b'ustar':
+        raise RuntimeError('load: the tar format of PyTorch before 0.2 is not supported: load the file with a PyTorch '
+                           'between 0.2 and 2 and save it again')
+    return LegacyFile(file).load(allowed, map_location, encoding)
+
+
+def placed(storage: Storage, location: str, map_location) -> Storage:
+    """`storage` on the device that its location in the file, or `map_location`, asks for."""
+    if callable(map_location) and not isinstance(map_location, device):
+        result = map_location(storage, location)
+        if result is not None:
+            if not isinstance(result, Storage) or result.nbytes() != storage.nbytes():
+                raise RuntimeError(f'map_location must return None or a storage of {storage.nbytes()} bytes, '
+                                   f'not {result!r}')
+            return result
+    elif isinstance(map_location, dict):
+        location = map_location.get(location, location)
+    elif map_location is not None:
+        location = map_location.decode() if isinstance(map_location, bytes) else map_location
+    wanted = device(location)
+    if map_location is None and wanted.type == 'cuda':
+        raise RuntimeError('Attempting to deserialize object on a CUDA device but torch.cuda.is_available() is False. '
+                           'If you are running on a CPU-only machine, please use torch.load with '
+                           "map_location=torch.device('cpu') to map your storages to the CPU.")
+    resolve(wanted)
+    return storage
+
+
+def parsed_id(identifier, length: int) -> tuple:
+    """The parts of a storage's persistent id: its type, key, location, number of elements and what follows."""
+    decoded = tuple(part.decode('ascii') if isinstance(part, bytes) else part for part in elements_of(identifier))
+    if len(decoded) != length or decoded[0] != 'storage':
+        raise UnpicklingError(f'a persistent id must be that of a storage, not {decoded[:1]!r}')
+    _, kind, key, location, count, *view = decoded
+    if not isinstance(kind, StorageType) or not isinstance(key, str) or not isinstance(location, str):
+        raise UnpicklingError('a storage needs a type, a key and a location')
+    if type(count) is not int or count < 0:
+        raise UnpicklingError(f'a storage cannot have {count!r} elements')
+    return kind, key, location, count, *view
+
+
+def elements_of(identifier) -> tuple:
+    if type(identifier) is not tuple or not identifier:
+        raise UnpicklingError(f'a persistent id must be a tuple, not {type(identifier).__name__}')
+    return identifier
+
+
+def filled(content: np.ndarray, file) -> bool:
+    """Fills an array of bytes from a file; whether the file had enough."""
+    rest = content.data
+    while rest.nbytes:
+        if hasattr(file, 'readinto'):
+            count = file.readinto(rest)
+        else:
+            data = file.read(rest.nbytes)
+            count = len(data)
+            rest[:count] = data
+        if not count:
+            return False
+        rest = rest[count:]
+    return True
+
+
+class Archive:
+    """A zip file in PyTorch's layout. Records must be stored, not compressed: no file unpacks to more than it is."""
+
+    def __init__(self, file, mapped_path=None):
+        self.file = file
+        self.mapped_path = mapped_path
+        try:
+            with zipfile.ZipFile(file) as archive:
+                entries = archive.infolist()
+        except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, EOFError, struct.error) as error:
+            raise RuntimeError(f'load: failed reading zip archive: {error}. The file is damaged or incomplete.'
+                               ) from error
+        self.size = file.seek(0, io.SEEK_END)
+        self.unread = self.size
+        self.entries = {entry.filename: entry for entry in entries}
+        self.folder = entries[0].filename.partition('/')[0] if entries else ''
+        if self.entry('constants.pkl') is not None:
+            raise RuntimeError('load: the file is a TorchScript archive, a program that flambeau cannot run: save '
+                               'the state_dict of the model instead')
+        order = self.read('byteorder') if self.entry('byteorder') else b'little'
+        if order not in (b'little', b'big'):
+            raise ValueError(f'Unknown endianness type: {order[:20]!r}')
+        self.swapped = order.decode() != sys.byteorder
+
+    def entry(self, name: str) -> zipfile.ZipInfo | None:
+        return self.entries.get(f'{self.folder}/{name}')
+
+    def locate(self, name: str) -> tuple[int, zipfile.ZipInfo]:
+        """Where the content of a record starts, checked against the file's length."""
+        entry = self.entry(name)
+        if entry is None:
+            raise RuntimeError(f'load: the archive has no record {self.folder}/{name[:80]}: it is damaged, or no file '
+                               'of torch.save')
+        if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1 or entry.file_size != entry.compress_size:
+            raise RuntimeError(f'load: record {name} is compressed or encrypted, which torch.save never does')
+        self.file.seek(entry.header_offset)
+        header = self.file.read(zipfile.sizeFileHeader)
+        if len(header) < zipfile.sizeFileHeader or header[:4] != b'PK\x03\x04':
+            raise RuntimeError(f'load: record {name} has no header: the archive is damaged')
+        start = entry.header_offset + zipfile.sizeFileHeader + sum(struct.unpack('<HH', header[26:30]))
+        self.unread -= entry.file_size  # records that overlap would let a small file fill the memory
+        if start + entry.file_size > self.size or self.unread < 0:
+            raise RuntimeError(f'load: record {name} of {entry.file_size} bytes does not fit the file: the archive is '
+                               'damaged')
+        return start, entry
+
+    def read(self, name: str) -> bytes:
+        return self.array(name).tobytes()
+
+    def array(self, name: str) -> np.ndarray:
+        """A record's content as an array of bytes, checked against its checksum."""
+        start, entry = self.locate(name)
+        if self.mapped_path is not None and entry.file_size and start % MAPPABLE == 0 and name.startswith('data/'):
+            mapped = np.memmap(self.mapped_path, np.uint8, 'c', start, (entry.file_size,))
+            return mapped.view(np.ndarray)
+        content = np.empty(entry.file_size, np.uint8)
+        self.file.seek(start)
+        if not filled(content, self.file) or zlib.crc32(content.data) != entry.CRC:
+            raise RuntimeError(f'load: record {name} does not agree with its checksum: the archive is damaged')
+        return content
+
+    def load(self, allowed: Allowed, map_location, encoding: str):
+        storages: dict[str, np.ndarray] = {}
+
+        def persistent_load(identifier) -> Storage:
+            kind, key, location, count = parsed_id(identifier, 5)
+            if key not in storages:
+                content = self.array(f'data/{key}')
+                if self.swapped and not content.size % kind.dtype.itemsize:
+                    content = content.view(kind.dtype.numpy).byteswap().view(np.uint8)
+                storages[key] = placed(Storage(content, kind.dtype), location, map_location).root
+            storage = Storage(storages[key], kind.dtype)
+            if count * kind.dtype.itemsize > storage.nbytes():
+                raise RuntimeError(f'load: storage {key} should have {count} elements of {kind.dtype} but has '
+                                   f'{storage.nbytes()} bytes')
+            return storage
+
+        pickled = io.BytesIO(self.read('data.pkl'))
+        return Interpreter(pickled, allowed, persistent_load, encoding).load()
+
+
+class LegacyFile:
+    """A file of PyTorch before 1.6: pickles one after the other, then the storages."""
+
+    def __init__(self, file):
+        self.file = file
+        here = file.tell()
+        self.unread = file.seek(0, io.SEEK_END) - here
+        file.seek(here)
+        self.storages: dict[str, Storage] = {}
+        self.views: dict[str, Storage] = {}
+
+    def load(self, allowed: Allowed, map_location, encoding: str):
+        def pickled(names=Allowed({}), persistent_load=None):
+            return Interpreter(self.file, names, persistent_load, encoding).load()
+
+        def persistent_load(identifier):
+            if elements_of(identifier)[0] in ('module', b'module'):
+                return identifier[1] if len(identifier) > 1 else None  # a class, and its source, of no use here
+            return self.storage(parsed_id(identifier, 6), map_location)
+
+        magic = pickled()
+        if magic != MAGIC_NUMBER:
+            raise RuntimeError('Invalid magic number; corrupt file? load reads files that torch.save wrote: this one '
+                               'is neither a zip archive nor in the format before PyTorch 1.6')
+        version = pickled()
+        if version != LEGACY_VERSION:
+            raise RuntimeError(f'Invalid protocol version: {version!r}')
+        swapped = (pickled()['little_endian'] is True) != (sys.byteorder == 'little')
+        result = pickled(allowed, persistent_load)
+        for key in pickled():
+            self.fill(key, swapped)
+        return result
+
+    def storage(self, parts: tuple, map_location) -> Storage:
+        kind, key, location, count, view = parts
+        if key not in self.storages:
+            self.unread -= count * kind.dtype.itemsize
+            if self.unread < 0:
+                raise RuntimeError(f'load: storage {key} of {count} elements of {kind.dtype} does not fit the file')
+            whole = Storage(np.zeros(count * kind.dtype.itemsize, np.uint8), kind.dtype)
+            self.storages[key] = placed(whole, location, map_location)
+        storage = self.storages[key]
+        if view is None:
+            return storage
+        if type(view) is not tuple or len(view) != 3 or not all(type(part) in (str, int) for part in view):
+            raise UnpicklingError('a view of a storage needs a key, an offset and a length')
+        view_key, *bounds = view
+        offset, length = map(int, bounds)
+        if view_key not in self.views:
+            first, last = offset * kind.dtype.itemsize, (offset + length) * kind.dtype.itemsize
+            if not 0 <= first <= last <= storage.nbytes():
+                raise RuntimeError(f'load: view {view_key} is out of bounds for storage {key} of {len(storage)} '
+                                   'elements')
+            self.views[view_key] = Storage(storage.bytes[first:last], kind.dtype)
+        return self.views[view_key]
+
+    def fill(self, key: str, swapped: bool) -> None:
+        if key not in self.storages:
+            raise RuntimeError(f'load: storage key {key!r} belongs to no tensor: the file is damaged')
+        storage = self.storages[key]
+        count = self.file.read(8)
+        if len(count) != 8 or int.from_bytes(count, 'big' if swapped else 'little') != len(storage) or (
+                not filled(storage.bytes, self.file)):
+            raise RuntimeError(f'load: storage {key} of {storage.nbytes()} bytes is incomplete: the file is damaged')
+        if swapped:
+            storage.bytes.view(storage.dtype.numpy).byteswap(inplace=True)
+
+
+# ---- safetensors ----------------------------------------------------------------------------------------------
+
+SAFETENSORS_NAMES = {
+    bool_: 'BOOL', uint8: 'U8', uint16: 'U16', uint32: 'U32', uint64: 'U64',
+    int8: 'I8', int16: 'I16', int32: 'I32', int64: 'I64', float16: 'F16',
+    bfloat16: 'BF16', float32: 'F32', float64: 'F64', complex64: 'C64'}
+
+
+def safetensors_package():
+    try:
+        import safetensors
+    except ImportError as error:
+        raise RuntimeError('safetensors files need the safetensors package: pip install safetensors') from error
+    return safetensors
+
+
+def save_safetensors(tensors: dict, path, metadata: dict[str, str] | None = None) -> None:
+    """Saves a dict of tensors as a safetensors file, which replaces `path` only when it is complete."""
+    package = safetensors_package()
+    described = {}
+    for name, tensor in tensors.items():
+        code = SAFETENSORS_NAMES.get(tensor.dtype)
+        if code is None:
+            raise ValueError(f'save_safetensors: {name!r} has dtype {tensor.dtype}, which the format does not have')
+        described[name] = {'dtype': code, 'shape': list(tensor._array.shape), 'data': tensor._array.tobytes()}
+    with replaced_file(path) as file:
+        file.write(package.serialize(described, metadata=metadata))
+
+
+def load_safetensors(path) -> dict:
+    """Loads a safetensors file as a dict of tensors."""
+    package = safetensors_package()
+    of_name = {name: dtype for dtype, name in SAFETENSORS_NAMES.items()}
+    with open(path, 'rb') as file:
+        content = file.read()
+    try:
+        described = package.deserialize(content)
+    except package.SafetensorError as error:
+        raise RuntimeError(f'load_safetensors: {path} is damaged: {error}') from error
+    tensors = {}
+    for name, entry in described:
+        if entry['dtype'] not in of_name:
+            raise RuntimeError(f"load_safetensors: {name!r} has dtype {entry['dtype']}, which flambeau does not have")
+        array = np.frombuffer(bytearray(entry['data']), of_name[entry['dtype']].numpy)
+        tensors[name] = wrap(array.reshape(entry['shape']))
+    return tensors
