@@ -2,6 +2,7 @@
 
 Interpolation, reflecting or replicating padding and pooling into unequal bins are separable linear maps: a short
 weighted sum of input elements for every output element of an axis. The gradient of such a map is its transpose.
+Whole numbers of one byte are rounded after each axis, as PyTorch does for images.
 This module knows nothing of where the indices and weights come from.
 """
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 from functools import cached_property
 
 import numpy as np
+
+from .definition import opaque
 
 
 class AxisMap:
@@ -73,10 +76,24 @@ class AxisMap:
 def apply_maps(x: np.ndarray, maps) -> np.ndarray:
     """Applies one map (None: identity) to each of the trailing axes of `x`; half precision sums in float32."""
     dtype, first = x.dtype, x.ndim - len(maps)
-    if dtype.itemsize == 2 and dtype.kind not in 'iu' and any(m and m.weight is not None for m in maps):
-        x = x.astype(np.float32)
     steps = [(m.rows / max(m.columns, 1), -axis if m.rows > m.columns else axis, axis, m)
              for axis, m in enumerate(maps, first) if m is not None]
+    weighted = any(m is not None and m.weight is not None for m in maps)
+    if weighted and dtype.kind in 'iub' and dtype != np.uint8:
+        raise NotImplementedError(f'interpolation is not implemented for {dtype.name}: convert it, as with .float()')
+    if not steps:
+        return x.copy()
+    if weighted and dtype.itemsize <= 2:
+        x = x.astype(np.float32)
     for *_, axis, m in sorted(steps, key=lambda step: step[:2]):  # shrinking axes first: the least work
         x = m(x, axis)
+        if weighted and dtype.kind == 'u':
+            x = np.clip(np.rint(x), 0, np.iinfo(dtype).max)
     return x.astype(dtype, copy=False)
+
+
+@opaque(namespace='', method=False, grad={
+    'input': lambda m, g, maps: m._apply_maps(g, tuple(a and a.transpose for a in maps))})
+def _apply_maps(m, input, maps):
+    """`apply_maps`; the gradient applies the transposed maps."""
+    return apply_maps(input, maps)

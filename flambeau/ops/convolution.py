@@ -11,7 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from .windows import crop_spatial, output_size, pad_spatial, tap_slices, taps
+from ..errors import ArgumentTypeError
+from .definition import composite, export, opaque
+from .windows import batched, output_size, pad_spatial, per_axis, same_for_batch, tap_slices, taps, unpad_spatial
 
 PATCH_BYTES = 4 << 20  # of unrolled patches held at a time: what stays in a core's share of the cache
 POINTWISE_POSITIONS = 64  # positions per image above which a 1x1 convolution is one matrix product per image
@@ -138,8 +140,8 @@ def gradient_in_input(g: np.ndarray, w: np.ndarray, geometry: Geometry, spatial)
             for tap in taps(kernel):
                 target[tap_slices(tap, part.shape[3:], geometry.stride, geometry.dilation, rows.start)] += \
                     patches[(slice(None), slice(None), *tap)]
-    x = crop_spatial(x.reshape(g.shape[0], -1, *padded), geometry.padding)
-    return np.ascontiguousarray(x, dtype)
+    x = unpad_spatial(x.reshape(g.shape[0], -1, *padded), geometry.padding)
+    return x.astype(dtype, copy=False)
 
 
 def gradient_in_weight(g: np.ndarray, x: np.ndarray, geometry: Geometry, kernel) -> np.ndarray:
@@ -191,3 +193,190 @@ def _depthwise_weight(g, x, geometry, kernel):
         part = x[tap_slices(tap, g.shape[3:], geometry.stride, geometry.dilation)]
         w[(..., *tap)] = np.einsum(f'ngm{letters},ng{letters}->gm', g, part)
     return w
+
+
+# ---- operations ------------------------------------------------------------------------------------------
+
+def _conj(m, x):
+    return m.conj(x) if m.is_complex(x) else x
+
+
+def _bias_gradient(m, g):
+    return m.sum(g, (0, *range(2, g.ndim)))
+
+
+def _refuse_dtypes(input, weight, bias=None):
+    for name, other in (('weight', weight), ('bias', bias)):
+        if other is not None and other.dtype != input.dtype:
+            raise RuntimeError(f'Input type ({input.dtype.name}) and {name} type ({other.dtype.name}) should be the same')
+    if input.dtype.kind == 'b':
+        raise NotImplementedError('convolution is not implemented for bool tensors: convert them, as with .float()')
+
+
+def _with_bias(y, bias):
+    if bias is not None:
+        y += bias.reshape(-1, *(1,) * (y.ndim - 2))
+    return y
+
+
+@opaque(namespace='', method=False, label='ConvolutionBackward0', grad={
+    'input': lambda m, g, weight, geometry, input_shape:
+        m._convolution_transpose(g, _conj(m, weight), None, geometry, input_shape[2:]),
+    'weight': lambda m, g, input, geometry, weight_shape:
+        m._convolution_weight(g, _conj(m, input), geometry, weight_shape[2:]),
+    'bias': _bias_gradient})
+def _convolution(m, input, weight, bias, geometry):
+    """`convolve` plus a bias per output channel."""
+    _refuse_dtypes(input, weight, bias)
+    return _with_bias(convolve(input, weight, geometry), bias)
+
+
+@opaque(namespace='', method=False, label='ConvolutionBackward0', grad={
+    'input': lambda m, g, weight, geometry: m._convolution(g, _conj(m, weight), None, geometry),
+    'weight': lambda m, g, input, geometry, weight_shape:
+        m._convolution_weight(_conj(m, input), g, geometry, weight_shape[2:]),
+    'bias': _bias_gradient})
+def _convolution_transpose(m, input, weight, bias, geometry, spatial):
+    """`gradient_in_input` of an output of sizes `spatial`, plus a bias per output channel."""
+    _refuse_dtypes(input, weight, bias)
+    return _with_bias(gradient_in_input(input, weight, geometry, spatial), bias)
+
+
+@opaque(namespace='', method=False, grad={
+    'outer': lambda m, g, input, geometry: m._convolution(_conj(m, input), g, None, geometry),
+    'input': lambda m, g, outer, geometry, input_shape:
+        m._convolution_transpose(_conj(m, outer), g, None, geometry, input_shape[2:])})
+def _convolution_weight(m, outer, input, geometry, kernel):
+    """`gradient_in_weight` for an output's gradient `outer`."""
+    return gradient_in_weight(outer, input, geometry, kernel)
+
+
+def _checked_sizes(operation, input, weight, bias, groups, transposed):
+    """Raises RuntimeError where channels, groups and bias do not fit each other."""
+    if groups <= 0:
+        raise RuntimeError('non-positive groups is not supported')
+    about = f'{operation}: given ' + ('transposed=1, ' if transposed else f'groups={groups}, ') + \
+        f'weight of size {list(weight.shape)}'
+    if weight.shape[0] % groups:
+        raise RuntimeError(f'{about}, expected weight to be divisible by {groups} at dimension 0')
+    channels = weight.shape[0] if transposed else weight.shape[1] * groups
+    if input.shape[1] != channels:
+        raise RuntimeError(f'{about}, expected input{list(input.shape)} to have {channels} channels, but got '
+                           f'{input.shape[1]} channels instead')
+    outputs = weight.shape[1] * groups if transposed else weight.shape[0]
+    if bias is not None and tuple(bias.shape) != (outputs,):
+        raise RuntimeError(f'{about}, expected bias to be 1-dimensional with {outputs} elements, but got bias of size '
+                           f'{list(bias.shape)} instead')
+    if 0 in input.shape[2:] or 0 in weight.shape[2:]:
+        raise RuntimeError('Only zero batch or zero channel inputs are supported, but got input shape: '
+                           f'{list(input.shape)} and weight shape: {list(weight.shape)}')
+
+
+def _checked_operands(m, operation, dims, input, weight):
+    """(input with a batch dimension, whether it was missing); raises where the weight has another rank."""
+    if getattr(weight, 'ndim', None) is None:
+        raise ArgumentTypeError(f"{operation}(): argument 'weight' must be Tensor, not {type(weight).__name__}")
+    input, unbatched = batched(m, input, dims, operation)
+    if weight.ndim != dims + 2:
+        raise RuntimeError(f'{operation}: expected {dims + 2}-dimensional weight for {dims + 2}-dimensional input '
+                           f'{list(input.shape)}, but got {weight.ndim}-dimensional weight of size '
+                           f'{list(weight.shape)} instead')
+    return input, unbatched
+
+
+def _checked_steps(operation, dims, stride, dilation):
+    stride, dilation = per_axis(stride, dims, operation, 'stride'), per_axis(dilation, dims, operation, 'dilation')
+    if min(stride) <= 0:
+        raise RuntimeError(f'{operation}: non-positive stride is not supported, got {stride}')
+    if min(dilation) <= 0:
+        raise RuntimeError(f'{operation}: dilation should be greater than zero, but got {dilation}')
+    return stride, dilation
+
+
+def _checked_padding(operation, dims, padding):
+    padding = per_axis(padding, dims, operation, 'padding')
+    if min(padding) < 0:
+        raise RuntimeError(f'{operation}: negative padding is not supported, got {padding}')
+    return padding
+
+
+def _padding_pairs(operation, dims, padding, kernel, stride, dilation):
+    """(before, after) per axis from an int, ints, 'valid' or 'same'."""
+    if not isinstance(padding, str):
+        return tuple((p, p) for p in _checked_padding(operation, dims, padding))
+    if padding == 'valid':
+        return ((0, 0),) * dims
+    if padding != 'same':
+        raise RuntimeError(f"{operation}: invalid padding string {padding!r}, expected 'valid' or 'same'")
+    if set(stride) != {1}:
+        raise RuntimeError(f"{operation}: padding='same' is not supported for strided convolutions, got stride={stride}")
+    totals = [d * (k - 1) for d, k in zip(dilation, kernel)]
+    return tuple((total // 2, total - total // 2) for total in totals)
+
+
+def _declare_convolution(dims):
+    operation = f'conv{dims}d'
+
+    def conv(m, input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+        input, unbatched = _checked_operands(m, operation, dims, input, weight)
+        stride, dilation = _checked_steps(operation, dims, stride, dilation)
+        _checked_sizes(operation, input, weight, bias, groups, False)
+        kernel = tuple(weight.shape[2:])
+        pairs = _padding_pairs(operation, dims, padding, kernel, stride, dilation)
+        geometry = Geometry(stride, pairs, dilation, groups)
+        if min(geometry.output(input.shape[2:], kernel)) <= 0:
+            padded = [n + sum(p) for n, p in zip(input.shape[2:], pairs)]
+            spans = [d * (k - 1) + 1 for d, k in zip(dilation, kernel)]
+            raise RuntimeError(f'{operation}: calculated padded input size per channel: {padded}. Kernel size: {spans}. '
+                               "Kernel size can't be greater than actual input size")
+        return same_for_batch(m, m._convolution(input, weight, bias, geometry), unbatched)
+
+    conv.__doc__ = f"""Cross-correlates `input` with `weight` over {dims} spatial dimension{'s' * (dims > 1)}.
+
+    input (N, C, *spatial) or (C, *spatial), weight (O, C/groups, *kernel), bias (O); `padding` is one int, one per axis,
+    'valid' or 'same' (output as large as the input, stride 1).
+    """
+    return composite(conv, name=operation, namespace='torch nn.functional', method=False, widen=False,
+                     label='ConvolutionBackward0')
+
+
+def _declare_transpose(dims):
+    operation = f'conv_transpose{dims}d'
+
+    def conv_transpose(m, input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
+        input, unbatched = _checked_operands(m, operation, dims, input, weight)
+        stride, dilation = _checked_steps(operation, dims, stride, dilation)
+        padding = _checked_padding(operation, dims, padding)
+        extra = per_axis(output_padding, dims, operation, 'output_padding')
+        _checked_sizes(operation, input, weight, bias, groups, True)
+        if any(e < 0 or e >= max(s, d) for e, s, d in zip(extra, stride, dilation)):
+            raise RuntimeError(f'{operation}: output padding must be non-negative and smaller than either stride or '
+                               f'dilation, but got output_padding={extra}, stride={stride}, dilation={dilation}')
+        spatial = tuple((n - 1) * s - 2 * p + d * (k - 1) + e + 1 for n, s, p, d, k, e in
+                        zip(input.shape[2:], stride, padding, dilation, weight.shape[2:], extra))
+        if min(spatial) <= 0:
+            raise RuntimeError(f'{operation}: given input size per channel: {list(input.shape[2:])}. Calculated output '
+                               f'size per channel: {list(spatial)}. Output size is too small')
+        # less padding behind stands for output padding: windows of the output then meet the input one to one
+        geometry = Geometry(stride, tuple((p, p - e) for p, e in zip(padding, extra)), dilation, groups)
+        return same_for_batch(m, m._convolution_transpose(input, weight, bias, geometry, spatial), unbatched)
+
+    conv_transpose.__doc__ = f"""The gradient map of `conv{dims}d`, as a layer that enlarges: a transposed convolution.
+
+    input (N, C, *spatial) or (C, *spatial), weight (C, O/groups, *kernel), bias (O); `output_padding` adds to one side
+    of the output.
+    """
+    return composite(conv_transpose, name=operation, namespace='torch nn.functional', method=False, widen=False,
+                     label='ConvolutionBackward0')
+
+
+CONVOLUTIONS = {dims: _declare_convolution(dims) for dims in (1, 2, 3)}
+TRANSPOSES = {dims: _declare_transpose(dims) for dims in (1, 2, 3)}
+
+
+@export()
+def convolution(input, weight, bias, stride, padding, dilation, transposed, output_padding, groups):
+    """The convolution, or transposed convolution, of as many dimensions as `weight` has beyond two."""
+    if transposed:
+        return TRANSPOSES[weight.dim() - 2](input, weight, bias, stride, padding, output_padding, groups, dilation)
+    return CONVOLUTIONS[weight.dim() - 2](input, weight, bias, stride, padding, dilation, groups)

@@ -9,8 +9,11 @@ from functools import lru_cache, reduce
 
 import numpy as np
 
+from .. import dtype as dtypes
+from ..errors import ArgumentError
 from .axis_map import AxisMap
-from .windows import Window, crop_spatial, pad_spatial, taps
+from .definition import PUBLIC, composite, export, opaque
+from .windows import Window, batched, pad_spatial, per_axis, same_for_batch, taps, unpad_spatial
 
 
 def lowest(dtype: np.dtype):
@@ -35,12 +38,16 @@ def plane_steps(spatial) -> list[int]:
 
 # ---- positions in planes -------------------------------------------------------------------------------
 
-def gather_planes(x: np.ndarray, indices: np.ndarray, dims: int) -> np.ndarray:
-    """The elements of each plane (the last `dims` axes of `x`) at flat `indices`; leading axes broadcast."""
-    lead = x.shape[:x.ndim - dims]
-    flat = indices.reshape(indices.shape[:len(lead)] + (-1,))
-    values = np.take_along_axis(x.reshape(lead + (-1,)), np.broadcast_to(flat, lead + flat.shape[-1:]), -1)
-    return values.reshape(lead + indices.shape[len(lead):])
+def gather_planes(x: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """The elements of each plane of `x` (batch, channels, *spatial) at flat `indices` (batch, channels or 1, *out)."""
+    out = indices.shape[2:]
+    if indices.shape[1] == 1:
+        y = [plane.reshape(x.shape[1], -1).take(at.reshape(-1), 1)
+             for plane, at in zip(x, np.broadcast_to(indices, x.shape[:1] + indices.shape[1:]))]
+        return np.stack(y).reshape(x.shape[:2] + out) if y else np.empty(x.shape[:2] + out, x.dtype)
+    planes, size = int(np.prod(x.shape[:2])), int(np.prod(x.shape[2:]))
+    flat = indices.reshape(planes, -1) + np.arange(planes)[:, None] * size
+    return x.reshape(-1).take(flat).reshape(x.shape[:2] + out)
 
 
 def scatter_planes(g: np.ndarray, indices: np.ndarray, spatial) -> np.ndarray:
@@ -52,8 +59,16 @@ def scatter_planes(g: np.ndarray, indices: np.ndarray, spatial) -> np.ndarray:
 
 
 def place_planes(x: np.ndarray, indices: np.ndarray, spatial) -> np.ndarray:
-    """Zero planes of sizes `spatial` with the elements of `x` (batch, channels, ...) written at flat `indices`."""
-    y = np.zeros(x.shape[:2] + (int(np.prod(spatial)),), x.dtype)
+    """Zero planes of sizes `spatial` with the elements of `x` (batch, channels, ...) written at flat `indices`.
+
+    Raises RuntimeError for an index outside of the plane.
+    """
+    size = int(np.prod(spatial))
+    if indices.size and (indices.min() < 0 or indices.max() >= size):
+        wrong = indices[(indices < 0) | (indices >= size)][0]
+        raise RuntimeError(f'Found an invalid max index: {wrong} (output volumes are of size '
+                           f'{"x".join(map(str, spatial))})')
+    y = np.zeros(x.shape[:2] + (size,), x.dtype)
     flat = x.shape[:2] + (-1,)
     np.put_along_axis(y, indices.reshape(flat), x.reshape(flat), -1)
     return y.reshape(x.shape[:2] + tuple(spatial))
@@ -155,9 +170,8 @@ def adaptive_max_pool(x: np.ndarray, out) -> tuple[np.ndarray, np.ndarray]:
 
 def _max_at(x, positions, out):
     """The maximum over candidates at flat `positions`, each of shape (*out) or (batch, channels, *out)."""
-    dims = x.ndim - 2
     wide = _widened(x)
-    candidates = ((gather_planes(wide, p if p.ndim == x.ndim else p[None, None], dims), p) for p in positions)
+    candidates = ((gather_planes(wide, p if p.ndim == x.ndim else p[None, None]), p) for p in positions)
     best, indices = _running_max(candidates, None, x.dtype.kind not in 'iu')
     if best is None:
         return np.empty(x.shape[:2] + out, x.dtype), np.empty(x.shape[:2] + out, np.int64)
@@ -243,7 +257,7 @@ def spread_windows(g: np.ndarray, window: Window, spatial) -> np.ndarray:
     x = np.zeros(g.shape[:2] + tuple(n + sum(p) for n, p in zip(spatial, cover)), g.dtype)
     for where, index in window.parts(out):
         x[index] += g[where]
-    return np.ascontiguousarray(crop_spatial(x, cover))
+    return unpad_spatial(x, cover)
 
 
 @lru_cache(maxsize=256)
@@ -256,3 +270,325 @@ def adaptive_average_map(size: int, out: int) -> AxisMap | None:
     row = np.repeat(np.arange(out), length)
     within = np.arange(len(row)) - np.repeat(np.cumsum(length) - length, length)
     return AxisMap(out, size, row, start[row] + within, 1.0 / length[row])
+
+
+# ---- operations: moves within planes -------------------------------------------------------------------
+
+@opaque(namespace='', method=False, grad={
+    'input': lambda m, g, indices, input_shape: m._scatter_planes(g, indices, input_shape[2:])})
+def _gather_planes(m, input, indices):
+    return gather_planes(input, indices)
+
+
+@opaque(namespace='', method=False, grad={'input': lambda m, g, indices: m._gather_planes(g, indices)})
+def _scatter_planes(m, input, indices, spatial):
+    return scatter_planes(input, indices, spatial)
+
+
+@opaque(namespace='', method=False, grad={'input': lambda m, g, indices: m._gather_planes(g, indices)})
+def _place_planes(m, input, indices, spatial):
+    return place_planes(input, indices, spatial)
+
+
+# ---- operations: maxima --------------------------------------------------------------------------------
+
+def _refuse_bool(input, operation):
+    if input.dtype.kind == 'b':
+        raise NotImplementedError(f'{operation} is not implemented for bool tensors: convert them, as with .float()')
+
+
+def _to_maxima(m, g, outputs, input_shape):
+    return m._scatter_planes(g[0], outputs[1], input_shape[2:])
+
+
+@opaque(namespace='', method=False, grad={'input': _to_maxima}, label='MaxPoolWithIndicesBackward0')
+def _max_pool_with_indices(m, input, window):
+    _refuse_bool(input, 'max_pool')
+    return max_pool_with_indices(input, window)
+
+
+@opaque(namespace='', method=False, label='MaxPoolWithIndicesBackward0', grad={
+    'input': lambda m, g, input, window:
+        m._scatter_planes(g, m._max_pool_with_indices(m.stop(input), window)[1], input.shape[2:])})
+def _max_pool(m, input, window):
+    _refuse_bool(input, 'max_pool')
+    return max_pool(input, window)
+
+
+@opaque(namespace='', method=False, grad={'input': _to_maxima}, label='AdaptiveMaxPoolBackward0')
+def _adaptive_max_pool(m, input, out):
+    return adaptive_max_pool(input, out)
+
+
+@opaque(namespace='', method=False, grad={'input': _to_maxima}, label='FractionalMaxPoolBackward0')
+def _fractional_max_pool(m, input, kernel, out, samples):
+    return fractional_max_pool(input, kernel, out, samples)
+
+
+def _window(operation, dims, kernel_size, stride, padding, dilation, ceil_mode) -> Window:
+    """The window that the arguments describe. Raises RuntimeError for sizes that make none."""
+    kernel = per_axis(kernel_size, dims, operation, 'kernel_size')
+    stride = kernel if stride is None or stride == () or stride == [] else per_axis(stride, dims, operation, 'stride')
+    padding = per_axis(padding, dims, operation, 'padding')
+    dilation = per_axis(dilation, dims, operation, 'dilation')
+    for name, sizes in (('kernel_size', kernel), ('stride', stride), ('dilation', dilation)):
+        if min(sizes) <= 0:
+            raise RuntimeError(f'{operation}: {name} should be greater than zero, but got {sizes}')
+    if min(padding) < 0:
+        raise RuntimeError(f'{operation}: padding must be non-negative, but got {padding}')
+    if any(p > (d * (k - 1) + 1) // 2 for p, k, d in zip(padding, kernel, dilation)):
+        raise RuntimeError(f'{operation}: pad should be at most half of effective kernel size, but got padding={padding}, '
+                           f'kernel_size={kernel} and dilation={dilation}')
+    return Window(kernel, stride, tuple((p, p) for p in padding), dilation, bool(ceil_mode))
+
+
+def _planes(m, operation, dims, input):
+    """`input` with a batch dimension, and whether that was missing. Raises RuntimeError where it has no elements."""
+    input, unbatched = batched(m, input, dims, operation)
+    if 0 in input.shape[1:]:
+        raise RuntimeError(f'{operation}: Expected input to have non-zero size for non-batch dimensions, but input has '
+                           f'sizes {list(input.shape)}')
+    return input, unbatched
+
+
+def _refuse_small(operation, input, window):
+    out = window.output(input.shape[2:])
+    if min(out) <= 0:
+        raise RuntimeError(f'{operation}: Given input size: {list(input.shape[1:])}. Calculated output size: {list(out)}. '
+                           'Output size is too small')
+
+
+def _pair_for_batch(m, pair, unbatched):
+    return tuple(same_for_batch(m, part, unbatched) for part in pair)
+
+
+def _declare_max_pool(dims):
+    operation = f'max_pool{dims}d'
+
+    def max_pool(m, input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+        window = _window(operation, dims, kernel_size, stride, padding, dilation, ceil_mode)
+        input, unbatched = _planes(m, operation, dims, input)
+        _refuse_small(operation, input, window)
+        if return_indices:
+            return _pair_for_batch(m, m._max_pool_with_indices(input, window), unbatched)
+        return same_for_batch(m, m._max_pool(input, window), unbatched)
+
+    max_pool.__doc__ = f"""The maximum over windows of the last {dims} dimension(s) of (N, C, *spatial) or (C, *spatial).
+
+    With `return_indices` also the flat position of each maximum in its plane, which `max_unpool{dims}d` takes.
+    """
+    declared = composite(max_pool, name=operation, namespace='torch nn.functional', method=False, widen=False,
+                         label=f'MaxPool{dims}DWithIndicesBackward0')
+
+    def with_indices(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=True):
+        return declared(input, kernel_size, stride, padding, dilation, ceil_mode, True)
+
+    with_indices.__name__ = operation + '_with_indices'
+    with_indices.__doc__ = f'`{operation}` with `return_indices`.'
+    export('torch nn.functional')(with_indices)
+    return declared
+
+
+def _bins(operation, dims, output_size, input) -> tuple[int, ...]:
+    """Output sizes of an adaptive pool; None keeps the input's size."""
+    sizes = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * dims
+    if len(sizes) != dims:
+        raise RuntimeError(f'{operation}: output_size must be {dims} sizes, got {output_size!r}')
+    out = per_axis([n if want is None else want for n, want in zip(input.shape[2:], sizes)], dims, operation,
+                   'output_size')
+    if min(out) < 0:
+        raise RuntimeError(f'{operation}: elements of output_size must be greater than or equal to 0 but received {out}')
+    return out
+
+
+def _declare_adaptive_max_pool(dims):
+    operation = f'adaptive_max_pool{dims}d'
+
+    def adaptive_max_pool(m, input, output_size, return_indices=False):
+        input, unbatched = _planes(m, operation, dims, input)
+        pair = m._adaptive_max_pool(input, _bins(operation, dims, output_size, input))
+        return _pair_for_batch(m, pair, unbatched) if return_indices else same_for_batch(m, pair[0], unbatched)
+
+    adaptive_max_pool.__doc__ = f"""The maximum over `output_size` bins that cover the last {dims} dimension(s)."""
+    declared = composite(adaptive_max_pool, name=operation, namespace='nn.functional', method=False, widen=False,
+                         label=f'AdaptiveMaxPool{dims}DBackward0')
+
+    def with_indices(input, output_size, return_indices=True):
+        return declared(input, output_size, True)
+
+    with_indices.__name__ = operation + '_with_indices'
+    with_indices.__doc__ = f'`{operation}` with `return_indices`.'
+    export('nn.functional')(with_indices)
+    if dims == 1:
+        export('torch', name=operation)(with_indices)
+    return declared
+
+
+def _unpooled_size(operation, dims, input, kernel_size, stride, padding, output_size):
+    kernel = per_axis(kernel_size, dims, operation, 'kernel_size')
+    stride = kernel if stride is None or stride == () or stride == [] else per_axis(stride, dims, operation, 'stride')
+    padding = per_axis(padding, dims, operation, 'padding')
+    default = tuple((n - 1) * s + k - 2 * p for n, s, k, p in zip(input.shape[2:], stride, kernel, padding))
+    if output_size is None:
+        output_size = default
+    elif len(output_size) not in (dims, dims + 2):
+        raise ArgumentError(f'{operation}: output_size should be a sequence containing {dims} or {dims + 2} elements, '
+                            f'but it has a length of {len(output_size)}')
+    else:
+        output_size = tuple(output_size[-dims:])
+        for d, (n, size, s) in enumerate(zip(default, output_size, stride)):
+            if not n - s < size < n + s:
+                raise ArgumentError(f'{operation}: invalid output_size "{output_size}" (dim {d} must be between {n - s} '
+                                    f'and {n + s})')
+    if min(output_size) < 0:
+        raise ArgumentError(f'{operation}: output_size must contain non-negative spatial dimensions, got {output_size}')
+    return output_size
+
+
+def _declare_max_unpool(dims):
+    operation = f'max_unpool{dims}d'
+
+    def max_unpool(m, input, indices, kernel_size, stride=None, padding=0, output_size=None):
+        if getattr(indices, 'dtype', None) not in (np.dtype('int64'), dtypes.int64):
+            raise RuntimeError(f'{operation}: elements in indices should be type int64 but got: '
+                               f'{getattr(indices, "dtype", type(indices).__name__)}')
+        if indices.shape != input.shape:
+            raise RuntimeError(f'{operation}: Expected shape of indices to be same as that of the input tensor '
+                               f'({list(input.shape)}) but got indices tensor with shape: {list(indices.shape)}')
+        input, unbatched = _planes(m, operation, dims, input)
+        indices, _ = batched(m, indices, dims, operation)
+        out = _unpooled_size(operation, dims, input, kernel_size, stride, padding, output_size)
+        return same_for_batch(m, m._place_planes(input, indices, out), unbatched)
+
+    max_unpool.__doc__ = f"""Puts values back where `max_pool{dims}d` found them (its `indices`), zeros elsewhere."""
+    return composite(max_unpool, name=operation, namespace='nn.functional', method=False, widen=False)
+
+
+def _declare_fractional_max_pool(dims):
+    operation = f'fractional_max_pool{dims}d'
+
+    def fractional_max_pool(input, kernel_size, output_size=None, output_ratio=None, return_indices=False,
+                            _random_samples=None):
+        kernel = per_axis(kernel_size, dims, operation, 'kernel_size')
+        if output_size is None:
+            if output_ratio is None:
+                raise ArgumentError(f'{operation} requires specifying either an output_size or an output_ratio')
+            ratios = output_ratio if isinstance(output_ratio, (tuple, list)) else (output_ratio,) * dims
+            if len(ratios) != dims:
+                raise ArgumentError(f'{operation} requires output_ratio to be a single number or {dims} numbers')
+            output_size = [int(n * ratio) for n, ratio in zip(input.shape[-dims:], ratios)]
+        out = per_axis(output_size, dims, operation, 'output_size')
+        input, unbatched = _planes(PUBLIC, operation, dims, input)
+        for n, k, o in zip(input.shape[2:], kernel, out):
+            if o <= 0 or k <= 0 or o + k - 1 > n:
+                raise RuntimeError(f'{operation}: kernel {kernel} and output size {out} are too large relative to input '
+                                   f'{list(input.shape[2:])}: each axis needs 0 < output + kernel - 1 <= input')
+        if _random_samples is None:
+            _random_samples = rand(*input.shape[:2], dims, dtype=input.dtype)
+        if tuple(_random_samples.shape) != (*input.shape[:2], dims):
+            raise RuntimeError(f'{operation}: expected _random_samples of shape {[*input.shape[:2], dims]}, got '
+                               f'{list(_random_samples.shape)}')
+        pair = PUBLIC._fractional_max_pool(input, kernel, out, _random_samples)
+        return _pair_for_batch(PUBLIC, pair, unbatched) if return_indices else \
+            same_for_batch(PUBLIC, pair[0], unbatched)
+
+    def with_indices(input, kernel_size, output_size=None, output_ratio=None, return_indices=True, _random_samples=None):
+        return fractional_max_pool(input, kernel_size, output_size, output_ratio, True, _random_samples)
+
+    fractional_max_pool.__doc__ = """The maximum over windows at pseudo-random steps (Graham 2014).
+
+    Takes the output's size, or its ratio to the input's; `_random_samples` (N, C, dims) in [0, 1) place the windows.
+    """
+    with_indices.__doc__ = f'`{operation}` with `return_indices`.'
+    for function, name in ((fractional_max_pool, operation), (with_indices, operation + '_with_indices')):
+        function.__name__ = name
+        export('nn.functional')(function)
+    return fractional_max_pool
+
+
+# ---- operations: averages ------------------------------------------------------------------------------
+
+@opaque(namespace='', method=False, label='AvgPoolBackward0', grad={
+    'input': lambda m, g, window, count_include_pad, divisor, input_shape:
+        m._avg_pool_adjoint(g, window, input_shape[2:], count_include_pad, divisor)})
+def _avg_pool(m, input, window, count_include_pad, divisor):
+    _refuse_bool(input, 'avg_pool')
+    return avg_pool(input, window, count_include_pad, divisor)
+
+
+@opaque(namespace='', method=False, grad={
+    'input': lambda m, g, window, count_include_pad, divisor: m._avg_pool(g, window, count_include_pad, divisor)})
+def _avg_pool_adjoint(m, input, window, spatial, count_include_pad, divisor):
+    return avg_pool_adjoint(input, window, spatial, count_include_pad, divisor)
+
+
+def _declare_avg_pool(dims):
+    operation = f'avg_pool{dims}d'
+
+    def averages(m, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override):
+        window = _window(operation, dims, kernel_size, stride, padding, 1, ceil_mode)
+        input, unbatched = _planes(m, operation, dims, input)
+        _refuse_small(operation, input, window)
+        if divisor_override == 0:
+            raise RuntimeError(f'{operation}: divisor must be not zero')
+        return same_for_batch(m, m._avg_pool(input, window, count_include_pad, divisor_override), unbatched)
+
+    if dims == 1:
+        def formula(m, input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
+            return averages(m, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
+    else:
+        def formula(m, input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True,
+                    divisor_override=None):
+            return averages(m, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+
+    formula.__doc__ = f"""The average over windows of the last {dims} dimension(s) of (N, C, *spatial) or (C, *spatial).
+
+    Padding counts as zeros unless `count_include_pad` is false.
+    """
+    return composite(formula, name=operation, namespace='torch nn.functional' if dims == 1 else 'nn.functional',
+                     method=False, widen=False, label=f'AvgPool{dims}DBackward0')
+
+
+def _declare_adaptive_avg_pool(dims):
+    operation = f'adaptive_avg_pool{dims}d'
+
+    def adaptive_avg_pool(m, input, output_size):
+        input, unbatched = _planes(m, operation, dims, input)
+        out = _bins(operation, dims, output_size, input)
+        window = equal_bins(input.shape[2:], out)
+        if window is not None:
+            result = m._avg_pool(input, window, True, None)
+        else:
+            result = m._apply_maps(input, tuple(map(adaptive_average_map, input.shape[2:], out)))
+        return same_for_batch(m, result, unbatched)
+
+    adaptive_avg_pool.__doc__ = f"""The average over `output_size` bins that cover the last {dims} dimension(s)."""
+    return composite(adaptive_avg_pool, name=operation, method=False, widen=False,
+                     namespace='torch nn.functional' if dims == 1 else 'nn.functional',
+                     label=f'AdaptiveAvgPool{dims}DBackward0')
+
+
+def _declare_lp_pool(dims):
+    operation = f'lp_pool{dims}d'
+
+    def lp_pool(m, input, norm_type, kernel_size, stride=None, ceil_mode=False):
+        if norm_type in (np.inf, -np.inf):
+            sign = 1 if norm_type > 0 else -1
+            return sign * getattr(m, f'max_pool{dims}d')(sign * m.abs(input), kernel_size, stride, 0, 1, ceil_mode)
+        average = getattr(m, f'avg_pool{dims}d')(m.pow(input, norm_type), kernel_size, stride, 0, ceil_mode)
+        count = int(np.prod(per_axis(kernel_size, dims, operation, 'kernel_size')))
+        return m.pow(m.sign(average) * m.abs(average) * count, 1.0 / norm_type)
+
+    lp_pool.__doc__ = f"""The p-norm (sum of x^p)^(1/p), p = `norm_type`, over windows of the last {dims} dimension(s)."""
+    return composite(lp_pool, name=operation, namespace='nn.functional', method=False)
+
+
+for _dims in (1, 2, 3):
+    _declare_max_pool(_dims)
+    _declare_adaptive_max_pool(_dims)
+    _declare_max_unpool(_dims)
+    _declare_avg_pool(_dims)
+    _declare_adaptive_avg_pool(_dims)
+    _declare_lp_pool(_dims)
+_declare_fractional_max_pool(2)
+_declare_fractional_max_pool(3)

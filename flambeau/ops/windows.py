@@ -6,9 +6,45 @@ position inside the kernel. This module knows nothing of what is done with the e
 from __future__ import annotations
 
 import itertools
+import operator
 from typing import NamedTuple
 
 import numpy as np
+
+from ..errors import ArgumentTypeError
+
+COUNTS = ('no', 'one', 'two', 'three')
+
+
+def per_axis(value, dims: int, operation: str, argument: str) -> tuple[int, ...]:
+    """One int for each of `dims` spatial axes, from an int or a sequence of one or `dims` ints."""
+    try:
+        if not isinstance(value, (tuple, list)):
+            return (operator.index(value),) * dims
+        found = tuple(map(operator.index, value))
+    except TypeError:
+        raise ArgumentTypeError(f"{operation}(): argument '{argument}' must be an int or a tuple of ints, "
+                                f'got {value!r}') from None
+    if len(found) not in (1, dims):
+        raise RuntimeError(f'{operation}: {argument} must either be a single int, or a tuple of {COUNTS[dims]} ints, '
+                           f'got {value!r}')
+    return found if len(found) == dims else found * dims
+
+
+def batched(m, input, dims: int, operation: str):
+    """(`input` as (batch, channels, *spatial), whether the batch dimension was missing)."""
+    rank = getattr(input, 'ndim', None)
+    if rank is None:
+        raise ArgumentTypeError(f"{operation}(): argument 'input' must be Tensor, not {type(input).__name__}")
+    if rank not in (dims + 1, dims + 2):
+        raise RuntimeError(f'Expected {dims + 1}D (unbatched) or {dims + 2}D (batched) input to {operation}, but got '
+                           f'input of size: {list(input.shape)}')
+    return (m.unsqueeze(input, 0), True) if rank == dims + 1 else (input, False)
+
+
+def same_for_batch(m, result, unbatched: bool):
+    """A result without the batch dimension that `batched` added."""
+    return m.squeeze(result, 0) if unbatched else result
 
 
 def output_size(size: int, kernel: int, stride: int, padding: tuple[int, int], dilation: int,
@@ -78,9 +114,9 @@ def pad_spatial(x: np.ndarray, padding, value=0, dtype=None) -> np.ndarray:
     return y
 
 
-def crop_spatial(x: np.ndarray, padding) -> np.ndarray:
-    """The adjoint of `pad_spatial` with non-negative padding: a view without the padding."""
-    return x[(..., *(slice(before, n - after) for n, (before, after) in zip(x.shape[-len(padding):], padding)))]
+def unpad_spatial(x: np.ndarray, padding) -> np.ndarray:
+    """The adjoint of `pad_spatial`: takes the padding away, and puts zeros where it took elements away."""
+    return pad_spatial(x, [(-before, -after) for before, after in padding])
 
 
 def taps(kernel):

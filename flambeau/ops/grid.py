@@ -1,0 +1,185 @@
+"""Sampling at arbitrary places: `grid_sample`, and the grids of affine maps.
+
+A sample is a weighted sum of the elements around its position; the gradient in the positions is that of the weights.
+"""
+from __future__ import annotations
+
+import itertools
+import warnings
+from functools import lru_cache
+
+import numpy as np
+
+from .. import dtype as dtypes
+from ..errors import ArgumentError
+from .definition import PUBLIC, composite, export, opaque
+
+SAMPLE_MODES = ('bilinear', 'nearest', 'bicubic')
+PADDING_MODES = ('zeros', 'border', 'reflection')
+CUBIC = -0.75  # the parameter of Keys' kernel
+
+
+def _pixel(m, u, size, align_corners):
+    """Positions in [-1, 1] in units of elements."""
+    return (u + 1) * ((size - 1) / 2) if align_corners else ((u + 1) * size - 1) / 2
+
+
+def _clipped(m, x, size):
+    """`x` within the image; no gradient where it was outside."""
+    return m.where((x > 0) & (x < size - 1), x, m.stop(m.where(x > 0, m.zeros_like(x) + (size - 1), m.zeros_like(x))))
+
+
+def _reflected(m, x, size, align_corners):
+    """`x` mirrored at the outer elements, or at their outer edges."""
+    low, high = (0, size - 1) if align_corners else (-0.5, size - 0.5)
+    span = high - low
+    if span == 0:
+        return m.zeros_like(x)
+    distance = m.abs(x - low)
+    flips = m.floor(m.stop(distance) / span)
+    extra = distance - flips * span
+    return m.where(flips % 2 == 0, extra + low, span - extra + low)
+
+
+def _padded(m, x, size, padding_mode, align_corners):
+    if padding_mode == 'zeros':
+        return x
+    if padding_mode == 'reflection':
+        x = _reflected(m, x, size, align_corners)
+    return _clipped(m, x, size)
+
+
+def _cubic_weights(t):
+    def near(x):
+        return ((CUBIC + 2) * x - (CUBIC + 3)) * x * x + 1
+
+    def far(x):
+        return ((CUBIC * x - 5 * CUBIC) * x + 8 * CUBIC) * x - 4 * CUBIC
+    return far(t + 1), near(t), near(1 - t), far(2 - t)
+
+
+def _axis_taps(m, u, size, mode, padding_mode, align_corners):
+    """Pairs of (whole position, weight or None) of the elements that count along one axis."""
+    x = _pixel(m, u, size, align_corners)
+    if mode == 'bicubic':
+        low = m.stop(m.floor(x))
+        return [(_padded(m, low + (k - 1), size, padding_mode, align_corners), weight)
+                for k, weight in enumerate(_cubic_weights(x - low))]
+    x = _padded(m, x, size, padding_mode, align_corners)
+    if mode == 'nearest':
+        return [(m.round(m.stop(x)), None)]
+    low = m.floor(m.stop(x))
+    return [(low, 1 - (x - low)), (low + 1, x - low)]
+
+
+def _check_sampling(input, grid, mode, padding_mode):
+    if mode not in SAMPLE_MODES:
+        raise ArgumentError(f'nn.functional.grid_sample(): expected mode to be one of {SAMPLE_MODES}, but got: {mode!r}')
+    if padding_mode not in PADDING_MODES:
+        raise ArgumentError(f'nn.functional.grid_sample(): expected padding_mode to be one of {PADDING_MODES}, but got: '
+                            f'{padding_mode!r}')
+    met = f'input {input.dtype} {list(input.shape)} and grid {grid.dtype} {list(grid.shape)}'
+    if input.ndim not in (4, 5) or grid.ndim != input.ndim or input.shape[0] != grid.shape[0] or \
+            grid.shape[-1] != input.ndim - 2:
+        raise RuntimeError('grid_sampler(): expected a 4D or 5D input (N, C, *spatial) and a grid (N, *out, '
+                           f'{input.ndim - 2}) of the same rank and batch size, but got {met}')
+    if input.dtype != grid.dtype:
+        raise RuntimeError(f'grid_sampler(): expected input and grid to have same dtype, but got {met}')
+    if 0 in input.shape[2:]:
+        raise RuntimeError(f'grid_sampler(): expected input to have non-empty spatial dimensions, but got {met}')
+    if mode == 'bicubic' and input.ndim != 4:
+        raise RuntimeError(f'grid_sampler(): bicubic interpolation only supports 4D input, but got {met}')
+
+
+def _warn_default():
+    warnings.warn('Default grid_sample and affine_grid behavior has changed to align_corners=False since 1.3.0. Please '
+                  'specify align_corners=True if the old behavior is desired.', stacklevel=3)
+
+
+@composite(namespace='nn.functional', method=False)
+def grid_sample(m, input, grid, mode='bilinear', padding_mode='zeros', align_corners=None):
+    """Samples `input` (N, C, *spatial) at the positions `grid` (N, *out, dims), in [-1, 1] with x first.
+
+    `mode`: bilinear, nearest or bicubic; `padding_mode` outside of the image: zeros, border or reflection.
+    """
+    _check_sampling(input, grid, mode, padding_mode)
+    if align_corners is None:
+        _warn_default()
+    spatial = input.shape[2:]
+    dims = len(spatial)
+    taps = [_axis_taps(m, grid[..., dims - 1 - axis], size, mode, padding_mode, bool(align_corners))
+            for axis, size in enumerate(spatial)]
+    total = None
+    for corner in itertools.product(*taps):
+        inside = weight = index = None
+        for (position, share), size in zip(corner, spatial):
+            within = (position >= 0) & (position <= size - 1)
+            inside = within if inside is None else inside & within
+            weight = share if weight is None else weight * share
+            index = position if index is None else index * size + position
+        index = m.unsqueeze(m.cast(m.where(inside, index, m.zeros_like(index)), dtypes.int64), 1)
+        values = m._gather_planes(input, index)
+        if weight is not None:
+            values = values * m.unsqueeze(weight, 1)
+        values = m.where(m.unsqueeze(inside, 1), values, m.zeros_like(values))
+        total = values if total is None else total + values
+    return total
+
+
+@export()
+def grid_sampler(input, grid, interpolation_mode, padding_mode, align_corners):
+    """`grid_sample` with its modes as numbers."""
+    return PUBLIC.grid_sample(input, grid, SAMPLE_MODES[interpolation_mode], PADDING_MODES[padding_mode], align_corners)
+
+
+@lru_cache(maxsize=32)
+def base_points(spatial, align_corners, dtype) -> np.ndarray:
+    """The homogeneous positions (points, dims + 1) of the elements of an image, x first."""
+    axes = []
+    for n in spatial:
+        line = np.linspace(-1, 1, n) if n > 1 else np.zeros(n)
+        axes.append(line if align_corners else line * ((n - 1) / n))
+    mesh = np.meshgrid(*axes, indexing='ij')
+    return np.stack([a.reshape(-1) for a in mesh[::-1]] + [np.ones(mesh[0].size)], -1).astype(dtype)
+
+
+@opaque(namespace='', method=False, label='AffineGridGeneratorBackward0', grad={
+    'theta': lambda m, g, spatial, align_corners: m._affine_grid_adjoint(g, spatial, align_corners)})
+def _affine_grid(m, theta, spatial, align_corners):
+    points = base_points(spatial, align_corners, theta.dtype) @ theta.transpose(0, 2, 1)
+    return points.reshape(theta.shape[0], *spatial, len(spatial))
+
+
+@opaque(namespace='', method=False, grad={
+    'grid': lambda m, g, spatial, align_corners: m._affine_grid(g, spatial, align_corners)})
+def _affine_grid_adjoint(m, grid, spatial, align_corners):
+    flat = grid.reshape(grid.shape[0], -1, len(spatial))
+    return flat.transpose(0, 2, 1) @ base_points(spatial, align_corners, grid.dtype)
+
+
+@export('nn.functional')
+def affine_grid(theta, size, align_corners=None):
+    """The sampling grid (N, *spatial, dims) of affine maps `theta` (N, dims, dims + 1) for images of `size`."""
+    if align_corners is None:
+        _warn_default()
+        align_corners = False
+    if not theta.is_floating_point():
+        raise ValueError(f'Expected theta to have floating point type, but got {theta.dtype}')
+    if len(size) not in (4, 5):
+        raise NotImplementedError('affine_grid only supports 4D and 5D sizes, for 2D and 3D affine transforms, '
+                                  f'respectively. Got size {size}.')
+    dims = len(size) - 2
+    if theta.dim() != 3 or tuple(theta.shape[1:]) != (dims, dims + 1):
+        raise ValueError(f'Expected a batch of {dims}D affine matrices of shape Nx{dims}x{dims + 1} for size {size}. '
+                         f'Got {theta.shape}.')
+    if min(size) <= 0:
+        raise ValueError(f'Expected non-zero, positive output size. Got {size}')
+    return affine_grid_generator(theta, size, align_corners)
+
+
+@export()
+def affine_grid_generator(theta, size, align_corners):
+    """`affine_grid` without its checks of sizes."""
+    if theta.shape[0] != size[0]:
+        raise RuntimeError(f'Expected theta of batch size {size[0]} for size {list(size)}, got {list(theta.shape)}')
+    return PUBLIC._affine_grid(theta, tuple(map(int, size[2:])), bool(align_corners))
