@@ -195,12 +195,14 @@ class LoaderIterator:
         if loader.pin_memory:
             warnings.warn("'pin_memory' argument is set as true but no accelerator is found, then device pinned memory "
                           "won't be used.", stacklevel=3)
-        self.loader = loader
+        self.dataset = loader.dataset  # the loader itself may own this iterator: a reference back would be a cycle
+        self.index_sampler = loader._index_sampler
+        self.num_workers = loader.num_workers
         self.begin(loader)
         self.base_seed = draw_seed(loader.generator)
 
     def begin(self, loader: DataLoader):
-        self.indices = iter(loader._index_sampler)
+        self.indices = iter(self.index_sampler)
         self.announced_length = loader._announced_length
         self.yielded = 0
 
@@ -208,7 +210,7 @@ class LoaderIterator:
         return self
 
     def __len__(self) -> int:
-        return len(self.loader._index_sampler)
+        return len(self.index_sampler)
 
     def __getstate__(self):
         raise NotImplementedError(f'{type(self).__name__} cannot be pickled')
@@ -224,9 +226,9 @@ class LoaderIterator:
         return batch
 
     def warn_of_length(self):
-        text = (f'Length of IterableDataset {self.loader.dataset} was reported to be {self.announced_length}'
+        text = (f'Length of IterableDataset {self.dataset} was reported to be {self.announced_length}'
                 f'(when accessing len(dataloader)), but {self.yielded} samples have been fetched. ')
-        if self.loader.num_workers > 0:
+        if self.num_workers > 0:
             text += ('For multiprocessing data-loading, this could be caused by not properly configuring the '
                      'IterableDataset replica at each worker: see get_worker_info().')
         warnings.warn(text, stacklevel=3)
@@ -252,6 +254,9 @@ class ParallelIterator(LoaderIterator):
         if loader.prefetch_factor == 0:
             raise AssertionError('prefetch_factor must be greater than 0 with num_workers > 0')
         super().__init__(loader)
+        self.persistent = loader.persistent_workers
+        self.in_order = loader.in_order
+        self.timeout = loader.timeout
         self.round = 0
         self.most = loader.prefetch_factor * loader.num_workers  # tasks under way
         context = loader.multiprocessing_context or multiprocessing.get_context()
@@ -267,13 +272,13 @@ class ParallelIterator(LoaderIterator):
         """Begins another iteration with the same workers."""
         self.begin(loader)
         self.round += 1
-        for worker in range(loader.num_workers):
+        for worker in range(self.num_workers):
             self.pool.send(worker, Resume(self.round))
         self.deal()
 
     def deal(self):
-        self.active = [True] * self.loader.num_workers
-        self.turns = itertools.cycle(range(self.loader.num_workers))
+        self.active = [True] * self.num_workers
+        self.turns = itertools.cycle(range(self.num_workers))
         self.given = 0  # tasks so far
         self.due = 0  # the next task to give back
         self.worker_of: dict[int, int] = {}  # tasks under way
@@ -298,7 +303,7 @@ class ParallelIterator(LoaderIterator):
         busy = list(self.worker_of.values())
         share = self.most // max(1, sum(self.active))
         for worker in itertools.islice(self.turns, len(self.active)):
-            if self.active[worker] and (self.loader.in_order or busy.count(worker) < share):
+            if self.active[worker] and (self.in_order or busy.count(worker) < share):
                 return worker
         return None
 
@@ -317,16 +322,16 @@ class ParallelIterator(LoaderIterator):
                 self.give_task()
                 continue
             del self.worker_of[task]
-            if task == self.due or not self.loader.in_order:
+            if task == self.due or not self.in_order:
                 return self.give_back(data)
             self.arrived[task] = data
 
     def receive(self) -> tuple[int, int, Any]:
         """(worker, task, result) of this round that arrives next."""
         while True:
-            message = self.pool.receive(self.loader.timeout or None)
+            message = self.pool.receive(self.timeout or None)
             if message is None:
-                raise RuntimeError(f'DataLoader timed out after {self.loader.timeout} seconds')
+                raise RuntimeError(f'DataLoader timed out after {self.timeout} seconds')
             worker, (round, task), data = message
             if round == self.round:
                 return worker, task, data
@@ -335,7 +340,7 @@ class ParallelIterator(LoaderIterator):
         """A worker's stream is over: the tasks it still had are lost."""
         self.active[worker] = False
         self.worker_of = {task: other for task, other in self.worker_of.items() if other != worker}
-        if not self.loader.persistent_workers:
+        if not self.persistent:
             self.pool.dismiss(worker)
 
     def give_back(self, data):
@@ -345,5 +350,5 @@ class ParallelIterator(LoaderIterator):
         return data
 
     def finish(self):
-        if not self.loader.persistent_workers:
+        if not self.persistent:
             self.finalizer()
