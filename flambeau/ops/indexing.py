@@ -1,18 +1,26 @@
-"""`tensor[key]`: what a key means, and reading, writing and accumulating through it.
+"""`tensor[key]`: what a key means; reading, writing and accumulating through it; masks and flat indices.
 
 A key falls into two parts. The *basic* part (integers, slices, None, ...) is a NumPy index whose result shares memory;
 the *advanced* part (index arrays and masks) gathers from that result. PyTorch applies them in this order, so an integer
-never counts as an index array, as it does in NumPy. Must not know the graph.
+never counts as an index array, as it does in NumPy. Must not know how gradients are carried.
 """
 from __future__ import annotations
 
+import math
 import operator
 import warnings
 from collections.abc import Sequence
 
 import numpy as np
 
+from .. import dtype as dtypes
+from ..autograd.graph import edge_of, note_write
+from ..autograd.modes import OFF, STATE
 from ..errors import ArgumentError, ArgumentTypeError
+from ..tensor import Parameter, Tensor, wrap
+from .call import Overridden, binder, change, complete, invoke, lowered, override, overrides, record, viewing
+from .definition import opaque, publish, view
+from .reference import sized
 
 ALL = slice(None)
 SEQUENCE_AS_TUPLE_LIMIT = 32  # a longer list of indices is always one index tensor
@@ -159,7 +167,7 @@ def _too_many(rank: int, items: list) -> IndexError:
     return IndexError(f'too many indices for tensor of dimension {rank}')
 
 
-# ---- gather, put, accumulate through the advanced part -----------------------------------------------
+# ---- gather, put and add through the advanced part -----------------------------------------------
 
 
 def gather(array: np.ndarray, advanced: tuple) -> np.ndarray:
@@ -168,18 +176,18 @@ def gather(array: np.ndarray, advanced: tuple) -> np.ndarray:
     single = last.dtype != bool and all(item is ALL for item in leading)
     try:
         if single and array.flags.c_contiguous:  # otherwise `take` would first copy the whole array
-            return array.take(last, axis=len(leading))
-        return array[advanced]
+            return np.asarray(array.take(last, axis=len(leading)))
+        found = array[advanced]
+        return found if isinstance(found, np.ndarray) else np.asarray(found)  # 0-d indices can make it a number
     except IndexError:
         raise _advanced_index_error(array.shape, advanced) from None
 
 
-def put(array: np.ndarray, advanced: tuple, values: np.ndarray) -> None:
+def put_at(array: np.ndarray, advanced: tuple, values: np.ndarray) -> None:
     """`array[advanced] = values`, where values broadcast. Of several values for one place the last one stays.
 
     Raises RuntimeError for values that do not broadcast, and IndexError as `gather`, before anything is written.
     """
-    values = without_leading_ones(values)
     try:
         array[advanced] = values
     except IndexError:
@@ -188,7 +196,7 @@ def put(array: np.ndarray, advanced: tuple, values: np.ndarray) -> None:
         raise _value_shape_error(values.shape, array[advanced].shape) from None
 
 
-def without_leading_ones(values: np.ndarray) -> np.ndarray:
+def without_leading_ones(values) -> np.ndarray:
     """Values to assign may have more dimensions than their place, if these have size 1."""
     shape = values.shape
     while shape and shape[0] == 1:
@@ -196,8 +204,8 @@ def without_leading_ones(values: np.ndarray) -> np.ndarray:
     return values.reshape(shape)
 
 
-def accumulate(array: np.ndarray, advanced: tuple, values: np.ndarray, ufunc: np.ufunc = np.add) -> None:
-    """`array[advanced] += values`, where values broadcast, and every value counts, in order. Raises as `put`.
+def add_at(array: np.ndarray, advanced: tuple, values: np.ndarray, ufunc: np.ufunc = np.add) -> None:
+    """`array[advanced] += values`, where values broadcast, and every value counts, in order. Raises as `put_at`.
 
     The indexed dimensions become the rows of a matrix, so that the index is one-dimensional: the case NumPy is fast in.
     """
@@ -273,3 +281,406 @@ def _advanced_index_error(shape: tuple[int, ...], advanced: tuple) -> IndexError
 def _value_shape_error(value_shape, result_shape) -> RuntimeError:
     return RuntimeError(f'shape mismatch: value tensor of shape {list(value_shape)} cannot be broadcast to indexing '
                         f'result of shape {list(result_shape)}')
+
+
+def masked_shape(input: np.ndarray, mask: np.ndarray, name: str) -> tuple[int, ...]:
+    """The shape that an array and its mask broadcast to. Raises RuntimeError for what is no mask or does not fit."""
+    if mask.dtype != bool:
+        raise RuntimeError(f'{name} only supports boolean masks, but got mask with dtype {dtypes.of(mask.dtype).name}')
+    try:
+        return np.broadcast_shapes(input.shape, mask.shape)
+    except ValueError:
+        raise RuntimeError(f'{name}: the mask of shape {list(mask.shape)} must broadcast with the tensor of shape '
+                           f'{list(input.shape)}') from None
+
+
+def number_array(value, like: np.ndarray, name: str) -> np.ndarray:
+    """A number (or 0-d array) as a 0-d array in the dtype of `like`. Raises RuntimeError where that cannot hold it."""
+    kind = dtypes.of(like.dtype)
+    if isinstance(value, np.ndarray):
+        if value.ndim:
+            raise RuntimeError(f'{name} only supports a 0-dimensional value tensor, but got tensor with {value.ndim} '
+                               'dimension(s).')
+        value = value.item()
+    if isinstance(value, (complex, np.complexfloating)) and not kind.is_complex and value.imag == 0:
+        value = value.real
+    if not _holds(kind, value):
+        raise RuntimeError(f'{name}: value {value} cannot be converted to type {kind.name} without overflow')
+    if kind.category == dtypes.INTEGER:
+        return np.array(int(value) % (1 << 8 * kind.itemsize) if value < 0 and not kind.is_signed else int(value),
+                        like.dtype)
+    return np.array(value).astype(like.dtype)
+
+
+def _holds(kind: dtypes.dtype, value) -> bool:
+    if kind.category == dtypes.BOOL or kind.is_complex:
+        return True
+    if isinstance(value, (complex, np.complexfloating)):
+        return False
+    if kind.category == dtypes.INTEGER:
+        limits = dtypes.iinfo(kind)
+        return math.isfinite(value) and (limits.min or -limits.max) <= int(value) <= limits.max
+    return kind in dtypes.HALVES or not math.isfinite(value) or abs(value) <= dtypes.finfo(kind).max
+
+
+def require_same_dtype(name: str, input: np.ndarray, source: np.ndarray, source_name: str) -> None:
+    """Raises RuntimeError where values to write are in another dtype than their destination."""
+    if source.dtype != input.dtype:
+        raise RuntimeError(f'{name}: expected self and {source_name} to have the same dtype, but got self.dtype = '
+                           f'{dtypes.of(input.dtype)} and {source_name}.dtype = {dtypes.of(source.dtype)}')
+
+
+# ---- operations that write ---------------------------------------------------------------------------
+
+IN_PLACE = object()  # as `m`: the formula writes into its first argument itself instead of into a copy
+
+
+def destination(m, array: np.ndarray) -> np.ndarray:
+    """What a formula that begins with a copy of its input writes into."""
+    return array if m is IN_PLACE else array.copy()
+
+
+def writing(formula=None, *, inplace='', **options):
+    """Declares an opaque operation that copies its input and writes into the copy, and its in-place form.
+
+    `inplace` names the namespaces that have the in-place form beside the method. The gradients may not name `input`.
+    """
+    def declare(formula):
+        function = opaque(formula, **options)
+        publish(_writer(function.operation), [function.operation.name + '_'], inplace.split(), True)
+        return function
+    return declare if formula is None else declare(formula)
+
+
+def _writer(op):
+    name = op.name + '_'
+    bind = None
+
+    def call(input, *args, **kwargs):
+        nonlocal bind
+        if type(input) is not Tensor and overrides(input):
+            return override(getattr(Tensor, name), (input, *args), kwargs)
+        if bind is None:
+            bind = binder(op)
+        values = list(bind(input, *args, **kwargs))
+        try:
+            return change(input, name, lambda before: write_directly(op, before, values), op)
+        except Overridden:
+            return override(getattr(Tensor, name), (input, *args), kwargs)
+    call.__name__ = call.__qualname__ = name
+    call.__doc__ = f'In-place form of `{op.name}`.'
+    return call
+
+
+def write_directly(op, before: Tensor, values: list) -> Tensor:
+    """Runs a formula that writes on the array of `before` itself; the result stands on the same array."""
+    values[0] = before
+    arrays, wanting = zip(*map(lowered, values))
+    target = arrays[0]
+    arrays = [target, *(_apart(a, target) for a in arrays[1:])]
+    node = record(op, values) if any(wanting) and STATE.recording is not OFF else None
+    invoke(op, IN_PLACE, arrays)
+    out = wrap(target, node)
+    if node is not None:
+        complete(node, op, values, (out,), False)
+    return out
+
+
+def _apart(value, target: np.ndarray):
+    """An argument in memory of its own, so that writing does not change it."""
+    if isinstance(value, list):
+        return [_apart(v, target) for v in value]
+    return value.copy() if isinstance(value, np.ndarray) and np.may_share_memory(value, target) else value
+
+
+# ---- tensor[key] -------------------------------------------------------------------------------------
+
+
+def _basic_view(m, input, key):
+    """`input[key]` for a basic key, sharing memory."""
+    return input[key]
+
+
+VIEWS = {kind: view(_basic_view, name=f'key_{kind}', label=f'{kind.capitalize()}Backward0', namespace='', method=False,
+                    grad={'input': lambda m, g, input_shape, key: m.key_view_adjoint(g, input_shape, key)}).operation
+         for kind in ('select', 'slice', 'unsqueeze', 'alias')}
+
+
+@opaque(namespace='', method=False, grad={'g': lambda m, g, key: m.key_alias(g, key)})
+def key_view_adjoint(m, g, shape, key):
+    """Zeros of `shape` but for `g` at a basic key."""
+    out = np.zeros(shape, g.dtype)
+    out[key] = g
+    return out
+
+
+@opaque(namespace='', method=False,
+        grad={'input': lambda m, g, input_shape, indices: m.index_adjoint(g, input_shape, indices)})
+def index(m, input, indices):
+    """The elements at index arrays and masks, one per dimension; None stands for a whole dimension."""
+    return gather(input, _whole_dimensions(indices))
+
+
+@opaque(namespace='', method=False, grad={'g': lambda m, g, indices: m.index(g, indices)})
+def index_adjoint(m, g, shape, indices):
+    """Zeros of `shape` to which `g` is added at index arrays, every element once for each time it is named."""
+    out = np.zeros(shape, g.dtype)
+    advanced = _whole_dimensions(indices)
+    if len(advanced) == 1 and advanced[0].dtype == bool:
+        out[advanced] = g
+    else:
+        add_at(out, advanced, g)
+    return out
+
+
+def _whole_dimensions(indices) -> tuple:
+    return tuple([ALL if i is None else i for i in indices])
+
+
+def _checked_indices(shape: tuple[int, ...], indices) -> tuple:
+    """Index arrays for the leading dimensions of a tensor of `shape`, as `gather` takes them."""
+    advanced, dim = [], 0
+    for item in indices:
+        item = ALL if item is None else index_array(item)
+        taken = 1 if item is ALL else _dimensions_taken(item)
+        if dim + taken > len(shape):
+            raise IndexError(f'too many indices for tensor of dimension {len(shape)} (got {len(indices)})')
+        if item is not ALL and item.dtype == bool:
+            item = _checked_mask(item, shape, dim)
+        advanced.append(item)
+        dim += taken
+    if not any(item is not ALL for item in advanced):
+        raise RuntimeError('index_put(): indices must hold at least one tensor')
+    return tuple(advanced)
+
+
+@writing(inplace='torch', grad={
+    'input': lambda m, g, indices, accumulate: g if accumulate else m.index_put(g, indices, m.zeros_of((), g)),
+    'values': lambda m, g, indices, values_shape: m.sum_to_size(m.index(g, indices), values_shape)})
+def index_put(m, input, indices, values, accumulate=False):
+    """A copy of `input` with `values` (broadcast) written at, or added to, the places named by index tensors.
+
+    indices: a tuple of int64, int32 or bool tensors, for the first dimensions. Raises IndexError for an index out of
+    range, RuntimeError for values that do not fit.
+    """
+    if not isinstance(indices, (tuple, list)):
+        raise ArgumentTypeError(f"index_put(): argument 'indices' must be tuple of Tensors, not {type(indices).__name__}")
+    for value in (*indices, values):
+        if value is not None and not isinstance(value, np.ndarray):
+            raise ArgumentTypeError(f'index_put(): indices and values must be Tensors, got {type(value).__name__}')
+    require_same_dtype('Index put', input, values, 'values')
+    advanced = _checked_indices(input.shape, indices)
+    out = destination(m, input)
+    (add_at if accumulate else put_at)(out, advanced, values)
+    return out
+
+
+def basic_view(tensor: Tensor, key, basic: tuple) -> Tensor:
+    """`tensor[basic]`, sharing memory; recorded under the name of the last step that `key` takes."""
+    op = VIEWS[_last_step(key)]
+    node = record(op, (tensor, basic)) if tensor._node is not None and STATE.recording is not OFF else None
+    return viewing(op, tensor._array[basic], tensor, node)
+
+
+def _last_step(key) -> str:
+    if key.__class__ is slice:
+        return 'slice'
+    for item in reversed(key if isinstance(key, (tuple, list)) else (key,)):
+        if item is None:
+            return 'unsqueeze'
+        if item.__class__ is slice:
+            if item.start is not None or item.stop is not None or item.step is not None:
+                return 'slice'
+        elif item is not Ellipsis:
+            return 'select'
+    return 'alias'
+
+
+def _is_whole(basic: tuple) -> bool:
+    return all(item is Ellipsis or item.__class__ is slice and item == ALL for item in basic)
+
+
+def _indices_of(advanced: tuple) -> list:
+    """The argument of `index` for an advanced part; in memory of its own, since a graph will keep it."""
+    return [None if item is ALL else item.copy() for item in advanced]
+
+
+def get_item(self, key):
+    """`tensor[key]`: a view for integers, slices, None and ...; a copy where index tensors or masks take part."""
+    kind = type(self)
+    if kind is not Tensor and kind is not Parameter and overrides(self):
+        return override(Tensor.__getitem__, (self, key), {})
+    basic, advanced = separate(key, self._array.shape)
+    if advanced is None:
+        return basic_view(self, key, basic)
+    if self._node is None or STATE.recording is OFF or edge_of(self) is None:
+        return wrap(gather(self._array[basic], advanced))
+    source = self if _is_whole(basic) else basic_view(self, key, basic)
+    return index(source, _indices_of(advanced))
+
+
+def set_item(self, key, value):
+    """`tensor[key] = value`: a number or tensor, broadcast; converted in dtype except through index tensors."""
+    kind = type(self)
+    if kind is not Tensor and kind is not Parameter and overrides(self):
+        return override(Tensor.__setitem__, (self, key, value), {})
+    array = self._array
+    if isinstance(value, (int, float, complex, np.number, np.bool_)):
+        value = wrap(number_array(value, array, 'assignment'))
+    elif not isinstance(value, Tensor):
+        raise TypeError(f"can't assign a {type(value).__name__} to a tensor of {self.dtype}: convert it with "
+                        'torch.tensor first')
+    basic, advanced = separate(key, array.shape)
+    if STATE.recording is OFF or (self._node is None or edge_of(self) is None) and (
+            value._node is None or edge_of(value) is None):
+        _write(array[basic], advanced, value._array)
+        note_write(self, '__setitem__')
+        return None
+    source = value._array
+    leading = source.ndim - without_leading_ones(source).ndim
+    if leading:
+        value = value.reshape(source.shape[leading:])
+    if advanced is None:
+        basic_view(self, key, basic).copy_(value)
+    else:
+        (self if _is_whole(basic) else basic_view(self, key, basic)).index_put_(_tensors_of(advanced), value)
+    return None
+
+
+def _tensors_of(advanced: tuple) -> list:
+    return [i if i is None else wrap(i) for i in _indices_of(advanced)]
+
+
+def _write(place: np.ndarray, advanced: tuple | None, source: np.ndarray) -> None:
+    if not place.flags.writeable or any(s == 0 and n > 1 for s, n in zip(place.strides, place.shape)):
+        raise RuntimeError('unsupported operation: the assignment would write more than once to one memory location of '
+                           'an expanded tensor. Please clone() the tensor before performing the operation.')
+    source = without_leading_ones(source)
+    if advanced is None:
+        copy_values(place, source)
+        return
+    require_same_dtype('Index put', place, source, 'values')
+    put_at(place, advanced, source.copy() if np.may_share_memory(place, source) else source)
+
+
+def copy_values(place: np.ndarray, source: np.ndarray) -> None:
+    """Writes values, broadcast and converted, over all of `place`. Raises RuntimeError where they do not broadcast."""
+    if source.dtype.kind == 'c' != place.dtype.kind:
+        warnings.warn('Casting complex values to real discards the imaginary part', UserWarning, stacklevel=4)
+        source = source.real
+    try:
+        if source.dtype == place.dtype:
+            place[...] = source
+        else:
+            with np.errstate(all='ignore'):  # a value out of range becomes what the conversion makes of it, as in C
+                place[...] = source
+    except ValueError:
+        raise RuntimeError(f'The expanded size of the tensor must match the existing size in every dimension but those '
+                           f'of size 1. Target sizes: {list(place.shape)}.  Tensor sizes: {list(source.shape)}'
+                           ) from None
+
+
+Tensor.__getitem__ = get_item
+Tensor.__setitem__ = set_item
+
+
+# ---- masks -------------------------------------------------------------------------------------------
+
+
+@writing(grad={'input': lambda m, g, input_shape, mask: m.sum_to_size(m.masked_fill(g, mask, 0), input_shape),
+               'value': lambda m, g, mask: m.masked_select(g, mask).sum()})
+def masked_fill(m, input, mask, value):
+    """`input` with `value` (a number or 0-d tensor) where `mask` is true; both broadcast."""
+    shape = masked_shape(input, mask, 'masked_fill')
+    value = number_array(value, input, 'masked_fill')
+    if m is not IN_PLACE:
+        return np.where(mask, value, input)
+    _require_shape(input, shape)
+    np.copyto(input, value, where=mask)
+    return input
+
+
+def _require_shape(array, shape):
+    if array.shape != shape:
+        raise RuntimeError(f"output with shape {list(array.shape)} doesn't match the broadcast shape {list(shape)}")
+
+
+@opaque(grad={'input': lambda m, g, input_shape, mask: m.masked_select_adjoint(g, input_shape, mask)})
+def masked_select(m, input, mask):
+    """The elements of `input` where `mask` is true, as one dimension; both broadcast."""
+    shape = masked_shape(input, mask, 'masked_select')
+    return np.broadcast_to(input, shape)[np.broadcast_to(mask, shape)]
+
+
+@opaque(namespace='', method=False, grad={'g': lambda m, g, mask: m.masked_select(g, mask)})
+def masked_select_adjoint(m, g, shape, mask):
+    """Zeros of `shape` to which `g` is added where `mask` is true."""
+    out = np.zeros(np.broadcast_shapes(shape, mask.shape), g.dtype)
+    out[np.broadcast_to(mask, out.shape)] = g
+    return sized(out, shape)
+
+
+@writing(grad={'input': lambda m, g, input_shape, mask: m.sum_to_size(m.masked_fill(g, mask, 0), input_shape),
+               'source': lambda m, g, mask, source_shape: m.masked_scatter_adjoint(g, mask, source_shape)})
+def masked_scatter(m, input, mask, source):
+    """`input` with the elements of `source`, in order, where `mask` is true; the mask broadcasts."""
+    shape = masked_shape(input, mask, 'masked_scatter')
+    require_same_dtype('masked_scatter', input, source, 'source')
+    mask = np.broadcast_to(mask, shape)
+    count = np.count_nonzero(mask)
+    if count > source.size:
+        raise RuntimeError(f'masked_scatter: Number of elements of source < number of ones in mask: {source.size} and '
+                           f'{count}')
+    if m is IN_PLACE:
+        _require_shape(input, shape)
+    out = destination(m, input if m is IN_PLACE else np.broadcast_to(input, shape))
+    out[mask] = source.reshape(-1)[:count]
+    return out
+
+
+@opaque(namespace='', method=False,
+        grad={'g': lambda m, g, g_shape, mask: m.masked_scatter(m.zeros_of(g_shape, g), mask, g)})
+def masked_scatter_adjoint(m, g, mask, shape):
+    """The elements of `g` where `mask` is true, then zeros, in `shape`."""
+    out = np.zeros(math.prod(shape), g.dtype)
+    chosen = g[np.broadcast_to(mask, g.shape)]
+    out[:chosen.size] = chosen
+    return out.reshape(shape)
+
+
+# ---- flat indices ------------------------------------------------------------------------------------
+
+
+def flat_places(name: str, index: np.ndarray, size: int) -> np.ndarray:
+    """An index into a flattened tensor of `size` elements. Raises RuntimeError for its dtype, IndexError out of range."""
+    if index.dtype != np.int64:
+        raise RuntimeError(f'{name}(): Expected a long tensor for index, but got {dtypes.of(index.dtype)}')
+    outside = index[(index < -size) | (index >= size)]
+    if outside.size:
+        raise IndexError(f'out of range: tried to access index {outside.flat[0]} on a tensor of {size} elements.')
+    return index
+
+
+@opaque(grad={'input': lambda m, g, input_shape, index:
+              m.index_adjoint(g, (math.prod(input_shape),), [index]).reshape(input_shape)})
+def take(m, input, index):
+    """The elements of the flattened `input` at the places in `index` (int64), in its shape."""
+    return np.asarray(input.reshape(-1)[flat_places('take', index, input.size)])
+
+
+@writing(grad={'input': lambda m, g, index, index_shape, accumulate:
+               g if accumulate else m.put(g, index, m.zeros_of(index_shape, g)),
+               'source': lambda m, g, index, source_shape: m.take(g, index).reshape(source_shape)})
+def put(m, input, index, source, accumulate=False):
+    """`input` with the elements of `source` written at, or added to, the places in `index` of its flattened form."""
+    require_same_dtype('put_()', input, source, 'source')
+    if source.size != index.size:
+        raise IndexError(f'put_(): Expected source and index to have the same number of elements, but got '
+                         f'source.numel() = {source.size}, index.numel() = {index.size}')
+    places = flat_places('put_', index, input.size).reshape(-1)
+    out = destination(m, input)
+    flat = out.reshape(-1)
+    (add_at if accumulate else put_at)(flat, (places,), source.reshape(-1))
+    if not np.may_share_memory(flat, out):
+        out[...] = flat.reshape(out.shape)
+    return out
