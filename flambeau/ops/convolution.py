@@ -6,7 +6,7 @@ no further formula. On arrays they are matrix products over unrolled patches.
 """
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -19,7 +19,8 @@ PATCH_BYTES = 4 << 20  # of unrolled patches held at a time: what stays in a cor
 POINTWISE_POSITIONS = 64  # positions per image above which a 1x1 convolution is one matrix product per image
 
 
-class Geometry(NamedTuple):
+@dataclass(frozen=True)
+class Geometry:
     """Where the windows of a convolution lie: one entry per spatial axis, and the number of channel groups."""
     stride: tuple[int, ...]
     padding: tuple[tuple[int, int], ...]

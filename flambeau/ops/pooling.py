@@ -13,6 +13,7 @@ from .. import dtype as dtypes
 from ..errors import ArgumentError
 from .axis_map import AxisMap
 from .definition import PUBLIC, composite, export, opaque
+from .sampling import rand
 from .windows import Window, batched, pad_spatial, per_axis, same_for_batch, taps, unpad_spatial
 
 
@@ -583,12 +584,11 @@ def _declare_lp_pool(dims):
     return composite(lp_pool, name=operation, namespace='nn.functional', method=False)
 
 
-for _dims in (1, 2, 3):
-    _declare_max_pool(_dims)
-    _declare_adaptive_max_pool(_dims)
-    _declare_max_unpool(_dims)
-    _declare_avg_pool(_dims)
-    _declare_adaptive_avg_pool(_dims)
-    _declare_lp_pool(_dims)
-_declare_fractional_max_pool(2)
-_declare_fractional_max_pool(3)
+DIMS = (1, 2, 3)
+MAX_POOLS = {dims: _declare_max_pool(dims) for dims in DIMS}
+ADAPTIVE_MAX_POOLS = {dims: _declare_adaptive_max_pool(dims) for dims in DIMS}
+MAX_UNPOOLS = {dims: _declare_max_unpool(dims) for dims in DIMS}
+FRACTIONAL_MAX_POOLS = {dims: _declare_fractional_max_pool(dims) for dims in (2, 3)}
+AVG_POOLS = {dims: _declare_avg_pool(dims) for dims in DIMS}
+ADAPTIVE_AVG_POOLS = {dims: _declare_adaptive_avg_pool(dims) for dims in DIMS}
+LP_POOLS = {dims: _declare_lp_pool(dims) for dims in DIMS}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import operator
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -60,7 +60,8 @@ def output_size(size: int, kernel: int, stride: int, padding: tuple[int, int], d
     return count - 1 if (count - 1) * stride >= size + padding[0] else count
 
 
-class Window(NamedTuple):
+@dataclass(frozen=True)
+class Window:
     """A kernel without weights, as pooling and unfolding use it: one entry per spatial axis."""
     kernel: tuple[int, ...]
     stride: tuple[int, ...]

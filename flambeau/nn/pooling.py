@@ -1,0 +1,275 @@
+"""Pooling layers. The formulas are in ops/pooling.py."""
+from __future__ import annotations
+
+from ..ops import pooling
+from ..ops.windows import per_axis
+from .module import Module
+
+__all__ = [kind + f'{dims}d' for kind in ('MaxPool', 'MaxUnpool', 'AvgPool', 'LPPool', 'AdaptiveMaxPool', 'AdaptiveAvgPool')
+           for dims in (1, 2, 3)] + ['FractionalMaxPool2d', 'FractionalMaxPool3d']
+
+
+class _Pool(Module):
+    """Shows the attributes that a kind of pool is known by."""
+
+    dims = 0
+    shown = ()
+
+    def extra_repr(self):
+        return ', '.join(f'{name}={getattr(self, name)}' for name in self.shown)
+
+
+class _MaxPoolNd(_Pool):
+    __constants__ = ['kernel_size', 'stride', 'padding', 'dilation', 'return_indices', 'ceil_mode']
+    shown = ('kernel_size', 'stride', 'padding', 'dilation', 'ceil_mode')
+
+    def __init__(self, kernel_size, stride=None, padding=0, dilation=1, return_indices=False, ceil_mode=False):
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.stride = kernel_size if stride is None else stride
+        self.padding = padding
+        self.dilation = dilation
+        self.return_indices = return_indices
+        self.ceil_mode = ceil_mode
+
+    def forward(self, input):
+        return pooling.MAX_POOLS[self.dims](input, self.kernel_size, self.stride, self.padding, self.dilation,
+                                            self.ceil_mode, self.return_indices)
+
+
+class MaxPool1d(_MaxPoolNd):
+    """Maximum over windows of (N, C, L) or (C, L)."""
+
+    dims = 1
+
+
+class MaxPool2d(_MaxPoolNd):
+    """Maximum over windows of (N, C, H, W) or (C, H, W).
+
+    >>> nn.MaxPool2d(2)(torch.zeros(1, 3, 8, 8)).shape
+    torch.Size([1, 3, 4, 4])
+    """
+
+    dims = 2
+
+
+class MaxPool3d(_MaxPoolNd):
+    """Maximum over windows of (N, C, D, H, W) or (C, D, H, W)."""
+
+    dims = 3
+
+
+class _MaxUnpoolNd(_Pool):
+    shown = ('kernel_size', 'stride', 'padding')
+
+    def __init__(self, kernel_size, stride=None, padding=0):
+        super().__init__()
+        for name, value in (('kernel_size', kernel_size), ('stride', kernel_size if stride is None else stride),
+                            ('padding', padding)):
+            setattr(self, name, per_axis(value, self.dims, type(self).__name__, name))
+
+    def forward(self, input, indices, output_size=None):
+        return pooling.MAX_UNPOOLS[self.dims](input, indices, self.kernel_size, self.stride, self.padding, output_size)
+
+
+class MaxUnpool1d(_MaxUnpoolNd):
+    """Puts the values of a `MaxPool1d` with return_indices back."""
+
+    dims = 1
+
+
+class MaxUnpool2d(_MaxUnpoolNd):
+    """Puts the values of a `MaxPool2d` with return_indices back."""
+
+    dims = 2
+
+
+class MaxUnpool3d(_MaxUnpoolNd):
+    """Puts the values of a `MaxPool3d` with return_indices back."""
+
+    dims = 3
+
+
+class _AvgPoolNd(_Pool):
+    __constants__ = ['kernel_size', 'stride', 'padding', 'ceil_mode', 'count_include_pad', 'divisor_override']
+    shown = ('kernel_size', 'stride', 'padding')
+
+    def __init__(self, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True,
+                 divisor_override=None):
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.stride = kernel_size if stride is None else stride
+        self.padding = padding
+        self.ceil_mode = ceil_mode
+        self.count_include_pad = count_include_pad
+        self.divisor_override = divisor_override
+
+    def forward(self, input):
+        return pooling.AVG_POOLS[self.dims](input, self.kernel_size, self.stride, self.padding, self.ceil_mode,
+                                            self.count_include_pad, self.divisor_override)
+
+
+class AvgPool1d(_AvgPoolNd):
+    """Average over windows of (N, C, L) or (C, L)."""
+
+    dims = 1
+    __constants__ = ['kernel_size', 'stride', 'padding', 'ceil_mode', 'count_include_pad']
+
+    def __init__(self, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
+        def sizes(value, argument):
+            return per_axis(value, 1, 'AvgPool1d', argument)
+        super().__init__(sizes(kernel_size, 'kernel_size'), None if stride is None else sizes(stride, 'stride'),
+                         sizes(padding, 'padding'), ceil_mode, count_include_pad)
+        del self.divisor_override
+
+    def forward(self, input):
+        return pooling.AVG_POOLS[1](input, self.kernel_size, self.stride, self.padding, self.ceil_mode,
+                                    self.count_include_pad)
+
+
+class AvgPool2d(_AvgPoolNd):
+    """Average over windows of (N, C, H, W) or (C, H, W)."""
+
+    dims = 2
+
+
+class AvgPool3d(_AvgPoolNd):
+    """Average over windows of (N, C, D, H, W) or (C, D, H, W)."""
+
+    dims = 3
+
+
+class _LPPoolNd(_Pool):
+    __constants__ = ['norm_type', 'kernel_size', 'stride', 'ceil_mode']
+    shown = ('norm_type', 'kernel_size', 'stride', 'ceil_mode')
+
+    def __init__(self, norm_type, kernel_size, stride=None, ceil_mode=False):
+        super().__init__()
+        self.norm_type = norm_type
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.ceil_mode = ceil_mode
+
+    def forward(self, input):
+        return pooling.LP_POOLS[self.dims](input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
+
+
+class LPPool1d(_LPPoolNd):
+    """The p-norm over windows of (N, C, L) or (C, L)."""
+
+    dims = 1
+
+
+class LPPool2d(_LPPoolNd):
+    """The p-norm over windows of (N, C, H, W) or (C, H, W)."""
+
+    dims = 2
+
+
+class LPPool3d(_LPPoolNd):
+    """The p-norm over windows of (N, C, D, H, W) or (C, D, H, W)."""
+
+    dims = 3
+
+
+class _AdaptiveMaxPoolNd(_Pool):
+    __constants__ = ['output_size', 'return_indices']
+    shown = ('output_size',)
+
+    def __init__(self, output_size, return_indices=False):
+        super().__init__()
+        self.output_size = output_size
+        self.return_indices = return_indices
+
+    def forward(self, input):
+        return pooling.ADAPTIVE_MAX_POOLS[self.dims](input, self.output_size, self.return_indices)
+
+
+class AdaptiveMaxPool1d(_AdaptiveMaxPoolNd):
+    """Maximum over `output_size` bins of (N, C, L) or (C, L)."""
+
+    dims = 1
+
+
+class AdaptiveMaxPool2d(_AdaptiveMaxPoolNd):
+    """Maximum over `output_size` bins of (N, C, H, W) or (C, H, W)."""
+
+    dims = 2
+
+
+class AdaptiveMaxPool3d(_AdaptiveMaxPoolNd):
+    """Maximum over `output_size` bins of (N, C, D, H, W) or (C, D, H, W)."""
+
+    dims = 3
+
+
+class _AdaptiveAvgPoolNd(_Pool):
+    __constants__ = ['output_size']
+    shown = ('output_size',)
+
+    def __init__(self, output_size):
+        super().__init__()
+        self.output_size = output_size
+
+    def forward(self, input):
+        return pooling.ADAPTIVE_AVG_POOLS[self.dims](input, self.output_size)
+
+
+class AdaptiveAvgPool1d(_AdaptiveAvgPoolNd):
+    """Average over `output_size` bins of (N, C, L) or (C, L)."""
+
+    dims = 1
+
+
+class AdaptiveAvgPool2d(_AdaptiveAvgPoolNd):
+    """Average over `output_size` bins of (N, C, H, W) or (C, H, W).
+
+    >>> nn.AdaptiveAvgPool2d(1)(torch.zeros(1, 3, 8, 8)).shape
+    torch.Size([1, 3, 1, 1])
+    """
+
+    dims = 2
+
+
+class AdaptiveAvgPool3d(_AdaptiveAvgPoolNd):
+    """Average over `output_size` bins of (N, C, D, H, W) or (C, D, H, W)."""
+
+    dims = 3
+
+
+class _FractionalMaxPoolNd(_Pool):
+    __constants__ = ['kernel_size', 'return_indices', 'output_size', 'output_ratio']
+
+    def __init__(self, kernel_size, output_size=None, output_ratio=None, return_indices=False, _random_samples=None):
+        super().__init__()
+        name = type(self).__name__
+        self.kernel_size = per_axis(kernel_size, self.dims, name, 'kernel_size')
+        if min(self.kernel_size) <= 0:
+            raise ValueError(f'kernel_size must be greater than 0, but got {kernel_size}')
+        if (output_size is None) == (output_ratio is None):
+            raise ValueError(f'{name} requires specifying either an output size, or a pooling ratio'
+                             if output_size is None else 'only one of output_size and output_ratio may be specified')
+        if output_ratio is not None and not isinstance(output_ratio, (tuple, list)):
+            output_ratio = (output_ratio,) * self.dims
+        if output_ratio is not None and not all(0 < ratio < 1 for ratio in output_ratio):
+            raise ValueError(f'output_ratio must be between 0 and 1 (got {output_ratio})')
+        self.return_indices = return_indices
+        self.register_buffer('_random_samples', _random_samples)
+        self.output_size = None if output_size is None else per_axis(output_size, self.dims, name, 'output_size')
+        self.output_ratio = None if output_ratio is None else tuple(output_ratio)
+
+    def forward(self, input):
+        return pooling.FRACTIONAL_MAX_POOLS[self.dims](input, self.kernel_size, self.output_size, self.output_ratio,
+                                                       self.return_indices, _random_samples=self._random_samples)
+
+
+class FractionalMaxPool2d(_FractionalMaxPoolNd):
+    """Maximum over windows at pseudo-random steps of (N, C, H, W) or (C, H, W)."""
+
+    dims = 2
+
+
+class FractionalMaxPool3d(_FractionalMaxPoolNd):
+    """Maximum over windows at pseudo-random steps of (N, C, D, H, W) or (C, D, H, W)."""
+
+    dims = 3
