@@ -60,7 +60,7 @@ class _ModuleSequence(Module):
 
     def _inserted(self, index, module):
         if not isinstance(module, Module):
-            raise AssertionError(f'module should be of type: {Module}, got {type_name(module)}')
+            raise AssertionError(f'module should be of type: {Module}')
         modules = list(self)
         modules.insert(index, module)
         self._renumber(modules)

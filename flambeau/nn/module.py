@@ -9,9 +9,9 @@ import inspect
 import warnings
 from collections import OrderedDict
 
-from .. import device as devices
 from ..autograd.modes import no_grad
-from ..dtype import dtype as DataType
+from ..device import resolve
+from ..dtypes import dtype as DataType
 from ..tensor import Parameter, Tensor
 from .hooks import CALL_TABLES, Hookable, registered_value
 from .location import locate
@@ -528,7 +528,7 @@ def parse_to(*args, **kwargs):
     like = given.get('tensor', given.get('other'))
     device, dtype = (like.device, like.dtype) if like is not None else (given.get('device'), given.get('dtype'))
     if device is not None:
-        device = devices.resolve(device)
+        device = resolve(device)
     if dtype is not None and not isinstance(dtype, DataType):
         raise TypeError(f'to() received an invalid dtype: {dtype!r}')
     if not (args or kwargs or memory_format is not None):
