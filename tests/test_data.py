@@ -397,8 +397,10 @@ def test_a_block_that_a_child_may_see_is_not_filled_again():
 def test_any_structure_and_layout_arrives():
     wide = np.arange(2 * 3 * 4096, dtype=np.float32).reshape(2, 3, 4096)
     sent = {'channels last': wide.transpose(0, 2, 1), 'sliced': wide[:, ::2],
-            'expanded': np.broadcast_to(wide, (2, 2, 3, 4096)), 'empty': np.empty((0, 3)), 'scalar': np.array(2.5), 'text': 'x' * 100_000, 'bytes': b'y' * 100_000,
-            'twice': [wide, wide], 'date': np.array(['2020-01-01'], 'M8[D]'), 'object': np.array([None, 'a'], object),
+            'expanded': np.broadcast_to(wide, (2, 2, 3, 4096)), 'empty': np.empty((0, 3)), 'scalar': np.array(2.5),
+            'text': 'x' * 100_000, 'bytes': b'y' * 100_000,
+            'twice': [wide, wide],
+            'date': np.array(['2020-01-01'], 'M8[D]'), 'object': np.array([None, 'a'], object),
             'bfloat16': wide.astype(flambeau.bfloat16.numpy)}
     sent['tensor'] = flambeau.tensor(wide)
     sent['parameter'] = flambeau.nn.Parameter(flambeau.tensor(wide))

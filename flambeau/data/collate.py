@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, MutableMapping, MutableSequence, 
 import numpy as np
 
 from .. import as_tensor, stack, tensor
-from ..dtype import float64
+from ..dtypes import float64
 from ..tensor import Tensor
 from .dataset import TensorRows
 

@@ -123,8 +123,8 @@ class StackDataset(Dataset):
 
     def __init__(self, *args, **kwargs):
         if args and kwargs:
-            raise ValueError('Supported either ``tuple``- (via ``args``) or``dict``- (via ``kwargs``) like input/output, '
-                             'but both types are given.')
+            raise ValueError('Supported either ``tuple``- (via ``args``) or``dict``- (via ``kwargs``) like '
+                             'input/output, but both types are given.')
         if not args and not kwargs:
             raise ValueError('At least one dataset should be passed')
         self.datasets = args or kwargs
@@ -207,7 +207,7 @@ class ChainDataset(IterableDataset):
 class Subset(Dataset[T_co]):
     """The samples of `dataset` at `indices`.
 
-    Raises NotImplementedError for a subclass with its own `__getitem__` but not `__getitems__`, which loaders would use.
+    Raises NotImplementedError for a subclass with its own `__getitem__` but not `__getitems__`, which loaders use.
     """
 
     def __init__(self, dataset: Dataset[T_co], indices: Sequence[int]):
@@ -215,8 +215,8 @@ class Subset(Dataset[T_co]):
         if mine.__getitem__ is not Subset.__getitem__ and mine.__getitems__ is Subset.__getitems__:
             raise NotImplementedError(
                 f'{mine.__name__} overrides __getitem__ but not __getitems__. When subclassing Subset and overriding '
-                '__getitem__, you must also override __getitems__ to ensure DataLoader works correctly with your custom '
-                'logic. A simple implementation:\n\ndef __getitems__(self, indices):\n'
+                '__getitem__, you must also override __getitems__ to ensure DataLoader works correctly with your '
+                'custom logic. A simple implementation:\n\ndef __getitems__(self, indices):\n'
                 '    return [self.__getitem__(idx) for idx in indices]')
         self.dataset = dataset
         self.indices = indices
@@ -256,7 +256,8 @@ def random_split(dataset: Dataset[T], lengths: Sequence[int | float], generator=
         lengths = sizes_of_fractions(len(dataset), lengths)
         for i, length in enumerate(lengths):
             if length == 0:
-                warnings.warn(f'Length of split at index {i} is 0. This might result in an empty dataset.', stacklevel=2)
+                warnings.warn(f'Length of split at index {i} is 0. This might result in an empty dataset.',
+                              stacklevel=2)
     if sum(lengths) != len(dataset):
         raise ValueError('Sum of input lengths does not equal the length of the input dataset!')
     order = randperm(sum(lengths), generator=generator).tolist()

@@ -70,9 +70,9 @@ class ArrayPickler(pickle.Pickler):
         if kind is Tensor or kind is Parameter:
             if value.requires_grad and not value.is_leaf:
                 raise RuntimeError(
-                    'Cowardly refusing to serialize non-leaf tensor which requires_grad, since autograd does not support '
-                    'crossing process boundaries.  If you just want to transfer the data, call detach() on the tensor '
-                    'before serializing (e.g., putting it on the queue).')
+                    'Cowardly refusing to serialize non-leaf tensor which requires_grad, since autograd does not '
+                    'support crossing process boundaries.  If you just want to transfer the data, call detach() on the '
+                    'tensor before serializing (e.g., putting it on the queue).')
             return rebuild_tensor, (value._array, kind, value.requires_grad)
         if kind is np.ndarray and value.size and not value.dtype.hasobject and not goes_out_of_band(value):
             return reduce_array(value)
@@ -252,8 +252,8 @@ class Sender:
         except OSError as error:
             raise RuntimeError(
                 f'unable to allocate {size} bytes of shared memory for a batch: {error.strerror}. Enlarge the shared '
-                'memory of the system or container (/dev/shm; --shm-size), or use a smaller batch_size, prefetch_factor '
-                'or num_workers') from error
+                'memory of the system or container (/dev/shm; --shm-size), or use a smaller batch_size, '
+                'prefetch_factor or num_workers') from error
         replaced = min(self.free, key=lambda n: self.blocks[n].size, default=None)
         if replaced is not None:
             self.free.remove(replaced)

@@ -142,8 +142,8 @@ class DataLoader(Generic[T_co]):
                                  f'{known!r}, but got multiprocessing_context={wanted!r}')
             wanted = multiprocessing.get_context(wanted)
         if wanted is not None and not isinstance(wanted, multiprocessing.context.BaseContext):
-            raise TypeError('multiprocessing_context option should be a valid context object or a string specifying the '
-                            f'start method, but got multiprocessing_context={wanted}')
+            raise TypeError('multiprocessing_context option should be a valid context object or a string specifying '
+                            f'the start method, but got multiprocessing_context={wanted}')
         self._multiprocessing_context = wanted
 
     @property

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import Generic, TypeVar
 
 from .. import Generator, as_tensor, empty, multinomial, randint, randperm
-from ..dtype import float64, int64
+from ..dtypes import float64, int64
 
 __all__ = ['Sampler', 'SequentialSampler', 'RandomSampler', 'SubsetRandomSampler', 'WeightedRandomSampler',
            'BatchSampler', 'DistributedSampler']

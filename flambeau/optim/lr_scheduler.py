@@ -26,14 +26,15 @@ __all__ = ['LambdaLR', 'MultiplicativeLR', 'StepLR', 'MultiStepLR', 'ConstantLR'
            'CosineAnnealingWarmRestarts', 'OneCycleLR', 'PolynomialLR', 'LRScheduler']
 
 ORDER = 'https://pytorch.org/docs/stable/optim.html#how-to-adjust-learning-rate'
-STEP_REPLACED = ('Seems like `optimizer.step()` has been overridden after learning rate scheduler initialization. Please, '
-                 f'make sure to call `optimizer.step()` before `lr_scheduler.step()`. See more details at {ORDER}')
+STEP_REPLACED = ('Seems like `optimizer.step()` has been overridden after learning rate scheduler initialization. '
+                 f'Please, make sure to call `optimizer.step()` before `lr_scheduler.step()`. '
+                 f'See more details at {ORDER}')
 WRONG_ORDER = ('Detected call of `lr_scheduler.step()` before `optimizer.step()`. You should call them in the opposite '
-               'order: `optimizer.step()` before `lr_scheduler.step()`.  Failure to do this will result in skipping the '
-               f'first value of the learning rate schedule. See more details at {ORDER}')
-EPOCH_GIVEN = ('The epoch parameter in `scheduler.step()` was not necessary and is being deprecated where possible. Please '
-               'use `scheduler.step()` to step the scheduler. During the deprecation, if epoch is different from None, '
-               'the closed form is used instead of the new chainable form, where available.')
+               'order: `optimizer.step()` before `lr_scheduler.step()`.  Failure to do this will result in skipping '
+               f'the first value of the learning rate schedule. See more details at {ORDER}')
+EPOCH_GIVEN = ('The epoch parameter in `scheduler.step()` was not necessary and is being deprecated where possible. '
+               'Please use `scheduler.step()` to step the scheduler. During the deprecation, if epoch is different '
+               'from None, the closed form is used instead of the new chainable form, where available.')
 GET_LR_CALLED = 'To get the last learning rate computed by the scheduler, please use `get_last_lr()`.'
 
 
@@ -649,14 +650,14 @@ class SchedulerGroup(LRScheduler):
             if not hasattr(scheduler, 'optimizer'):
                 raise TypeError(f'{name} at index {i} should have `optimizer` as its attribute.')
             if isinstance(scheduler, ReduceLROnPlateau):
-                raise ValueError(f'{name} does not support `ReduceLROnPlateau` scheduler as it requires additional kwargs '
-                                 f'to be specified when calling `step`, but got one at index {i} in the given schedulers '
-                                 'sequence.')
+                raise ValueError(f'{name} does not support `ReduceLROnPlateau` scheduler as it requires additional '
+                                 f'kwargs to be specified when calling `step`, but got one at index {i} in the given '
+                                 'schedulers sequence.')
             optimizer = optimizer or scheduler.optimizer
             if optimizer != scheduler.optimizer:
                 raise ValueError(f'{name} expects all schedulers to belong to the same optimizer, but got scheduler '
-                                 f'{type(scheduler).__name__} at index {i} has {scheduler.optimizer}, which is different '
-                                 f'from {type(optimizer).__name__}.')
+                                 f'{type(scheduler).__name__} at index {i} has {scheduler.optimizer}, which is '
+                                 f'different from {type(optimizer).__name__}.')
         self._schedulers = schedulers
         self.optimizer = optimizer
 
@@ -682,9 +683,9 @@ class SequentialLR(SchedulerGroup):
                  last_epoch: int = -1):
         self._adopt(optimizer, schedulers, '')
         if len(milestones) != len(schedulers) - 1:
-            raise ValueError('Sequential Schedulers expects number of schedulers provided to be one more than the number '
-                             f'of milestone points, but got number of schedulers {len(schedulers)} and the number of '
-                             f'milestones to be equal to {len(milestones)}')
+            raise ValueError('Sequential Schedulers expects number of schedulers provided to be one more than the '
+                             f'number of milestone points, but got number of schedulers {len(schedulers)} and the '
+                             f'number of milestones to be equal to {len(milestones)}')
         self._milestones = milestones
         self.last_epoch = last_epoch + 1
         for group in optimizer.param_groups:
@@ -802,8 +803,8 @@ class ReduceLROnPlateau(LRScheduler):
             if self.default_min_lr is None:
                 raise RuntimeError(f'The number of param groups in the `optimizer` ({len(groups)}) differs from when '
                                    f'`ReduceLROnPlateau` was initialized ({len(self.min_lrs)}), usually due to a new '
-                                   'param group being added to the optimizer. Please modify the `min_lrs` field to match '
-                                   'the length of the `optimizer` param groups.')
+                                   'param group being added to the optimizer. Please modify the `min_lrs` field to '
+                                   'match the length of the `optimizer` param groups.')
             self.min_lrs = [self.default_min_lr] * len(groups)
         for group, least in zip(groups, self.min_lrs):
             old = float(group['lr'])

@@ -13,7 +13,7 @@ from typing import Any
 
 from .. import tensor
 from ..autograd.modes import no_grad
-from ..dtype import int64
+from ..dtypes import int64
 from ..nn import Module
 from .lr_scheduler import LRScheduler, Optimizer, per_group, require_optimizer
 
