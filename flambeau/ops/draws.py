@@ -11,8 +11,9 @@ import math
 
 import numpy as np
 
-PIECE = 16384  # elements drawn at once: a multiple of 16, the size of a block of normal samples
-_LOW24, _LOW53 = np.uint32(0xFFFFFF), np.uint64((1 << 53) - 1)
+PIECE = 32768  # elements drawn at once: a multiple of 16, the size of a block of normal samples
+_LOW24, _LOW53 = np.array(0xFFFFFF, np.uint32), np.array((1 << 53) - 1, np.uint64)
+_ULP24, _ULP53 = np.array(2.0 ** -24, np.float32), np.array(2.0 ** -53)
 _WIDE_RANGE = 1 << 28  # integer ranges from here on take 64 random bits instead of 32
 
 
@@ -28,12 +29,19 @@ def _is_half(dtype: np.dtype) -> bool:
     return dtype.itemsize == 2 and dtype.kind in 'fV'
 
 
-def _convert(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+def converted(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """`values` in another dtype, as C++ converts them."""
     if _is_half(dtype):  # through float32, as a C++ conversion to a 16-bit float goes
         return values.astype(np.float32, copy=False).astype(dtype)
     if dtype.kind in 'iu' and values.dtype.kind == 'f':
         values = values.astype(np.int64)
     return values.astype(dtype, copy=False)
+
+
+def empty_like(array: np.ndarray, dtype) -> np.ndarray:
+    """An uninitialised array of the shape and the order of strides of another; C order where that is expanded."""
+    expanded = any(stride == 0 and size > 1 for stride, size in zip(array.strides, array.shape))
+    return np.empty_like(array, dtype, order='C' if expanded else 'K', subok=False)
 
 
 def _as_real(array: np.ndarray) -> np.ndarray:
@@ -46,16 +54,17 @@ def _as_real(array: np.ndarray) -> np.ndarray:
 
 def _fill(out: np.ndarray, draw, *operands: np.ndarray) -> None:
     """Overwrites `out` in memory order with `draw(count, *pieces of the operands)`, piece by piece."""
-    if out.size == 0:
-        return
-    order = _in_memory_order(out)
-    view = out.transpose(order)
+    view = out
+    if not out.flags.c_contiguous:
+        view = out.transpose(_in_memory_order(out))
+        if operands:
+            operands = [np.broadcast_to(operand, out.shape).transpose(_in_memory_order(out)) for operand in operands]
     dense = view.flags.c_contiguous
     flat = view.reshape(-1) if dense else np.empty(out.size, out.dtype)
-    operands = [np.broadcast_to(operand, out.shape).transpose(order).reshape(-1) for operand in operands]
+    operands = [np.broadcast_to(operand, view.shape).reshape(-1) for operand in operands]
     for start in range(0, flat.size, PIECE):
         piece = flat[start:start + PIECE]
-        piece[...] = _convert(draw(piece.size, *[operand[start:start + PIECE] for operand in operands]), out.dtype)
+        piece[...] = converted(draw(piece.size, *[operand[start:start + PIECE] for operand in operands]), out.dtype)
     if not dense:
         view[...] = flat.reshape(view.shape)
 
@@ -146,23 +155,39 @@ def _fused(x: np.ndarray, scale: float, shift: float) -> np.ndarray:
 
 # ---- the float32 block transform: Cephes' single-precision logarithm, sine and cosine ------------------------------------
 
+# Constants are 0-d arrays, which NumPy takes faster than Python's numbers.
 _F = np.float32
-_LOG = [float(_F(c)) for c in (
+
+
+def _rounded_to_float(*coefficients):
+    return [np.array(_F(c), np.float64) for c in coefficients]
+
+
+def _integers(*values):
+    return [np.array(value, np.int32) for value in values]
+
+
+_LOG = _rounded_to_float(
     7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1, -1.6668057665e-1,
-    2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1)]
-_SIN = [float(_F(c)) for c in (-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1)]
-_COS = [float(_F(c)) for c in (2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2)]
-_MINUS_QUARTER_PI = [float(_F(c)) for c in (-0.78515625, -2.4187564849853515625e-4, -3.77489497744594108e-8)]
+    2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1)
+_LOG2_LOW, _LOG2_HIGH, _MINUS_HALF = _rounded_to_float(-2.12194440e-4, 0.693359375, -0.5)
+_SIN = _rounded_to_float(-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1)
+_COS = _rounded_to_float(2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2)
+_MINUS_QUARTER_PI = _rounded_to_float(-0.78515625, -2.4187564849853515625e-4, -3.77489497744594108e-8)
+_OCTANTS_PER_RADIAN, _TWO_PI = np.array(_F(1.27323954473516)), np.array(_F(2 * math.pi))
+_ONE, _MINUS_HALF_FLOAT, _MINUS_TWO = np.array(_F(1)), np.array(_F(-0.5)), np.array(_F(-2))
+_SQRT_HALF_BITS = np.array(_F(0.707106781186547524)).view(np.int32)
+_I1, _I2, _I4, _EVEN, _MANTISSA_BITS, _SIGN_SHIFT, _BIT1_TO_TOP, _ALL = _integers(1, 2, 4, ~1, 23, 29, 30, 31)
 
 
 def _multiply_add(a, b, c) -> np.ndarray:
-    """a * b + c in double, rounded to float32; one of a and b is double.
+    """a * b + c computed in double and rounded to float32; a or b is double.
 
-    For every one of the 2**24 uniform samples that can reach the polynomials below this equals a fused multiply-add
-    (the double sum's own rounding never matters); `tests/test_random.py` compares a sample of them.
+    For each of the 2**24 uniform samples that can reach the polynomials below this equals a fused multiply-add: the
+    rounding of the double sum never moves the float.
     """
     total = np.multiply(a, b)
-    total += c
+    np.add(total, c, out=total)
     return total.astype(np.float32)
 
 
@@ -174,55 +199,75 @@ def _horner(coefficients, x: np.ndarray) -> np.ndarray:
 
 
 def _log_float(x: np.ndarray) -> np.ndarray:
-    """log x of float32 x in (0, 1]."""
-    mantissa, exponent = np.frexp(x)
-    small = mantissa < _F(0.707106781186547524)
-    exponent = exponent.astype(np.float32)
-    exponent -= small
-    m = mantissa - _F(1)
-    m += np.where(small, mantissa, _F(0))
-    z = m * m
-    y = _horner(_LOG, m.astype(np.float64)) * m
-    y = _multiply_add(y, z.astype(np.float64), exponent * _F(-2.12194440e-4))
-    y = _multiply_add(z, -0.5, y.astype(np.float64))
-    return _multiply_add(exponent.astype(np.float64), 0.693359375, m + y)
+    """log x of float32 x in [2**-24, 1]."""
+    bits = x.view(np.int32)
+    exponent = np.subtract(bits, _SQRT_HALF_BITS)
+    np.right_shift(exponent, _MANTISSA_BITS, out=exponent)
+    m = np.subtract(bits, np.left_shift(exponent, _MANTISSA_BITS)).view(np.float32)  # x = m * 2**exponent
+    np.subtract(m, _ONE, out=m)
+    exponent = exponent.astype(np.float64)
+    wide = m.astype(np.float64)
+    y = _horner(_LOG, wide)
+    np.multiply(y, m, out=y)
+    z = np.multiply(m, m).astype(np.float64)
+    y = _multiply_add(z, y, np.multiply(exponent, _LOG2_LOW).astype(np.float32))
+    y = _multiply_add(z, _MINUS_HALF, y)
+    np.add(y, m, out=y)
+    return _multiply_add(exponent, _LOG2_HIGH, y)
 
 
 def _sine_cosine_float(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """sin x and cos x of float32 x in [0, 2 pi)."""
-    octant = (x * _F(1.27323954473516)).astype(np.int32)
-    octant += 1
-    octant &= ~1
+    octant = np.multiply(x, _OCTANTS_PER_RADIAN).astype(np.int32)
+    np.add(octant, _I1, out=octant)
+    np.bitwise_and(octant, _EVEN, out=octant)
     wide = octant.astype(np.float64)
     for part in _MINUS_QUARTER_PI:
         x = _multiply_add(wide, part, x)
-    z = x * x
+    z = np.multiply(x, x)
     wide = z.astype(np.float64)
-    cosine = _multiply_add(wide, _horner(_COS, wide) * z, z * _F(-0.5)) + _F(1)
-    wide = x.astype(np.float64)
-    sine = _multiply_add(wide, _horner(_SIN, z.astype(np.float64)) * z, x)
-    swap = (octant & 2) != 0
-    sine, cosine = np.where(swap, cosine, sine), np.where(swap, sine, cosine)
-    np.negative(sine, out=sine, where=(octant & 4) != 0)
-    np.negative(cosine, out=cosine, where=((octant - 2) & 4) == 0)
+    sine, cosine = _horner(_SIN, wide), _horner(_COS, wide)
+    np.multiply(sine, z, out=sine)
+    np.multiply(cosine, z, out=cosine)
+    sine = _multiply_add(x.astype(np.float64), sine, x)
+    cosine = _multiply_add(wide, cosine, np.multiply(z, _MINUS_HALF_FLOAT))
+    np.add(cosine, _ONE, out=cosine)
+    _turn(octant, sine.view(np.int32), cosine.view(np.int32))
     return sine, cosine
+
+
+def _turn(octant, sine, cosine) -> None:
+    """Exchanges the bits of sine and cosine, and sets their signs, as the angle's octant (an even number) asks."""
+    exchange = np.left_shift(octant, _BIT1_TO_TOP)
+    np.right_shift(exchange, _ALL, out=exchange)  # all bits set where bit 1 of the octant is
+    np.bitwise_and(exchange, np.bitwise_xor(sine, cosine), out=exchange)
+    np.bitwise_xor(sine, exchange, out=sine)
+    np.bitwise_xor(cosine, exchange, out=cosine)
+    for values, start in ((sine, octant), (cosine, np.add(octant, _I2))):
+        sign = np.bitwise_and(start, _I4)
+        np.left_shift(sign, _SIGN_SHIFT, out=sign)
+        np.bitwise_xor(values, sign, out=values)
 
 
 def _box_muller(u: np.ndarray, mean: float, std: float) -> np.ndarray:
     """Normal samples from uniform ones: in each block of 16 the first eight give radii and the last eight angles."""
-    u = u.reshape(-1, 2, 8)
-    ones, turns = 1 - u[:, 0], u[:, 1]
+    octet = f'V{8 * u.itemsize}'
+    blocks = u.view(octet)
+    first, second = blocks[0::2].copy().view(u.dtype), blocks[1::2].copy().view(u.dtype)
     if u.dtype == np.float32:
-        radius = np.sqrt(_log_float(ones) * _F(-2))
-        sine, cosine = _sine_cosine_float(turns * _F(2 * math.pi))
+        radius = _log_float(np.subtract(_ONE, first))
+        np.multiply(radius, _MINUS_TWO, out=radius)
+        sine, cosine = _sine_cosine_float(np.multiply(second, _TWO_PI))
     else:
-        radius = np.sqrt(_c_library('log')(ones) * -2.0)
-        angle = turns * (2 * math.pi)
+        radius = _c_library('log')(1.0 - first) * -2.0
+        angle = second * (2 * math.pi)
         sine, cosine = _c_library('sin')(angle), _c_library('cos')(angle)
-    samples = np.empty_like(u)
-    np.multiply(radius, cosine, out=samples[:, 0])
-    np.multiply(radius, sine, out=samples[:, 1])
-    return _fused(samples.reshape(-1), std, mean)
+    np.sqrt(radius, out=radius)
+    np.multiply(radius, cosine, out=cosine)
+    np.multiply(radius, sine, out=sine)
+    blocks[0::2] = cosine.view(octet)
+    blocks[1::2] = sine.view(octet)
+    return _fused(u, std, mean)
 
 
 # ---- uniform and normal ------------------------------------------------------------------------------------------------
@@ -230,19 +275,17 @@ def _box_muller(u: np.ndarray, mean: float, std: float) -> np.ndarray:
 def _uniform_float(generator, count: int) -> np.ndarray:
     """float32 in [0, 1): the low 24 bits of a word."""
     words = generator.words(count)
-    words &= _LOW24
+    np.bitwise_and(words, _LOW24, out=words)
     values = words.view(np.int32).astype(np.float32)
-    values *= _F(2.0 ** -24)
-    return values
+    return np.multiply(values, _ULP24, out=values)
 
 
 def _uniform_double(generator, count: int) -> np.ndarray:
     """float64 in [0, 1): the low 53 bits of a 64-bit word."""
     words = generator.words64(count)
-    words &= _LOW53
+    np.bitwise_and(words, _LOW53, out=words)
     values = words.view(np.int64).astype(np.float64)
-    values *= 2.0 ** -53
-    return values
+    return np.multiply(values, _ULP53, out=values)
 
 
 def _working_type(dtype: np.dtype) -> tuple[type, object]:
@@ -273,15 +316,13 @@ def fill_uniform(generator, out: np.ndarray, low: float = 0.0, high: float = 1.0
     """Uniform samples of [low, high); complex arrays get them for the real and the imaginary part."""
     out = _as_real(out)
     working, source = _working_type(out.dtype)
-    bottom, top = working(low), working(high)
-    span = float(top - bottom)
-    standard = bottom == 0 and span == 1
+    if low == 0 and high == 1 and not _is_half(out.dtype):
+        return _fill(out, lambda count: source(generator, count))
+    bottom = float(working(low))
+    span = float(working(high) - working(low))
 
     def draw(count):
-        values = source(generator, count)
-        if not standard:
-            values = _fused(values, span, float(bottom))
-        values = _convert(values, out.dtype)
+        values = converted(_fused(source(generator, count), span, bottom), out.dtype)
         reached = values == limit
         if reached.any():  # rounded up to the excluded end
             values[reached] = first
@@ -308,6 +349,12 @@ def fill_normal(generator, out: np.ndarray, mean: float = 0.0, std: float = 1.0)
         if not _is_half(out.dtype):
             source(generator, tail)
         _fill(flat[-16:], lambda count: _box_muller(source(generator, count), mean, std))
+
+
+def leaks(generator, count: int, lower: float, upper: float) -> np.ndarray:
+    """Slopes (float64) of a randomized leaky ReLU, uniform between the bounds, which float32 rounds."""
+    lower, upper = float(_F(lower)), float(_F(upper))
+    return _uniform_double(generator, count) * (upper - lower) + lower
 
 
 # ---- integers ------------------------------------------------------------------------------------------------------------
@@ -347,23 +394,44 @@ def fill_random(generator, out: np.ndarray) -> None:
 
 
 def permutation(generator, n: int) -> np.ndarray:
-    """A random order of 0 .. n-1 (int64)."""
-    order = list(range(n))
+    """A random order of 0 .. n-1 (int64): Fisher and Yates' shuffle, from 32-bit words or, for huge n, 64-bit ones."""
     if n < (2 ** 32 - 1) // 20:
-        for start in range(0, n - 1, PIECE):
-            count = min(PIECE, n - 1 - start)
-            steps = generator.words(count) % np.arange(n - start, n - start - count, -1, dtype=np.uint32)
-            for i, step in enumerate(steps.tolist(), start):
-                other = i + step
-                order[i], order[other] = order[other], order[i]
-        return np.array(order, np.int64)
+        steps = generator.words(max(n - 1, 0)) % np.arange(n, 1, -1, dtype=np.uint32)
+        return _swap_in_turn(steps.astype(np.int64) + np.arange(len(steps)), n)
+    order = np.empty(n, np.int64)
     for start in range(0, n, PIECE):
         count = min(PIECE, n - start)
         places = generator.words64(count) % np.arange(start + 1, start + count + 1, dtype=np.uint64)
         for i, place in enumerate(places.tolist(), start):
             order[i] = order[place]
             order[place] = i
-    return np.array(order, np.int64)
+    return order
+
+
+def _swap_in_turn(partners: np.ndarray, n: int) -> np.ndarray:
+    """0 .. n-1 after swapping places i and partners[i] >= i for each i in turn, without a loop over i.
+
+    Place i is final once swap i is done: it holds what its partner's place held, which is what the last earlier swap
+    with that partner put there, namely the content of its own place, and so on down a chain that ends at a place
+    nobody had touched. Following all chains at once by doubling takes a few steps.
+    """
+    swaps = np.arange(len(partners))
+    ordered = np.sort(partners << 32 | swaps)  # by partner, then by time
+    place, swap = ordered >> 32, ordered & 0xFFFFFFFF
+    repeated = place[1:] == place[:-1]
+    earlier = np.full(n, -1)  # the last earlier swap with the same partner
+    earlier[swap[1:][repeated]] = swap[:-1][repeated]
+    final = np.append(~repeated, True)[:len(place)]
+    place, swap = place[final], swap[final]
+    swap = np.where(swap == place, earlier[swap], swap)  # a swap of a place with itself brings nothing new
+    origin = np.arange(n)  # before its own swap, place i holds what place origin[i] held before its own
+    origin[place[swap >= 0]] = swap[swap >= 0]
+    while not np.array_equal(further := origin[origin], origin):
+        origin = further
+    before = earlier[:len(partners)]
+    order = origin.copy()  # right for the last place, which has no swap of its own
+    order[:len(partners)] = np.where(before >= 0, origin[before], partners)
+    return order
 
 
 # ---- Bernoulli -------------------------------------------------------------------------------------------------------------
@@ -391,7 +459,7 @@ def fill_bernoulli_each(generator, out: np.ndarray, probabilities: np.ndarray) -
 
 def bernoulli_mask(generator, like: np.ndarray, probability: float) -> np.ndarray:
     """Where to keep elements of `like`, each with `probability`: a bool array of its shape and memory layout."""
-    mask = np.empty_like(like, np.bool_)
+    mask = empty_like(like, np.bool_)
     fill_bernoulli(generator, mask, probability)
     return mask
 
@@ -401,7 +469,19 @@ def bernoulli_mask(generator, like: np.ndarray, probability: float) -> np.ndarra
 def fill_exponential(generator, out: np.ndarray, rate: float = 1.0) -> None:
     """Exponential samples of the given rate."""
     scale = -1.0 / rate
-    _fill(out, lambda count: _c_library('log1p')(-_uniform_double(generator, count)) * scale)
+    exact = _c_library('log1p')
+
+    def draw(count):
+        uniform = np.negative(_uniform_double(generator, count))
+        if out.dtype == np.float64:
+            return exact(uniform) * scale
+        values = np.log1p(uniform) * scale  # the last bits of a double matter only between two floats
+        doubtful = np.abs((values.view(np.int64) & 0x1FFFFFFF) - 0x10000000) < 64
+        if doubtful.any():
+            values[doubtful] = exact(uniform[doubtful]) * scale
+        return values
+
+    _fill(out, draw)
 
 
 def fill_geometric(generator, out: np.ndarray, probability: float) -> None:
@@ -436,7 +516,7 @@ def multinomial(generator, weights: np.ndarray, count: int, replacement: bool) -
         np.divide(weights, scores, out=scores)
     if count == 1:
         return scores.argmax(-1, keepdims=True)
-    return np.argsort(-scores, -1, kind='stable')[:, :count]
+    return np.argsort(-scores, -1, kind='stable')[:, :count].copy()
 
 
 def _multinomial_with_replacement(generator, weights, count):

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from .. import dtype as dtypes
+from .. import dtypes
 from ..errors import ArgumentError
 from .definition import PUBLIC, composite, export, opaque
 

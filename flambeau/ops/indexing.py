@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .. import dtype as dtypes
+from .. import dtypes
 from ..autograd.graph import edge_of, note_write
 from ..autograd.modes import OFF, STATE
 from ..errors import ArgumentError, ArgumentTypeError
@@ -337,7 +337,7 @@ IN_PLACE = object()  # as `m`: the formula writes into its first argument itself
 
 def destination(m, array: np.ndarray) -> np.ndarray:
     """What a formula that begins with a copy of its input writes into."""
-    return array if m is IN_PLACE else array.copy()
+    return array if m is IN_PLACE else np.array(array, order='C')
 
 
 def writing(formula=None, *, inplace='', **options):

@@ -9,7 +9,7 @@ from functools import lru_cache, reduce
 
 import numpy as np
 
-from .. import dtype as dtypes
+from .. import dtypes
 from ..errors import ArgumentError
 from .axis_map import AxisMap
 from .definition import PUBLIC, composite, export, opaque
@@ -299,7 +299,7 @@ def _refuse_bool(input, operation):
 
 
 def _to_maxima(m, g, outputs, input_shape):
-    return m._scatter_planes(g[0], outputs[1], input_shape[2:])
+    return m._scatter_planes(g[0], m.stop(outputs[1]), input_shape[2:])
 
 
 @opaque(namespace='', method=False, grad={'input': _to_maxima}, label='MaxPoolWithIndicesBackward0')

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import dtype as dtypes
+from .. import dtypes
 from .definition import composite, opaque
 from .indexing import ALL, accumulate_rows, destination, number_array, put_at, require_same_dtype, writing
 from .reference import axes_of
@@ -34,10 +34,10 @@ def element_places(name: str, shape: tuple[int, ...], dim: int, index: np.ndarra
     Raises RuntimeError for an index that is out of range, has another dtype than int64 or int32, or more places in
     another dimension than the array.
     """
-    if index.dtype not in (np.int64, np.int32):
-        raise RuntimeError(f'{name}(): Expected dtype int32/int64 for index, got {dtypes.of(index.dtype)}')
     if index.size == 0:
         return index.astype(np.int64)
+    if index.dtype not in (np.int64, np.int32):
+        raise RuntimeError(f'{name}(): Expected dtype int32/int64 for index, got {dtypes.of(index.dtype)}')
     if index.ndim != len(shape):
         raise RuntimeError(f'{name}(): Index tensor must have the same number of dimensions as the tensor, got index '
                            f'{list(index.shape)} and tensor {list(shape)}')
@@ -227,7 +227,7 @@ def take_along_dim(m, input, indices, dim=None):
     except ValueError:
         raise RuntimeError(f'torch.take_along_dim(): input {list(input.shape)} and indices {list(indices.shape)} must '
                            f'broadcast outside dimension {dim}') from None
-    sized = [m.broadcast_to(x, (*shape[:dim], x.shape[dim], *shape[dim + 1:])) for x in (input, indices)]
+    sized = [m.expand(x, (*shape[:dim], x.shape[dim], *shape[dim + 1:])) for x in (input, indices)]
     return m.gather(sized[0], dim, sized[1])
 
 
@@ -345,7 +345,7 @@ def index_reduce(m, input, dim, index, source, reduce, *, include_self=True):
         raise RuntimeError(f'index_reduce(): Number of indices ({index.shape[0]}) should be equal to source.size(dim): '
                            f'({source.shape[dim]}), for dim: {dim}')
     if source.ndim:
-        index = m.broadcast_to(index.reshape((-1,) + (1,) * (source.ndim - 1 - dim)), source.shape)
+        index = m.expand(index.reshape((-1,) + (1,) * (source.ndim - 1 - dim)), source.shape)
     return m.scatter_reduce(input, dim, index, source, reduce, include_self=include_self)
 
 

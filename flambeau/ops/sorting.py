@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from .. import dtype as dtypes
+from .. import dtypes
 from ..errors import ArgumentError, ArgumentTypeError
 from ..tensor import Tensor
 from .call import return_type
@@ -209,23 +209,27 @@ def _quantile(m, name, input, q, dim, keepdim, interpolation, ignore_nan):
         raise RuntimeError(f'{name}() interpolation must be one of linear, lower, higher, midpoint or nearest, but got '
                            f'{interpolation}')
     shape = tuple(input.shape)
-    axis = None if dim is None else dimension(dim, input)
-    x = input.reshape(-1) if axis is None or not shape else m.movedim(input, axis, -1)
-    levels, one = _levels(name, q)
-    if x.shape[-1] == 0:
+    flat = dim is None or not shape
+    axis = 0 if flat else dimension(dim, input)
+    x = input.reshape(-1) if flat else input
+    size = x.shape[axis]
+    if size == 0:
         raise RuntimeError(f'{name}() input tensor must be non-empty')
-    x = m.sort(x, -1)[0]
-    size = x.shape[-1]
+    levels = _levels(name, q)
+    if levels is not q:
+        levels = levels.reshape((-1,) + (1,) * (x.ndim - 1 - axis))
+    x = m.sort(x, axis)[0]
+    last = m.narrow(x, axis, size - 1, 1)
     if ignore_nan:
-        ranks = m.clamp_min(levels * (m.cast(m.eq(x, x), m_dtype(x)).sum(-1)[..., None] - 1), 0)
+        numbers = m.sum(m.cast(m.eq(x, x), m_dtype(x)), axis, True)
+        ranks = m.clamp_min(levels * (numbers - 1), 0)
     else:
-        ranks = m.where(m.ne(x[..., -1:], x[..., -1:]), size - 1.0, levels * (size - 1.0) + m.zeros_like(x[..., -1:]))
-    found = _between(m, x, ranks, interpolation)
-    found = m.movedim(found, -1, 0)
+        ranks = m.where(m.ne(last, last), size - 1, levels * (size - 1) + m.zeros_like(last))
+    found = m.permute(_between(m, x, axis, ranks, interpolation), (axis, *(d for d in range(x.ndim) if d != axis)))
     if keepdim:
-        kept = (1,) * len(shape) if axis is None else (*shape[:axis], 1, *shape[axis + 1:])
+        kept = (1,) * len(shape) if flat else (*shape[:axis], 1, *shape[axis + 1:])
         found = found.reshape((found.shape[0], *kept))
-    return found[0] if one else found
+    return found if getattr(q, 'ndim', 0) else found[0]
 
 
 def m_dtype(x) -> dtypes.dtype:
@@ -234,27 +238,27 @@ def m_dtype(x) -> dtypes.dtype:
 
 
 def _levels(name, q):
-    """(the quantiles asked for as one dimension, whether it is one number)."""
+    """The quantiles asked for: a number, or a vector."""
     if isinstance(q, (int, float)):
         if not 0 <= q <= 1:
             raise RuntimeError(f'{name}() q must be in the range [0, 1] but got {q}')
-        return q, True
+        return q
     if q.ndim > 1:
         raise RuntimeError(f'{name}() q must be a scalar or 1D tensor')
     if not bool(((q >= 0) & (q <= 1)).all()):
         raise RuntimeError(f'{name}() q values must be in the range [0, 1]')
-    return q.reshape(-1), q.ndim == 0
+    return q.reshape(-1)
 
 
-def _between(m, x, ranks, interpolation):
+def _between(m, x, axis, ranks, interpolation):
     """The elements of sorted rows at fractional ranks."""
     rounding = {'lower': m.floor, 'higher': m.ceil, 'nearest': m.round}.get(interpolation)
     if rounding:
-        return m.gather(x, -1, m.cast(rounding(ranks), dtypes.int64))
-    low = m.cast(m.floor(ranks), dtypes.int64)
-    below, above = m.gather(x, -1, low), m.gather(x, -1, m.cast(m.ceil(ranks), dtypes.int64))
-    weight = 0.5 if interpolation == 'midpoint' else ranks - m.floor(ranks)
-    return m.lerp(below, above, weight)
+        return m.gather(x, axis, m.cast(rounding(ranks), dtypes.int64))
+    floor = m.floor(ranks)
+    below = m.gather(x, axis, m.cast(floor, dtypes.int64))
+    above = m.gather(x, axis, m.cast(m.ceil(ranks), dtypes.int64))
+    return m.lerp(below, above, 0.5 if interpolation == 'midpoint' else ranks - floor)
 
 
 def _check_quantile_dtypes(name, input, q):
@@ -329,7 +333,7 @@ def unique(m, input, sorted=True, return_inverse=False, return_counts=False, dim
         order = _order(rows, 0, False, 'unique')
     else:
         rows, dim = _slices(input, dim, 'unique')
-        order = np.lexsort([_orderable(column, 'unique') for column in rows.reshape(len(rows), -1).T[::-1]]) \
+        order = np.lexsort([_orderable(column, 'unique') for column in _matrix(rows).T[::-1]]) \
             if rows.size else np.arange(len(rows))
     begins = _begins(rows[order])
     numbers = np.empty(len(rows), np.int64)
@@ -358,11 +362,15 @@ def _slices(input: np.ndarray, dim: int, name: str):
     return np.moveaxis(with_dimensions(input), dim, 0), dim
 
 
+def _matrix(rows: np.ndarray) -> np.ndarray:
+    return rows.reshape(len(rows), math.prod(rows.shape[1:]))
+
+
 def _begins(rows: np.ndarray) -> np.ndarray:
     """Which rows differ from the one before."""
     begins = np.ones(len(rows), bool)
     differs = rows[1:] != rows[:-1]
-    begins[1:] = differs if rows.ndim == 1 else differs.reshape(len(differs), -1).any(axis=1)
+    begins[1:] = differs if rows.ndim == 1 else _matrix(differs).any(axis=1)
     return begins
 
 

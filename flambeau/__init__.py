@@ -1,0 +1,100 @@
+"""flambeau: PyTorch's system in Python. `import flambeau as torch` is the whole migration.
+
+Importing loads NumPy and the core. Sub-packages (nn, optim, linalg, ...) and rare families of operations are loaded when
+first asked for.
+"""
+from __future__ import annotations
+
+import importlib
+import math
+
+from . import dtypes as _dtypes
+from .ops import load as _load
+
+__version__ = '2.13.0+flambeau.0.1'
+
+from .autograd.modes import (enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad,
+                             set_grad_enabled)
+from .device import device
+from .dtypes import (can_cast, dtype, finfo, get_default_dtype, iinfo, promote_types, set_default_dtype)
+from .tensor import (Parameter, Size, Tensor, channels_last, channels_last_3d, contiguous_format, layout, memory_format,
+                     preserve_format, sparse_coo, strided)
+
+_load(*importlib.import_module('.ops', __name__).CORE)
+
+from .ops.definition import EXPORTS as _EXPORTS  # noqa: E402
+
+globals().update(_dtypes.PUBLIC)
+globals().update(_EXPORTS['torch'])
+
+pi, e, inf, nan = math.pi, math.e, math.inf, math.nan
+newaxis = None
+
+_SUBPACKAGES = frozenset((
+    'nn', 'optim', 'autograd', 'utils', 'linalg', 'fft', 'special', 'data', 'vision', 'random', 'serialization', 'cuda',
+    'backends', 'func', 'testing', 'storage', 'jit', 'amp', 'distributions', 'signal', 'masked', 'return_types', 'types',
+    'overrides', 'multiprocessing', 'hub', 'version', 'functional', 'tensor', 'legacy', 'printing', '_utils'))
+_FROM = {name: module for module, names in {
+    'random': ('Generator', 'default_generator', 'manual_seed', 'seed', 'initial_seed', 'get_rng_state', 'set_rng_state'),
+    'serialization': ('save', 'load'),
+    'printing': ('set_printoptions',),
+    'storage': ('UntypedStorage', 'TypedStorage'),
+}.items() for name in names}
+
+
+def __getattr__(name):
+    if name in _FROM:
+        value = getattr(importlib.import_module('.' + _FROM[name], __name__), name)
+    elif name in _SUBPACKAGES:
+        try:
+            return importlib.import_module('.' + name, __name__)
+        except ModuleNotFoundError as error:
+            if error.name != f'{__name__}.{name}':
+                raise
+            raise AttributeError(f'module {__name__!r} has no attribute {name!r}') from None
+    elif name.startswith('__'):
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    else:
+        value = _rare(name)
+    globals()[name] = value
+    return value
+
+
+def _rare(name):
+    """A name that some rarely used family of operations brings."""
+    from .legacy import TYPES
+    if name in TYPES:
+        return TYPES[name]
+    from .ops import load_all
+    load_all()
+    try:
+        return _EXPORTS['torch'][name]
+    except KeyError:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}') from None
+
+
+def is_tensor(obj) -> bool:
+    """Whether `obj` is a tensor."""
+    return isinstance(obj, Tensor)
+
+
+def is_floating_point(input) -> bool:
+    """Whether the tensor's dtype is a floating point one."""
+    return input.is_floating_point()
+
+
+def is_complex(input) -> bool:
+    """Whether the tensor's dtype is a complex one."""
+    return input.is_complex()
+
+
+def numel(input) -> int:
+    """The number of elements."""
+    return input.numel()
+
+
+def result_type(tensor1, tensor2) -> dtype:
+    """The dtype that an operation on these tensors or numbers computes in."""
+    from .ops.promotion import result_dtype
+    both = (tensor1, tensor2)
+    return result_dtype([t for t in both if isinstance(t, Tensor)], [t for t in both if not isinstance(t, Tensor)])

@@ -1,0 +1,26 @@
+"""The array library of this device kind, and what travels to and from the host. Knows no operation and no tensor."""
+from __future__ import annotations
+
+import warnings
+
+import numpy as xp
+
+__all__ = ['xp', 'special', 'to_host', 'from_host']
+
+# Divisions by zero, overflows and the like give inf and nan, as in PyTorch, and are no event worth a message.
+warnings.filterwarnings('ignore', category=RuntimeWarning, module=r'flambeau(\.|$)')
+
+
+def special():
+    """The library of special functions over these arrays."""
+    import scipy.special
+    return scipy.special
+
+
+def to_host(array):
+    """The array as one of NumPy's."""
+    return array
+
+
+def from_host(array):
+    return array

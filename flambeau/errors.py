@@ -1,0 +1,34 @@
+"""Exceptions of refused arguments, and the description of a call that an error message ends with.
+
+Formulas raise these for a mistake of the caller that PyTorch answers with ValueError or TypeError. A plain ValueError or
+TypeError out of an array library means that shapes or dtypes did not fit; `call.py` turns it into the RuntimeError that
+PyTorch raises, and names the operation and what met.
+"""
+from __future__ import annotations
+
+__all__ = ['ArgumentError', 'ArgumentTypeError', 'describe_call', 'describe_value']
+
+
+class ArgumentError(ValueError):
+    """A value that an operation refuses; reaches the caller as it is."""
+
+
+class ArgumentTypeError(TypeError):
+    """An argument of a type that an operation refuses; reaches the caller as it is."""
+
+
+def describe_value(value) -> str:
+    """A tensor as its dtype and shape, a list by its elements, anything else as its repr, shortened."""
+    array = getattr(value, '_array', None)
+    if array is not None:
+        return f'{array.dtype.name}{list(array.shape)}'
+    if isinstance(value, (list, tuple)):
+        shown = ', '.join(describe_value(v) for v in value[:6])
+        return f'[{shown}{", ..." if len(value) > 6 else ""}]'
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + '...'
+
+
+def describe_call(name: str, parameters, values) -> str:
+    """`add(input=float32[2, 3], other=2)`: for the end of an error message."""
+    return f'{name}({", ".join(f"{p}={describe_value(v)}" for p, v in zip(parameters, values))})'

@@ -1,0 +1,48 @@
+"""The historical tensor classes (FloatTensor, LongTensor, ...): constructors and isinstance tests for a dtype."""
+from __future__ import annotations
+
+import numpy as np
+
+from . import dtypes
+from .tensor import Tensor, wrap
+
+__all__ = ['TYPES', 'type_name', 'dtype_named']
+
+NAMES = {'FloatTensor': dtypes.float32, 'DoubleTensor': dtypes.float64, 'HalfTensor': dtypes.float16,
+         'BFloat16Tensor': dtypes.bfloat16, 'ByteTensor': dtypes.uint8, 'CharTensor': dtypes.int8,
+         'ShortTensor': dtypes.int16, 'IntTensor': dtypes.int32, 'LongTensor': dtypes.int64,
+         'BoolTensor': dtypes.bool_}
+
+
+class _TypedTensor(type):
+    """A class whose instances are the tensors of one dtype."""
+
+    def __instancecheck__(cls, value):
+        return isinstance(value, Tensor) and value.dtype is cls.dtype
+
+    def __call__(cls, *data):
+        """`FloatTensor(2, 3)` is uninitialised, `FloatTensor([1, 2])` holds data."""
+        if not data or all(isinstance(n, int) for n in data):
+            return wrap(np.empty(data or (0,), cls.dtype.numpy))
+        from .ops.creation import array_from
+        return wrap(array_from(data[0], cls.dtype))
+
+
+TYPES = {name: _TypedTensor(name, (), {'dtype': dtype, '__module__': 'torch', '__doc__': f'Tensors of {dtype.name}.'})
+         for name, dtype in NAMES.items()}
+
+
+def type_name(dtype) -> str:
+    return next((f'torch.{name}' for name, d in NAMES.items() if d is dtype), f'torch.{dtype.name}')
+
+
+def dtype_named(wanted):
+    """The dtype that a dtype, a historical class or its name stands for."""
+    if isinstance(wanted, dtypes.dtype):
+        return wanted
+    if isinstance(wanted, _TypedTensor):
+        return wanted.dtype
+    found = NAMES.get(str(wanted).rsplit('.', 1)[-1])
+    if found is None:
+        raise ValueError(f"invalid type: '{wanted}'")
+    return found

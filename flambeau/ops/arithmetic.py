@@ -1,0 +1,361 @@
+"""Arithmetic, comparison, logic and bits: the elementwise operations that operators stand for."""
+from __future__ import annotations
+
+import numpy as np
+
+from .. import dtypes
+from ..errors import ArgumentError
+from ..tensor import Tensor
+from .call import OPERANDS, operator_entry
+from .definition import OPERATIONS, PUBLIC, elementwise, export, primitive
+
+__all__ = ['add', 'sub', 'mul', 'true_divide', 'div', 'neg', 'pow']
+
+
+def conjugated(m, x):
+    """The conjugate of a factor; real ones as they are."""
+    if hasattr(x, 'dtype'):
+        return m.conj(x) if m.is_complex(x) else x
+    return x.conjugate() if isinstance(x, complex) else x
+
+
+# ---- arithmetic
+
+@elementwise(kernel='add', inplace=True,
+             grad={'input': lambda m, g: g, 'other': lambda m, g, alpha: g if alpha == 1 else g * conjugated(m, alpha)})
+def add(m, input, other, *, alpha=1):
+    """input + alpha * other."""
+    return input + (other if alpha == 1 else other * alpha)
+
+
+@elementwise(kernel='sub', inplace=True, aliases=('subtract',),
+             grad={'input': lambda m, g: g,
+                   'other': lambda m, g, alpha: -g if alpha == 1 else g * conjugated(m, -alpha)})
+def sub(m, input, other, *, alpha=1):
+    """input - alpha * other; not for bools, whose difference is `^` or logical_xor."""
+    if getattr(input, 'dtype', None) == np.bool_:
+        raise RuntimeError('Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or '
+                           '`logical_xor()` operator instead.')
+    return input - (other if alpha == 1 else other * alpha)
+
+
+mul = primitive('mul', 'input, other', inplace=True, aliases=('multiply',), doc='input * other.',
+                grad={'input': lambda m, g, other: g * conjugated(m, other),
+                      'other': lambda m, g, input: g * conjugated(m, input)})
+true_divide = primitive(
+    'true_divide', 'input, other', promote='float', inplace=True, label='DivBackward0',
+    doc='input / other; integers give the default floating point dtype.',
+    grad={'input': lambda m, g, other: g / conjugated(m, other),
+          'other': lambda m, g, input, other: -g * conjugated(m, (input / other) / other)})
+neg = primitive('neg', inplace=True, aliases=('negative',), grad={'input': lambda m, g: -g}, doc='-input.')
+
+
+@elementwise(namespace='', method=False, grad={'input': lambda m, g: m.zeros_like(g), 'other': lambda m, g: m.zeros_like(g)})
+def _div_trunc(m, input, other):
+    if input.dtype.kind in 'bui':
+        _refuse_zero_divisor(other)
+        return _truncated_quotient(m, input, other)
+    return m.trunc(input / other)
+
+
+def _refuse_zero_divisor(other):
+    if np.any(np.equal(other, 0)):
+        raise RuntimeError('ZeroDivisionError')
+
+
+def _truncated_quotient(m, input, other):
+    quotient = m.xp.floor_divide(input, other)
+    inexact = quotient * other != input
+    return quotient + (inexact & ((input < 0) != (other < 0))).astype(quotient.dtype)
+
+
+@elementwise(inplace=True, grad={'input': lambda m, g: m.zeros_like(g), 'other': lambda m, g: m.zeros_like(g)})
+def floor_divide(m, input, other):
+    """The quotient rounded down."""
+    if input.dtype.kind in 'bui':
+        _refuse_zero_divisor(other)
+    return m.xp.floor_divide(input, other)
+
+
+@export(method=True, aliases=('divide',))
+def div(input, other, *, rounding_mode=None, out=None):
+    """input / other; `rounding_mode` 'trunc' or 'floor' keeps integers integers."""
+    return _division(rounding_mode)(input, other, **({} if out is None else {'out': out}))
+
+
+@export('', method=True, aliases=('divide_',))
+def div_(input, other, *, rounding_mode=None):
+    """In-place form of `div`."""
+    from .call import change
+    return change(input, 'div_', lambda before: _division(rounding_mode)(before, other))
+
+
+def _division(rounding_mode):
+    if rounding_mode is None:
+        return true_divide
+    if rounding_mode == 'trunc':
+        return OPERATIONS['_div_trunc'].public
+    if rounding_mode == 'floor':
+        return floor_divide
+    raise RuntimeError(f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found "
+                       f"'{rounding_mode}'")
+
+
+@elementwise(inplace=True, kernel='remainder',
+             grad={'input': lambda m, g: g, 'other': lambda m, g, input, other: -g * m.floor(input / other)})
+def remainder(m, input, other):
+    """The remainder that has the sign of the divisor, as Python's %."""
+    if input.dtype.kind in 'bui':
+        _refuse_zero_divisor(other)
+    return m.remainder(input, other)
+
+
+@elementwise(inplace=True, grad={'input': lambda m, g: g, 'other': lambda m, g, input, other: -g * m.trunc(input / other)})
+def fmod(m, input, other):
+    """The remainder that has the sign of the dividend, as C's fmod."""
+    if input.dtype.kind in 'bui':
+        _refuse_zero_divisor(other)
+    return m.xp.fmod(input, other)
+
+
+def _pow_gradient_of_base(m, g, input, other):
+    if not hasattr(other, 'dtype'):
+        if other == 0:
+            return m.zeros_like(g)
+        return g * conjugated(m, input if other == 2 else m.pow(input, other - 1)) * conjugated(m, other)
+    slope = m.where(other == 0, m.zeros_like(input * other), other * m.pow(input, other - 1))
+    return g * conjugated(m, slope)
+
+
+def _pow_gradient_of_exponent(m, g, input, other, output):
+    if not hasattr(input, 'dtype'):
+        import cmath
+        import math
+        log = cmath.log(input) if isinstance(input, complex) else math.log(input) if input > 0 else \
+            -math.inf if input == 0 else math.nan
+        slope = output * log if input != 0 else m.where(m.real_of(other) == 0, output * log, m.zeros_like(output))
+        return g * conjugated(m, slope)
+    slope = output * m.log(input)
+    if not m.is_complex(slope):
+        slope = m.where((input == 0) & (other >= 0), m.zeros_like(slope), slope)
+    return g * conjugated(m, slope)
+
+
+@elementwise(kernel='pow', inplace=True, grad={'input': _pow_gradient_of_base, 'other': _pow_gradient_of_exponent})
+def pow(m, input, other):
+    """input to the power of other; an integer to a negative integer power is refused."""
+    if input.dtype.kind in 'ui' and np.any(np.less(other, 0)):
+        raise RuntimeError('Integers to negative integer powers are not allowed.')
+    return m.pow(input, other)
+
+
+# ---- signs and rounding
+
+def _zero(m, g):
+    return m.zeros_like(g)
+
+
+@elementwise(kernel='abs', inplace=True, aliases=('absolute',), grad={'input': lambda m, g, input: g * m.sgn(input)})
+def abs(m, input):
+    """The absolute value; of complex numbers a real one."""
+    return m.abs(input)
+
+
+sign = primitive('sign', inplace=True, grad={'input': _zero}, doc='-1, 0 or 1.')
+
+
+@elementwise(inplace=True, grad={'input': lambda m, g, input, output: _sgn_gradient(m, g, input, output)})
+def sgn(m, input):
+    """input / |input|, 0 at 0; the sign of real numbers."""
+    if input.dtype.kind == 'c':
+        size = m.abs(input)
+        return m.where(size == 0, m.zeros_like(input), input / m.where(size == 0, m.ones_like(size), size))
+    return m.xp.sign(input)
+
+
+def _sgn_gradient(m, g, input, output):
+    if not m.is_complex(g):
+        return m.zeros_like(g)
+    size = m.abs(input)
+    along = m.cast_like(m.real_of(g * m.conj(output)), g) * output
+    safe = m.where(size == 0, m.ones_like(size), size)
+    return m.where(size == 0, m.zeros_like(g), (g - along) / m.cast_like(safe, g))
+
+
+floor = primitive('floor', inplace=True, grad={'input': _zero}, doc='Rounded down.')
+ceil = primitive('ceil', inplace=True, grad={'input': _zero}, doc='Rounded up.')
+trunc = primitive('trunc', inplace=True, aliases=('fix',), grad={'input': _zero}, doc='Rounded towards zero.')
+
+
+@elementwise(inplace=True, namespace='torch special', grad={'input': _zero})
+def round(m, input, *, decimals=0):
+    """Rounded to the nearest, halves to even; `decimals` counts digits behind the point."""
+    if input.dtype.kind in 'bui':
+        return input.copy()
+    if not decimals:
+        return m.xp.rint(input)
+    scale = 10.0 ** builtin_abs(decimals)
+    return m.xp.rint(input * scale) / scale if decimals > 0 else m.xp.rint(input / scale) * scale
+
+
+builtin_abs = __builtins__['abs'] if isinstance(__builtins__, dict) else __builtins__.abs
+
+frac = primitive('frac', inplace=True, grad={'input': lambda m, g: g}, doc='The fractional part, with the sign of input.')
+
+
+def _copysign_gradient(m, g, input, output):
+    return m.where(input == 0, m.zeros_like(g), g * m.where(m.signbit(input) == m.signbit(output), m.ones_like(g),
+                                                            -m.ones_like(g)))
+
+
+@elementwise(inplace=True, promote='float', grad={'input': _copysign_gradient, 'other': _zero})
+def copysign(m, input, other):
+    """The size of input with the sign of other."""
+    return m.xp.copysign(input, other)
+
+
+# ---- larger and smaller
+
+def _share(m, g, mine, theirs, wins):
+    """The cotangent where an operand was chosen, half of it at ties."""
+    return m.where(mine == theirs, g / 2, m.where(wins, g, m.zeros_like(g)))
+
+
+@elementwise(kernel='maximum', grad={
+    'input': lambda m, g, input, other: _share(m, g, input, other, ~(input < other)),
+    'other': lambda m, g, input, other: _share(m, g, input, other, input < other)})
+def maximum(m, input, other):
+    """The larger one, nan where either is."""
+    return m.maximum(input, other)
+
+
+@elementwise(kernel='minimum', grad={
+    'input': lambda m, g, input, other: _share(m, g, input, other, ~(input > other)),
+    'other': lambda m, g, input, other: _share(m, g, input, other, input > other)})
+def minimum(m, input, other):
+    """The smaller one, nan where either is."""
+    return m.minimum(input, other)
+
+
+@elementwise(grad={'input': lambda m, g, input, other: m.where((input >= other) | m.isnan(other), g, m.zeros_like(g)),
+                   'other': lambda m, g, input, other: m.where((input >= other) | m.isnan(other), m.zeros_like(g), g)})
+def fmax(m, input, other):
+    """The larger one; a number wins over nan."""
+    return m.xp.fmax(input, other)
+
+
+@elementwise(grad={'input': lambda m, g, input, other: m.where((input <= other) | m.isnan(other), g, m.zeros_like(g)),
+                   'other': lambda m, g, input, other: m.where((input <= other) | m.isnan(other), m.zeros_like(g), g)})
+def fmin(m, input, other):
+    """The smaller one; a number wins over nan."""
+    return m.xp.fmin(input, other)
+
+
+# ---- comparison and logic: results are bool and have no gradient
+
+for _name, _aliases in (('eq', ()), ('ne', ('not_equal',)), ('lt', ('less',)), ('le', ('less_equal',)),
+                        ('gt', ('greater',)), ('ge', ('greater_equal',)), ('logical_and', ()), ('logical_or', ()),
+                        ('logical_xor', ())):
+    globals()[_name] = primitive(_name, 'input, other', promote='bool', inplace=True, aliases=_aliases)
+for _name in ('logical_not',):
+    globals()[_name] = primitive(_name, promote='bool', inplace=True)
+for _name in ('isnan', 'isinf', 'isfinite', 'signbit'):
+    globals()[_name] = primitive(_name, promote='bool')
+
+
+@elementwise(promote='bool')
+def isposinf(m, input):
+    """Where the value is +inf."""
+    return input == np.inf if input.dtype.kind in 'fV' else m.zeros_like(input).astype(bool)
+
+
+@elementwise(promote='bool')
+def isneginf(m, input):
+    """Where the value is -inf."""
+    return input == -np.inf if input.dtype.kind in 'fV' else m.zeros_like(input).astype(bool)
+
+
+@elementwise(promote='bool')
+def isreal(m, input):
+    """Where the imaginary part is 0."""
+    return input.imag == 0 if input.dtype.kind == 'c' else m.ones_like(input).astype(bool)
+
+
+def _bits(name, operator):
+    @elementwise(inplace=True, name=name)
+    def operation(m, input, other):
+        if input.dtype.kind not in 'bui':
+            raise RuntimeError(f'"{name}_cpu" not implemented for \'{input.dtype}\': it takes integers and bools')
+        return getattr(m.xp, name)(input, other)
+    operation.__doc__ = f'Bit by bit, as Python\'s `{operator}`.'
+    globals()[name] = operation
+
+
+for _name, _operator in (('bitwise_and', '&'), ('bitwise_or', '|'), ('bitwise_xor', '^')):
+    _bits(_name, _operator)
+
+
+@elementwise(inplace=True)
+def bitwise_not(m, input):
+    """Bit by bit, as Python's `~`."""
+    if input.dtype.kind not in 'bui':
+        raise RuntimeError(f'"bitwise_not_cpu" not implemented for \'{input.dtype}\': it takes integers and bools')
+    return ~input
+
+
+def _shift(m, input, other, shift):
+    bits = input.dtype.itemsize * 8
+    if input.dtype.kind in 'f':
+        factor = m.xp.exp2(other)
+        return input * factor if shift is m.xp.left_shift else input / factor
+    outside = (other < 0) | (other >= bits)
+    shifted = shift(input, m.xp.where(outside, 0, other).astype(input.dtype))
+    beyond = 0 if shift is m.xp.left_shift else m.xp.where(input < 0, -1, 0) if input.dtype.kind == 'i' else 0
+    return m.xp.where(outside, beyond, shifted).astype(input.dtype)
+
+
+@elementwise(inplace=True)
+def bitwise_left_shift(m, input, other):
+    """input * 2**other; 0 where more bits are shifted than there are."""
+    return _shift(m, input, other, m.xp.left_shift)
+
+
+@elementwise(inplace=True)
+def bitwise_right_shift(m, input, other):
+    """Bits moved down; the sign where more bits are shifted than there are."""
+    return _shift(m, input, other, m.xp.right_shift)
+
+
+PUBLIC.cast_like = lambda x, like: PUBLIC.cast(x, like.dtype)
+PUBLIC.real_of = lambda x: x.real
+
+
+# ---- Python's operators
+
+def _install_operators():
+    for name, operation, changing in (
+            ('add', 'add', 'add_'), ('sub', 'sub', 'sub_'), ('mul', 'mul', 'mul_'),
+            ('truediv', 'true_divide', 'true_divide_'), ('floordiv', 'floor_divide', 'floor_divide_'),
+            ('mod', 'remainder', 'remainder_'), ('pow', 'pow', 'pow_'), ('and', 'bitwise_and', 'bitwise_and_'),
+            ('or', 'bitwise_or', 'bitwise_or_'), ('xor', 'bitwise_xor', 'bitwise_xor_'),
+            ('lshift', 'bitwise_left_shift', 'bitwise_left_shift_'),
+            ('rshift', 'bitwise_right_shift', 'bitwise_right_shift_')):
+        forward = operator_entry(OPERATIONS[operation])
+        setattr(Tensor, f'__{name}__', forward)
+        setattr(Tensor, f'__i{name}__', getattr(Tensor, changing))
+        commutes = name in ('add', 'mul', 'and', 'or', 'xor')
+        setattr(Tensor, f'__r{name}__', forward if commutes else _reflected(OPERATIONS[operation].public))
+    for name in ('eq', 'ne', 'lt', 'le', 'gt', 'ge'):
+        setattr(Tensor, f'__{name}__', operator_entry(OPERATIONS[name]))
+    Tensor.__neg__, Tensor.__abs__, Tensor.__invert__ = neg, abs, bitwise_not
+    Tensor.__pos__ = lambda self: self
+    Tensor.__round__ = lambda self, decimals=0: round(self, decimals=decimals)
+
+
+def _reflected(function):
+    def call(self, other):
+        return function(other, self) if isinstance(other, OPERANDS) else NotImplemented
+    return call
+
+
+_install_operators()

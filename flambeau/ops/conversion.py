@@ -1,0 +1,141 @@
+"""Copies and changes of dtype: `to` and its relatives, clone, copy_, contiguous, and the marks `m` has on tensors."""
+from __future__ import annotations
+
+import numpy as np
+
+from .. import dtypes
+from ..autograd.graph import edge_of
+from ..device import device as device_type
+from ..device import resolve
+from ..tensor import Tensor, channels_last, channels_last_3d, contiguous_format, memory_format, preserve_format, wrap
+from .call import change
+from .definition import PUBLIC, elementwise, export, opaque
+
+__all__ = ['to', 'clone', 'contiguous']
+
+
+@opaque(method=False, namespace='', grad={'input': lambda m, g, input_dtype: m.cast(g, input_dtype)})
+def _to_copy(m, input, dtype):
+    """A copy in another dtype; the imaginary part is dropped on the way from complex to real."""
+    return m.cast(input, dtype)
+
+
+def cast(tensor, dtype):
+    """`m.cast` over tensors."""
+    return tensor if tensor.dtype is dtype else _to_copy(tensor, dtype)
+
+
+PUBLIC.cast = cast
+PUBLIC.stop = Tensor.detach
+PUBLIC.is_complex = Tensor.is_complex
+
+
+@opaque(name='zeros_of', method=False, namespace='')
+def zeros_of(m, shape, like):
+    """Zeros of a shape in the dtype of `like`."""
+    return m.xp.zeros(shape, like.dtype)
+
+
+def laid_out(array, form):
+    """A copy of an array in a memory format; preserve_format keeps the order of dense strides."""
+    if form is contiguous_format:
+        return np.array(array, order='C')
+    if form in (channels_last, channels_last_3d):
+        rank = 4 if form is channels_last else 5
+        if array.ndim != rank:
+            raise RuntimeError(f'required rank {rank} tensor to use {form.name} format, got one of shape '
+                               f'{list(array.shape)}')
+        copy = np.empty((array.shape[0], *array.shape[2:], array.shape[1]), array.dtype)
+        copy = np.moveaxis(copy, -1, 1)
+    else:
+        copy = np.empty_like(array)
+    np.copyto(copy, array)
+    return copy
+
+
+@opaque(grad={'input': lambda m, g: g})
+def clone(m, input, *, memory_format=preserve_format):
+    """A copy with memory of its own, through which gradients flow."""
+    return laid_out(input, memory_format)
+
+
+@export('', method=True)
+def contiguous(input, memory_format=contiguous_format):
+    """The tensor itself where its memory is in that order already, else a copy that is."""
+    return input if input.is_contiguous(memory_format) else input.clone(memory_format=memory_format)
+
+
+@export('', method=True)
+def to(input, *args, device=None, dtype=None, non_blocking=False, copy=False, memory_format=preserve_format):
+    """The tensor in another dtype and/or on another device; itself where nothing changes.
+
+    `to(dtype)`, `to(device)`, `to(device, dtype)`, `to(other)`; raises TypeError for anything else.
+    """
+    for argument in args:
+        if isinstance(argument, dtypes.dtype):
+            dtype = argument
+        elif isinstance(argument, Tensor):
+            dtype, device = argument.dtype, argument.device
+        elif isinstance(argument, (str, device_type)) or type(argument) is int:
+            device = argument
+        elif type(argument) is bool:
+            non_blocking = argument
+        elif argument is not None:
+            raise TypeError(f'to() received an invalid argument of type {type(argument).__name__}: expected a dtype, '
+                            'a device or a tensor')
+    if device is not None:
+        resolve(device)
+    if dtype is not None and dtype is not input.dtype:
+        return _to_copy(input, dtype)
+    relaid = memory_format is not preserve_format and not input.is_contiguous(memory_format)
+    return input.clone(memory_format=memory_format) if copy or relaid else input
+
+
+def _dtype_method(name, dtype):
+    def convert(input, memory_format=preserve_format):
+        return to(input, dtype, memory_format=memory_format)
+    convert.__name__ = name
+    convert.__doc__ = f'The tensor as {dtype.name}.'
+    setattr(Tensor, name, convert)
+
+
+for _name, _dtype in (('float', dtypes.float32), ('double', dtypes.float64), ('half', dtypes.float16),
+                      ('bfloat16', dtypes.bfloat16), ('int', dtypes.int32), ('long', dtypes.int64),
+                      ('short', dtypes.int16), ('char', dtypes.int8), ('byte', dtypes.uint8), ('bool', dtypes.bool_),
+                      ('cfloat', dtypes.complex64), ('cdouble', dtypes.complex128)):
+    _dtype_method(_name, _dtype)
+
+
+@export('', method=True)
+def cpu(input, memory_format=preserve_format):
+    """The tensor on the CPU."""
+    return to(input, 'cpu', memory_format=memory_format)
+
+
+@export('', method=True)
+def cuda(input, device=None, non_blocking=False, memory_format=preserve_format):
+    """The tensor on a CUDA device."""
+    return to(input, 'cuda' if device is None else device_type(device))
+
+
+@export('', method=True)
+def type_as(input, other):
+    """The tensor in the dtype of another."""
+    return to(input, other.dtype)
+
+
+@export('', method=True)
+def copy_(input, src, non_blocking=False):
+    """Overwrites the tensor with the values of `src`, broadcast and converted to its dtype."""
+    if not isinstance(src, Tensor):
+        raise TypeError(f"copy_(): argument 'other' must be Tensor, not {type(src).__name__}")
+    try:
+        np.broadcast_shapes(src._array.shape, input._array.shape)
+    except ValueError:
+        raise RuntimeError(f'The expanded size of the tensor ({list(input.shape)}) must match the existing size '
+                           f'({list(src.shape)}) in copy_()') from None
+    if src._node is None:
+        return change(input, 'copy_', lambda before: wrap(src._array.astype(input._array.dtype, copy=False)
+                                                          if src._array.dtype.kind != 'c' or input.is_complex()
+                                                          else src._array.real.astype(input._array.dtype)))
+    return change(input, 'copy_', lambda before: _to_copy(src, input.dtype).expand(input.shape))

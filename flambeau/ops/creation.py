@@ -1,0 +1,533 @@
+"""Tensors from nothing or from data: tensor, zeros, arange and their relatives. None of them records a gradient."""
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .. import dtypes
+from ..device import resolve
+from ..tensor import (Parameter, Size, Tensor, channels_last, channels_last_3d, contiguous_format, preserve_format,
+                      wrap)
+from .conversion import laid_out
+from .definition import PUBLIC, export
+from .promotion import number_dtype, result_dtype
+
+__all__ = ['tensor', 'as_tensor', 'from_numpy', 'zeros', 'ones', 'full', 'empty', 'arange', 'new_tensor']
+
+
+def new_tensor(array, requires_grad=False):
+    """A leaf on an array."""
+    out = wrap(array)
+    if requires_grad:
+        out.requires_grad_()
+    return out
+
+
+# ---- from data
+
+def array_from(data, dtype):
+    """An array of its own with the values of numbers, nested sequences, arrays or tensors."""
+    if isinstance(data, Tensor):
+        return converted(data._array, dtype or data.dtype).copy()
+    if isinstance(data, (np.ndarray, np.generic)):
+        array = np.asarray(data)
+        return converted(array, dtype or dtypes.of(array.dtype)).copy()
+    if isinstance(data, (bool, int, float, complex)):
+        return filled((), data, dtype or number_dtype(data))
+    if isinstance(data, (list, tuple, range)):
+        return _array_of_sequence(data, dtype)
+    if hasattr(data, '__array__') or hasattr(data, '__array_interface__'):
+        return array_from(np.asarray(data), dtype)
+    if hasattr(data, '__len__') and hasattr(data, '__getitem__') and not isinstance(data, (str, bytes, dict)):
+        return _array_of_sequence(list(data), dtype)
+    raise RuntimeError(f'Could not infer dtype of {type(data).__name__}')
+
+
+def _array_of_sequence(data, dtype):
+    shape = _shape_of(data)
+    leaves = []
+    _collect(data, shape, 0, leaves)
+    if dtype is None:
+        dtype = _dtype_of(leaves)
+    plain = [v.item() if isinstance(v, (Tensor, np.generic)) else v for v in leaves] \
+        if any(isinstance(v, (Tensor, np.generic)) for v in leaves[:1] + leaves[-1:]) or dtype.category != dtypes.FLOAT \
+        else leaves
+    if any(isinstance(v, np.ndarray) for v in plain[:1]):
+        return np.array(plain).astype(dtype.numpy).reshape(shape)
+    if dtype.category == dtypes.INTEGER:
+        return _integers(plain, dtype).reshape(shape)
+    plain = [v.item() if isinstance(v, (Tensor, np.generic)) else v for v in plain]
+    if dtype.category == dtypes.FLOAT and dtype is not dtypes.float64:
+        return np.array(plain, np.float64).astype(dtype.numpy).reshape(shape)
+    return np.array(plain, dtype.numpy).reshape(shape)
+
+
+def _integers(values, dtype):
+    try:
+        return np.array(values, dtype.numpy) if all(type(v) is int for v in values) else \
+            np.array([int(v.real if isinstance(v, complex) else v) for v in values]).astype(dtype.numpy)
+    except OverflowError:
+        bad = next(v for v in values if not np.iinfo(dtype.numpy).min <= v <= np.iinfo(dtype.numpy).max)
+        raise RuntimeError(f'value cannot be converted to type {dtype.name} without overflow: {bad}') from None
+
+
+def _shape_of(data):
+    shape = []
+    while True:
+        if isinstance(data, (list, tuple, range)):
+            shape.append(len(data))
+            if not len(data):
+                return tuple(shape)
+            data = data[0]
+        elif isinstance(data, (Tensor, np.ndarray)) and data.ndim:
+            return (*shape, *data.shape)
+        else:
+            return tuple(shape)
+
+
+def _collect(data, shape, depth, leaves):
+    """The numbers in nested sequences, checked against the shape of the first ones."""
+    if depth == len(shape):
+        if isinstance(data, (list, tuple)):
+            raise ValueError(f'too many dimensions in the data at depth {depth}: expected a number')
+        if isinstance(data, str):
+            raise TypeError('new(): invalid data type \'str\'')
+        leaves.append(data)
+        return
+    if isinstance(data, (Tensor, np.ndarray)):
+        if tuple(data.shape) != shape[depth:]:
+            raise ValueError(f'expected sequence of length {shape[depth]} at dim {depth}, got a tensor of shape '
+                             f'{list(data.shape)}')
+        array = data._array if isinstance(data, Tensor) else data
+        leaves.extend(array.reshape(-1).tolist() if array.dtype.kind != 'V' else array.astype(np.float32).reshape(-1).tolist())
+        return
+    if not isinstance(data, (list, tuple, range)):
+        raise TypeError(f'not a sequence: {data!r} at dim {depth}, where the first element has {shape[depth]} items')
+    if len(data) != shape[depth]:
+        raise ValueError(f'expected sequence of length {shape[depth]} at dim {depth} (got {len(data)})')
+    for item in data:
+        _collect(item, shape, depth + 1, leaves)
+
+
+def _dtype_of(leaves):
+    found = None
+    for kind in dict.fromkeys(type(v) for v in leaves):
+        value = next(v for v in leaves if type(v) is kind)
+        if isinstance(value, Tensor):
+            d = value.dtype
+        elif isinstance(value, np.generic):
+            d = dtypes.of(value.dtype)
+        elif isinstance(value, (bool, int, float, complex)):
+            d = number_dtype(value)
+        else:
+            raise TypeError(f"new(): invalid data type '{kind.__name__}'")
+        found = d if found is None else dtypes.promote_types(found, d)
+    return found or dtypes.get_default_dtype()
+
+
+def converted(array, dtype):
+    if array.dtype == dtype.numpy:
+        return array if array.dtype.isnative else array.astype(dtype.numpy)
+    if array.dtype.kind == 'c' and not dtype.is_complex:
+        array = array.real
+    return array.astype(dtype.numpy)
+
+
+@export()
+def tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=False):
+    """A leaf with a copy of the data: numbers, nested sequences, arrays.
+
+    >>> tensor([[1., 2.], [3., 4.]])
+    tensor([[1., 2.],
+            [3., 4.]])
+    """
+    resolve(device)
+    if isinstance(data, Tensor):
+        import warnings
+        warnings.warn('To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or '
+                      'sourceTensor.detach().clone().requires_grad_(True), rather than torch.tensor(sourceTensor).',
+                      UserWarning, stacklevel=3)
+    return new_tensor(array_from(data, dtype), requires_grad)
+
+
+@export()
+def as_tensor(data, dtype=None, device=None):
+    """A tensor on the data; arrays and tensors of that dtype are not copied."""
+    if isinstance(data, Tensor):
+        return data.to(device=device, dtype=dtype)
+    resolve(device)
+    if isinstance(data, np.ndarray) and data.flags.writeable and min(data.strides, default=0) >= 0:
+        return wrap(converted(data, dtype or dtypes.of(data.dtype)))
+    return wrap(array_from(data, dtype))
+
+
+@export(aliases=('asarray',))
+def asarray(obj, *, dtype=None, device=None, copy=None, requires_grad=False):
+    """A tensor on or of `obj`; `copy` says whether it must, may or must not be copied."""
+    made = tensor(obj, dtype=dtype) if copy and not isinstance(obj, Tensor) else as_tensor(obj, dtype, device)
+    made = made.clone() if copy and isinstance(obj, Tensor) else made.detach()
+    return made.requires_grad_() if requires_grad else made
+
+
+@export()
+def from_numpy(ndarray):
+    """A tensor that shares the memory of an array. Raises TypeError for a dtype that tensors lack."""
+    if not isinstance(ndarray, np.ndarray):
+        raise TypeError(f'expected np.ndarray (got {type(ndarray).__name__})')
+    dtypes.of(ndarray.dtype)
+    if any(s < 0 for s in ndarray.strides):
+        raise ValueError('At least one stride in the given numpy array is negative, and tensors with negative strides are '
+                         'not currently supported. (You can probably work around this by making a copy of your array '
+                         ' with array.copy().)')
+    return wrap(ndarray.view() if ndarray.dtype.isnative else ndarray.astype(ndarray.dtype.newbyteorder('=')))
+
+
+@export()
+def frombuffer(buffer, *, dtype, count=-1, offset=0, requires_grad=False):
+    """A tensor on the memory of an object with a buffer."""
+    return new_tensor(np.frombuffer(buffer, dtype.numpy, count, offset), requires_grad)
+
+
+@export()
+def from_dlpack(ext_tensor):
+    """A tensor that shares the memory of another library's tensor."""
+    return wrap(np.from_dlpack(ext_tensor))
+
+
+@export()
+def scalar_tensor(s, *, dtype=None, device=None, requires_grad=False):
+    """A 0-d tensor of a number, in the default floating point dtype."""
+    resolve(device)
+    return new_tensor(filled((), s, dtype or dtypes.get_default_dtype()), requires_grad)
+
+
+# ---- of a given shape
+
+def sizes(size, name):
+    """The sizes of a creation function: `zeros(2, 3)` or `zeros((2, 3))`. Raises RuntimeError for negative ones."""
+    if len(size) == 1 and not isinstance(size[0], int):
+        size = size[0]
+        size = (size,) if isinstance(size, Tensor) or not hasattr(size, '__iter__') else tuple(size)
+    try:
+        shape = tuple([n.__index__() for n in size])
+    except AttributeError:
+        bad = next(n for n in size if not hasattr(n, '__index__'))
+        raise TypeError(f"{name}(): argument 'size' must be tuple of ints, but found element of type "
+                        f'{type(bad).__name__}') from None
+    if any(n < 0 for n in shape):
+        raise RuntimeError(f'Trying to create tensor with negative dimension {min(shape)}: {list(shape)}')
+    return shape
+
+
+def filled(shape, value, dtype):
+    from .promotion import to_array
+    if isinstance(value, Tensor):
+        value = value.item()
+    return np.full(shape, to_array(value, dtype)) if shape != () else to_array(value, dtype)
+
+
+_MAKERS = {'zeros': np.zeros, 'ones': np.ones, 'empty': np.empty}
+
+
+def _creator(name):
+    make = _MAKERS[name]
+
+    def create(*size, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False,
+               memory_format=contiguous_format, **named):
+        if named:
+            size = (named.pop('size'),) if 'size' in named and not size else size
+            if named:
+                raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(named))}'")
+        if device is not None:
+            resolve(device)
+        array = make(sizes(size, name), (dtype or dtypes.get_default_dtype()).numpy)
+        if memory_format is not contiguous_format:
+            array = laid_out(array, memory_format)
+        return new_tensor(array, requires_grad) if out is None else _into(out, array)
+
+    def create_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False,
+                    memory_format=preserve_format):
+        resolve(device)
+        shape = laid_out_like(input._array, dtype or input.dtype, memory_format)
+        if name != 'empty':
+            shape.fill(0 if name == 'zeros' else 1)
+        return new_tensor(shape, requires_grad)
+
+    def create_new(input, *size, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False, **named):
+        size = (named.pop('size'),) if 'size' in named else size
+        return create(*size, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
+    for function, label in ((create, name), (create_like, name + '_like'), (create_new, 'new_' + name)):
+        function.__name__ = function.__qualname__ = label
+        function.__doc__ = f'A tensor of {name}.' if name != 'empty' else 'A tensor whose values are whatever was there.'
+    export()(create)
+    export()(create_like)
+    export('', method=True)(create_new)
+    return create, create_like
+
+
+def laid_out_like(array, dtype, form):
+    """An uninitialised array of the shape of another, in a memory format."""
+    if form is preserve_format:
+        return np.empty_like(array, dtype.numpy)
+    return laid_out(np.empty(array.shape, dtype.numpy), form)
+
+
+zeros, zeros_like = _creator('zeros')
+ones, ones_like = _creator('ones')
+empty, empty_like = _creator('empty')
+PUBLIC.zeros_like, PUBLIC.ones_like = zeros_like, ones_like
+
+
+def _into(out, array):
+    if out._array.shape != array.shape:
+        out.resize_(array.shape)
+    np.copyto(out._array, array, casting='unsafe')
+    return out
+
+
+@export()
+def full(size, fill_value, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False,
+         names=None):
+    """A tensor of a shape filled with a number, in the number's dtype unless another is given."""
+    resolve(device)
+    kind = dtype or (fill_value.dtype if isinstance(fill_value, Tensor) else number_dtype(fill_value))
+    array = filled(sizes((size,), 'full'), fill_value, kind)
+    return new_tensor(array, requires_grad) if out is None else _into(out, array)
+
+
+@export()
+def full_like(input, fill_value, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False,
+              memory_format=preserve_format):
+    """A tensor of the shape and dtype of another, filled with a number."""
+    made = empty_like(input, dtype=dtype, device=device, memory_format=memory_format)
+    np.copyto(made._array, filled((), fill_value, made.dtype))
+    return made.requires_grad_(requires_grad) if requires_grad else made
+
+
+@export('', method=True)
+def new_full(input, size, fill_value, *, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
+    """A tensor of a shape in the dtype of this one, filled with a number."""
+    return full(size, fill_value, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
+
+
+@export('', method=True, name='new_tensor')
+def new_tensor_method(input, data, *, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
+    """A tensor with a copy of the data in the dtype of this one."""
+    resolve(device)
+    return new_tensor(array_from(data, dtype or input.dtype), requires_grad)
+
+
+@export('', method=True)
+def new(input, *data):
+    """A tensor of the dtype of this one: `x.new(2, 3)` uninitialised, `x.new([1, 2])` with data."""
+    if not data or all(isinstance(n, int) for n in data):
+        return empty(*(data or (0,)), dtype=input.dtype)
+    return new_tensor(array_from(data[0], input.dtype))
+
+
+@export()
+def empty_strided(size, stride, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+    """An uninitialised tensor with given strides."""
+    from ..storage import restrided
+    resolve(device)
+    span = 1 + sum((n - 1) * s for n, s in zip(size, stride)) if 0 not in tuple(size) else 1
+    memory = np.empty(span, (dtype or dtypes.get_default_dtype()).numpy)
+    return new_tensor(restrided(memory, tuple(size), tuple(stride)), requires_grad)
+
+
+@export()
+def empty_permuted(size, physical_layout, **options):
+    """An uninitialised dense tensor whose dimensions lie in memory in the given order."""
+    order = tuple(physical_layout)
+    made = empty([size[k] for k in order], **options)
+    return made.permute(sorted(range(len(order)), key=order.__getitem__))
+
+
+@export('', method=True)
+def new_empty_strided(input, size, stride, *, dtype=None, device=None, requires_grad=False, layout=None,
+                      pin_memory=False):
+    """An uninitialised tensor with given strides in the dtype of this one."""
+    return empty_strided(size, stride, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
+
+
+# ---- ranges
+
+def _plain(value):
+    return value.item() if isinstance(value, (Tensor, np.generic)) else value
+
+
+@export()
+def arange(start, end=None, step=1, *, out=None, dtype=None, layout=None, device=None, requires_grad=False,
+           pin_memory=False):
+    """start, start + step, ... below end. Whole numbers give int64, others the default dtype.
+
+    Raises RuntimeError for a zero step or one that leads away from the end.
+    """
+    resolve(device)
+    start, end, step = _plain(start), _plain(end), _plain(step)
+    if end is None:
+        start, end = 0, start
+    if step == 0:
+        raise RuntimeError('step must be nonzero')
+    if not all(math.isfinite(v) for v in (start, end)):
+        raise RuntimeError(f'unsupported range: {start} -> {end}')
+    if (end - start) * step < 0:
+        raise RuntimeError('upper bound and lower bound inconsistent with step sign')
+    whole = all(isinstance(v, int) for v in (start, end, step))
+    dtype = dtype or (out.dtype if out is not None else dtypes.int64 if whole else dtypes.get_default_dtype())
+    if whole:
+        count = max(0, -(-(end - start) // step))
+        array = np.arange(start, start + count * step, step, dtype=np.int64)[:count].astype(dtype.numpy, copy=False)
+    else:
+        count = max(0, math.ceil((end - start) / step))
+        array = (start + np.arange(count, dtype=np.float64) * step).astype(dtype.numpy)
+    return new_tensor(array, requires_grad) if out is None else _into(out, array)
+
+
+@export(name='range')
+def range_(start, end, step=1, *, out=None, dtype=None, layout=None, device=None, requires_grad=False):
+    """start, start + step, ... up to and including end."""
+    count = math.floor((end - start) / step) + 1
+    array = (start + np.arange(count, dtype=np.float64) * step).astype((dtype or dtypes.get_default_dtype()).numpy)
+    return new_tensor(array, requires_grad) if out is None else _into(out, array)
+
+
+def _spaced(start, end, steps, dtype):
+    """`steps` numbers from start to end, counted from both ends as PyTorch does."""
+    start, end = _plain(start), _plain(end)
+    if steps < 0:
+        raise RuntimeError('number of steps must be non-negative')
+    kind = dtype.numpy
+    if dtype.category <= dtypes.INTEGER:
+        step = (end - start) / (steps - 1) if steps > 1 else 0
+        k = np.arange(steps, dtype=np.float64)
+        low = np.trunc(start + step * k)
+        high = np.trunc(end - step * (steps - 1 - k))
+        return np.where(k < steps // 2, low, high).astype(kind)
+    work = kind if dtype in (dtypes.float32, dtypes.float64) or dtype.is_complex else np.dtype(np.float32)
+    one = work.type(1)
+    step = (work.type(end) - work.type(start)) / work.type(max(steps - 1, 1))
+    k = np.arange(steps).astype(work)
+    low = work.type(start) + step * k
+    high = work.type(end) - step * (work.type(steps) - one - k)
+    made = np.where(np.arange(steps) < steps // 2, low, high)
+    if steps == 1:
+        made[0] = start
+    return made.astype(kind)
+
+
+def _spacing_dtype(start, end, dtype):
+    if dtype is not None:
+        return dtype
+    if any(isinstance(_plain(v), complex) for v in (start, end)):
+        return dtypes.default_complex()
+    tensors = [v for v in (start, end) if isinstance(v, Tensor)]
+    found = result_dtype(tensors) if tensors else None
+    return found if found is not None and found.category >= dtypes.FLOAT else dtypes.get_default_dtype()
+
+
+@export()
+def linspace(start, end, steps, *, out=None, dtype=None, layout=None, device=None, requires_grad=False,
+             pin_memory=False):
+    """`steps` numbers evenly spaced from start to end, both included."""
+    resolve(device)
+    array = _spaced(start, end, steps, _spacing_dtype(start, end, dtype))
+    return new_tensor(array, requires_grad) if out is None else _into(out, array)
+
+
+@export()
+def logspace(start, end, steps, base=10.0, *, out=None, dtype=None, layout=None, device=None, requires_grad=False,
+             pin_memory=False):
+    """Powers of `base` with exponents evenly spaced from start to end."""
+    resolve(device)
+    dtype = _spacing_dtype(start, end, dtype)
+    wide = dtype if dtype.is_complex else dtypes.float64
+    array = np.power(base, _spaced(start, end, steps, wide)).astype(dtype.numpy)
+    return new_tensor(array, requires_grad) if out is None else _into(out, array)
+
+
+@export()
+def eye(n, m=None, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+    """Ones on the diagonal of an n x m matrix, zeros elsewhere."""
+    resolve(device)
+    if n < 0 or (m is not None and m < 0):
+        raise RuntimeError(f'{"n" if n < 0 else "m"} must be greater or equal to 0, got {n if n < 0 else m}')
+    array = np.eye(n, m, dtype=(dtype or dtypes.get_default_dtype()).numpy)
+    return new_tensor(array, requires_grad) if out is None else _into(out, array)
+
+
+def _triangle(name, places):
+    @export(name=name)
+    def indices(row, col, offset=0, *, dtype=dtypes.int64, layout=None, device=None):
+        if row < 0 or col < 0:
+            raise RuntimeError(f'{"row" if row < 0 else "col"} must be non-negative, got {min(row, col)}')
+        resolve(device)
+        return wrap(np.stack(places(row, offset, col)).astype(dtype.numpy))
+    indices.__doc__ = f'The coordinates of the {"lower" if name[3] == "l" else "upper"} triangle of a matrix, as 2 x n.'
+
+
+_triangle('tril_indices', np.tril_indices)
+_triangle('triu_indices', np.triu_indices)
+
+
+# ---- in place on memory
+
+@export('', method=True)
+def resize_(input, *sizes_, memory_format=contiguous_format):
+    """Changes the shape of the tensor itself; the memory grows, with whatever was there, where it is too small."""
+    from ..storage import restrided, storage_bytes
+    shape = sizes(sizes_, 'resize_')
+    if input.requires_grad:
+        raise RuntimeError('cannot resize variables that require grad')
+    array, count = input._array, math.prod(shape)
+    strides, step = [], 1
+    for n in reversed(shape):
+        strides.insert(0, step)
+        step *= max(n, 1)
+    available = (storage_bytes(array).size // array.itemsize) - input.storage_offset() if array.size else 0
+    if count <= available:
+        input._array = restrided(array, shape, tuple(strides))
+    else:
+        grown = np.empty(count, array.dtype)
+        kept = storage_bytes(array).view(array.dtype)[input.storage_offset():] if array.size else array.reshape(-1)
+        grown[:kept.size] = kept[:count]
+        input._array = grown.reshape(shape)
+    return input
+
+
+@export('', method=True)
+def resize_as_(input, the_template, memory_format=contiguous_format):
+    """Changes the shape of the tensor itself to that of another."""
+    return resize_(input, tuple(the_template.shape))
+
+
+@export('', method=True)
+def set_(input, source=None, storage_offset=0, size=None, stride=None):
+    """Makes the tensor itself stand for the memory of another tensor or storage."""
+    from ..storage import TypedStorage, UntypedStorage, restrided
+    if source is None:
+        input._array = np.empty(0, input._array.dtype)
+    elif isinstance(source, Tensor) and size is None:
+        input._array = source._array
+    else:
+        if isinstance(source, Tensor):
+            memory = source._array
+            storage_offset -= source.storage_offset()
+        else:
+            raw = source._storage if isinstance(source, TypedStorage) else source
+            if not isinstance(raw, UntypedStorage):
+                raise TypeError(f'set_(): source must be a Tensor or a storage, not {type(source).__name__}')
+            memory = raw._memory.view(input._array.dtype)
+        shape = tuple(size) if size is not None else (memory.size,)
+        if stride is None:
+            stride = tuple(math.prod(shape[k + 1:]) for k in range(len(shape)))
+        input._array = restrided(memory, shape, tuple(stride), storage_offset)
+    return input
+
+
+@export('', method=True, name='type')
+def type_(input, dtype=None, non_blocking=False):
+    """The name of the tensor's type, such as 'torch.FloatTensor', or the tensor converted to a dtype."""
+    from ..legacy import type_name, dtype_named
+    return type_name(input.dtype) if dtype is None else input.to(dtype_named(dtype))

@@ -1,0 +1,348 @@
+"""What an operation is: its formula, gradients, batching rule, lowering and sample inputs in one object; the registry.
+
+An operation is declared once, by a decorator of its kind on its formula:
+
+    elementwise   one value from the values at the same place; brings broadcasting, type promotion and batching
+    reduction     folds dimensions away
+    view          the same memory under another shape; the gradient of an injective view is derived
+    contraction   sums of products named by index letters; gradient and batching move the letters
+    composite     a formula over other operations; everything else is derived from it
+    opaque        anything else, with its rules given explicitly
+
+A formula's first parameter is `m`, the set of all operations: over arrays (ops/reference.py), over tensors (`PUBLIC`), or
+over whatever else reads it (tracing, kernels). Its other parameters are PyTorch's, with PyTorch's names and defaults.
+A gradient is a formula `(m, g, names...)` whose names are what it needs: parameters, `output`, `outputs`, `NAME_shape`,
+`NAME_dtype`, or `needed` (the operands whose gradient is asked for). Only what is named is saved.
+This module knows nothing of how arrays are computed or when formulas run; `call.py` does.
+"""
+from __future__ import annotations
+
+from .. import dtypes
+from ..autograd.graph import FREED, Node
+from ..tensor import Tensor
+
+__all__ = ['Operation', 'elementwise', 'primitive', 'reduction', 'view', 'contraction', 'composite', 'opaque',
+           'export', 'OPERATIONS', 'EXPORTS', 'PUBLIC', 'exports']
+
+OPERATIONS: dict[str, 'Operation'] = {}
+EXPORTS: dict[str, dict] = {}  # namespace -> {name: public callable}
+
+
+class _Public:
+    """`m` over tensors: the public callables of all operations."""
+
+    def __getattr__(self, name):
+        found = OPERATIONS.get(name)
+        if found is None:
+            from . import load_all
+            load_all()
+            found = OPERATIONS.get(name)
+            if found is None:
+                raise AttributeError(f'no operation {name!r}')
+        setattr(self, name, found.public)
+        return found.public
+
+
+PUBLIC = _Public()
+
+
+class SavedOutput:
+    """An operation's own result among the values its node saves: the array, not the tensor, which owns the node."""
+
+    __slots__ = ('_array', '_counter', 'index')
+
+    def __init__(self, array, counter, index=None):
+        self._array = array
+        self._counter = counter
+        self.index = index
+
+
+def parameters_of(function, skip=1):
+    """(positional names, keyword-only names) of a function, without its first `skip`."""
+    code = function.__code__
+    count = code.co_argcount
+    names = code.co_varnames
+    return names[skip:count], names[count:count + code.co_kwonlyargcount]
+
+
+def code_required(function):
+    """The positional parameters without a default, after the first."""
+    count = function.__code__.co_argcount - len(function.__defaults__ or ())
+    return function.__code__.co_varnames[1:count]
+
+
+class Operation:
+    """One operation. `public` is what users call; `formula(m, ...)` is its meaning."""
+
+    def __init__(self, kind, formula, *, name=None, grad=None, namespace='torch', method=True, inplace=False,
+                 aliases=(), variadic=None, returns=None, promote=None, widen=False, domain=(-2.0, 2.0), samples=None,
+                 batch=None, label=None, view_refusal=None, kernel=None, linear=False, may_copy=False):
+        self.kind = kind
+        self.formula = formula
+        self.name = name or formula.__name__.rstrip('_')
+        self.positional, self.keywords = parameters_of(formula)
+        self.parameters = self.positional + self.keywords
+        self.joint = grad if callable(grad) else None
+        self.gradients = grad if isinstance(grad, dict) else {}
+        self.recordable = grad is not None or kind in ('view', 'composite')
+        self.namespaces = namespace.split()
+        self.method = method
+        self.inplace = inplace
+        self.aliases = aliases
+        self.variadic = variadic
+        self.returns = returns
+        if isinstance(promote, tuple):  # the operands named are brought to one dtype
+            self.promote, self.promote_names = 'same', promote
+        else:
+            required = code_required(formula)
+            self.promote, self.promote_names = promote, required
+        self.widen = widen  # float16 and bfloat16 are computed in float32
+        self.domain = domain
+        self.samples = samples
+        self.batch = batch
+        self.view_refusal = view_refusal
+        self.kernel = kernel  # the function of `m` that computes it alone when its options are at their defaults
+        self.kernels = None if kernel is None else {}  # {array dtype: that function of arrays}, filled when first met
+        self.linear = linear
+        self.may_copy = may_copy  # a view that is a copy where strides do not allow it
+        self.plans = {}
+        words = self.name.strip('_').split('_')
+        label = label or ''.join(w[:1].upper() + w[1:] for w in words) + 'Backward0'
+        self.node_class = type(label, (Node,), {'__slots__': (), 'label': label, 'operation': self})
+
+    def __repr__(self):
+        return f'<{self.kind} operation {self.name}>'
+
+    def plan(self, needed: tuple) -> 'Plan':
+        """How backward goes for these operands (names; a list operand as (name, tuple of positions))."""
+        found = self.plans.get(needed)
+        if found is None:
+            found = self.plans[needed] = Plan(self, needed)
+        return found
+
+
+class Plan:
+    """How one operation's gradients are computed for a given set of operands that need one."""
+
+    __slots__ = ('operation', 'names', 'steps', 'joint', 'picks', 'operands', 'saves_output')
+
+    def __init__(self, operation, operands):
+        self.operation = operation
+        self.operands = operands
+        needed = [name if isinstance(name, str) else name[0] for name in operands]
+        if operation.kind == 'view' and not operation.gradients and operation.joint is None:
+            formulas = [view_gradient(operation)]
+        elif operation.joint is not None:
+            formulas = [operation.joint]
+        else:
+            missing = [n for n in needed if n not in operation.gradients]
+            if missing:
+                raise RuntimeError(f'the derivative of {operation.name} with respect to {missing[0]!r} '
+                                   'is not implemented')
+            formulas = [operation.gradients[n] for n in needed]
+        wanted = [getattr(f, 'names', None) or parameters_of(f, 2)[0] for f in formulas]
+        names = list(dict.fromkeys(n for w in wanted for n in w if n != 'needed'))
+        self.names = tuple(names)
+        self.saves_output = 'output' in names or 'outputs' in names
+        self.joint = None
+        if operation.joint is not None:
+            self.joint = formulas[0]
+            self.picks = tuple(-1 if n == 'needed' else names.index(n) for n in wanted[0])
+            self.steps = ()
+        else:
+            self.picks = ()
+            self.steps = tuple((f, tuple(names.index(n) for n in w)) for f, w in zip(formulas, wanted))
+
+    def pull(self, node, cotangent, m, tensors):
+        """The gradients for the node's edges, as arrays, or as tensors where `tensors` is true."""
+        saved = node.saved
+        if saved is FREED:
+            raise RuntimeError(
+                f'Trying to backward through the graph a second time (or directly access saved tensors after they have '
+                f'already been freed) at {node.name()}. Saved intermediate values of the graph are freed when you call '
+                '.backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the graph a '
+                'second time or if you need to access saved tensors after calling backward.')
+        if saved:
+            check_versions(node, saved)
+            if node.extra is not None:
+                saved = unpacked(node)
+        values = [_as_tensor(v, node) for v in saved] if tensors else [_as_array(v) for v in saved]
+        half = None
+        if self.operation.widen and not tensors:
+            half, cotangent, values = widened(cotangent, values)
+        if self.joint is not None:
+            grads = self._joint_gradients(m, cotangent, values)
+        elif len(self.steps) == 1:
+            formula, picks = self.steps[0]
+            grads = formula(m, cotangent, *[values[i] for i in picks]),
+            if self.operands[0].__class__ is tuple:
+                grads = [grads[0][i] for i in self.operands[0][1]]
+        else:
+            grads = []
+            for operand, (formula, picks) in zip(self.operands, self.steps):
+                grad = formula(m, cotangent, *[values[i] for i in picks])
+                grads.extend([grad[i] for i in operand[1]] if operand.__class__ is tuple else (grad,))
+        if node.shapes is not None:
+            grads = [g if g is None or g.shape == s else m.sum_to_size(g, s) for g, s in zip(grads, node.shapes)]
+        if half is not None:
+            grads = [g if g is None else g.astype(half) for g in grads]
+        return grads
+
+    def _joint_gradients(self, m, cotangent, values):
+        needed = frozenset(o if o.__class__ is str else o[0] for o in self.operands)
+        found = self.joint(m, cotangent, *[needed if i < 0 else values[i] for i in self.picks])
+        grads = []
+        for operand in self.operands:
+            if operand.__class__ is tuple:
+                several = found[operand[0]]
+                grads.extend(several[i] for i in operand[1])
+            else:
+                grads.append(found[operand])
+        return grads
+
+
+def view_gradient(operation):
+    """The derived gradient of an injective view: zeros in the input's shape, with the cotangent where the view looks."""
+    def adjoint(m, g, input_shape, *arguments):
+        return m.view_adjoint(g, operation, input_shape, arguments)
+    adjoint.names = (operation.parameters[0] + '_shape', *operation.parameters[1:])
+    return adjoint
+
+
+def _as_array(value):
+    if value.__class__ is list:
+        return [_as_array(v) for v in value]
+    return getattr(value, '_array', value)
+
+
+def _as_tensor(value, node):
+    if value.__class__ is SavedOutput:
+        from ..autograd.graph import Output
+        tensor = object.__new__(Tensor)
+        tensor._array = value._array
+        tensor._node = node if value.index is None else Output(node, value.index)
+        tensor._counter = value._counter
+        return tensor
+    if value.__class__ is list:
+        return [_as_tensor(v, node) for v in value]
+    return value
+
+
+def unpacked(node):
+    """The saved values, through the saved-tensor hook they were packed with."""
+    unpack = node.extra and node.extra.get('unpack')
+    if unpack is None:
+        return node.saved
+    return tuple(unpack(v) if packed else v for v, packed in zip(node.saved, node.extra['packed']))
+
+
+def check_versions(node, saved):
+    """Raises where a value saved for backward was overwritten in place since."""
+    versions = node.versions
+    for k, value in enumerate(saved):
+        counter = getattr(value, '_counter', None)
+        if counter is not None and counter.value != (0 if versions is None else versions[k]):
+            raise RuntimeError(_overwritten(node, k, value, 0 if versions is None else versions[k]))
+        if value.__class__ is list:
+            for position, item in enumerate(value):
+                version = 0 if versions is None else versions[k][position]
+                if getattr(item, '_counter', None) is not None and item._counter.value != version:
+                    raise RuntimeError(_overwritten(node, k, item, version))
+
+
+def _overwritten(node, k, value, version):
+    shape, kind, writer = list(value._array.shape), dtypes.of(value._array.dtype), value._counter.writer
+    told = f' It was last changed by {writer[0]} at {writer[1]}:{writer[2]}.' if writer else ''
+    return ('one of the variables needed for gradient computation has been modified by an inplace operation: '
+            f'[{kind} {shape}], which is {node.plan.names[k]!r} of {node.name()}, is at version {value._counter.value}; '
+            f'expected version {version} instead.{told} Use the out-of-place form there, or .clone() the value before '
+            'changing it.')
+
+
+def widened(cotangent, values):
+    """(the half dtype or None, and both in float32 where they are in a half dtype)."""
+    half = None
+
+    def up(v):
+        nonlocal half
+        if v.__class__ in (list, tuple):
+            return type(v)(up(x) for x in v)
+        kind = getattr(v, 'dtype', None)
+        if kind in HALF_ARRAYS and hasattr(v, 'astype'):
+            half = kind
+            return v.astype('float32')
+        return v
+    cotangent, values = up(cotangent), [up(v) for v in values]
+    return half, cotangent, values
+
+
+HALF_ARRAYS = frozenset(d.numpy for d in dtypes.HALVES)
+
+
+# ---- declaring ------------------------------------------------------------------------------------------
+
+def register(operation: Operation):
+    """Makes the operation's public callables and puts them where users look for them. Returns the function."""
+    from . import call
+    if operation.name in OPERATIONS:
+        raise ValueError(f'operation {operation.name!r} is declared twice')
+    OPERATIONS[operation.name] = operation
+    public = operation.public = call.entry(operation)
+    names = (operation.name, *operation.aliases)
+    publish(public, names, operation.namespaces, operation.method)
+    if operation.inplace:
+        changing = call.inplace_entry(operation)
+        namespaces = operation.namespaces if operation.inplace is True else operation.inplace.split()
+        publish(changing, [n + '_' for n in names], namespaces, operation.method)
+    return public
+
+
+def publish(function, names, namespaces, method):
+    for name in names:
+        for namespace in namespaces:
+            if namespace:
+                EXPORTS.setdefault(namespace, {})[name] = function
+        if method:
+            setattr(Tensor, name, function)
+
+
+def export(namespace='torch', method=False, name=None, aliases=()):
+    """Publishes a plain Python function over public operations under the names users look for."""
+    def decorate(function):
+        publish(function, (name or function.__name__, *aliases), namespace.split(), method)
+        return function
+    return decorate
+
+
+def exports(namespace: str) -> dict:
+    """The public names of a namespace, such as 'nn.functional'."""
+    return EXPORTS.get(namespace, {})
+
+
+def _kind(kind, **defaults):
+    def declare(formula=None, **options):
+        def decorate(formula):
+            return register(Operation(kind, formula, **{**defaults, **options}))
+        return decorate if formula is None else decorate(formula)
+    declare.__name__ = kind
+    declare.__doc__ = f'Declares the decorated formula as an operation of kind {kind}; see the head of this module.'
+    return declare
+
+
+elementwise = _kind('elementwise', promote='same', widen=True)
+reduction = _kind('reduction', widen=True)
+view = _kind('view')
+contraction = _kind('contraction', widen=True)
+composite = _kind('composite', widen=True)
+opaque = _kind('opaque')
+
+
+def primitive(name, parameters='input', promote='same', **options):
+    """Declares an elementwise operation that is itself a function of `m`'s arithmetic, such as exp.
+
+    `parameters` are the operands' names. Its array form is the reference namespace's function of that name.
+    """
+    formula = eval(f'lambda m, {parameters}: m.{name}({parameters})')
+    formula.__name__ = name
+    formula.__doc__ = options.pop('doc', None)
+    return register(Operation('elementwise', formula, name=name, promote=promote, kernel=name, **options))

@@ -1,0 +1,71 @@
+"""Which dtype the operands of an operation compute in. Tables of dtypes are in dtype.py; this weighs operands."""
+from __future__ import annotations
+
+import numpy as np
+
+from .. import dtypes
+from ..dtypes import BOOL, COMPLEX, FLOAT, INTEGER, promote_types
+
+__all__ = ['result_dtype', 'common_dtype', 'to_array', 'number_dtype']
+
+
+def number_dtype(value) -> dtypes.dtype:
+    """The dtype that a Python or NumPy number stands for."""
+    if isinstance(value, (bool, np.bool_)):
+        return dtypes.bool_
+    if isinstance(value, (int, np.integer)):
+        return dtypes.int64
+    if isinstance(value, (float, np.floating)):
+        return dtypes.get_default_dtype()
+    return dtypes.default_complex()
+
+
+def result_dtype(tensors, numbers=()) -> dtypes.dtype | None:
+    """The dtype that tensors and numbers promote to together.
+
+    Tensors with dimensions count first; 0-d tensors, then numbers, only where they are of a higher category.
+    """
+    dimensioned = zero_d = None
+    for t in tensors:
+        d = dtypes.of(t._array.dtype)
+        if t._array.ndim:
+            dimensioned = d if dimensioned is None else promote_types(dimensioned, d)
+        else:
+            zero_d = d if zero_d is None else promote_types(zero_d, d)
+    result = _outweighed(dimensioned, zero_d)
+    number = None
+    for n in numbers:
+        d = number_dtype(n)
+        number = d if number is None else promote_types(number, d)
+    return _outweighed(result, number)
+
+
+def _outweighed(strong, weak):
+    if strong is None:
+        return weak
+    if weak is None or weak.category <= strong.category:
+        return strong
+    if weak.category == COMPLEX and strong.category == FLOAT:
+        return strong.to_complex()
+    return weak
+
+
+def common_dtype(op, tensors, numbers) -> dtypes.dtype | None:
+    """The dtype that the operands of `op` are brought to, by its rule."""
+    if op.promote is None:
+        return None
+    found = result_dtype(tensors, numbers)
+    if op.promote == 'float' and found is not None and found.category <= INTEGER:
+        return dtypes.get_default_dtype()
+    return found
+
+
+def to_array(number, target: dtypes.dtype) -> np.ndarray:
+    """A 0-d array of a number in `target`; integers out of range wrap around, as in C."""
+    if target.category == INTEGER and isinstance(number, (int, np.integer)) and not isinstance(number, bool):
+        bits = target.itemsize * 8
+        wrapped = int(number) & ((1 << bits) - 1)
+        if target.is_signed and wrapped >> (bits - 1):
+            wrapped -= 1 << bits
+        return np.array(wrapped, target.numpy)
+    return np.array(number).astype(target.numpy)

@@ -1,0 +1,230 @@
+"""`m` over arrays: PyTorch's names for the functions of an array library, and the formulas of all other operations.
+
+This is the reference that generated kernels are checked against. The array library comes from the backend, so the same
+text serves every device kind whose arrays follow NumPy. Arrays in, arrays out: no tensors, no promotion, no recording.
+"""
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+
+from .. import dtypes
+from ..backends.cpu import array as backend
+
+__all__ = ['Reference', 'REFERENCE', 'axes_of', 'sized']
+
+# names that differ, or that exist in the array library under PyTorch's name
+UFUNCS = {name: name for name in (
+    'abs exp exp2 expm1 log log10 log1p log2 sqrt sin cos tan sinh cosh tanh floor ceil trunc square maximum minimum '
+    'fmod copysign nextafter logaddexp logaddexp2 hypot isnan isinf isfinite signbit heaviside gcd lcm ldexp '
+    'logical_and logical_or logical_xor logical_not bitwise_and bitwise_or bitwise_xor deg2rad rad2deg '
+    'fmax fmin positive').split()}
+UFUNCS |= {'add': 'add', 'sub': 'subtract', 'mul': 'multiply', 'true_divide': 'true_divide', 'neg': 'negative',
+           'remainder': 'remainder', 'floor_divide': 'floor_divide', 'asin': 'arcsin', 'acos': 'arccos',
+           'atan': 'arctan', 'asinh': 'arcsinh', 'acosh': 'arccosh', 'atanh': 'arctanh', 'atan2': 'arctan2',
+           'bitwise_not': 'bitwise_not', 'bitwise_left_shift': 'left_shift', 'bitwise_right_shift': 'right_shift',
+           'eq': 'equal', 'ne': 'not_equal', 'lt': 'less', 'le': 'less_equal', 'gt': 'greater', 'ge': 'greater_equal',
+           'power': 'power', 'conj_physical': 'conjugate'}
+SPECIAL = {'erf': 'erf', 'erfc': 'erfc', 'erfinv': 'erfinv', 'lgamma': 'gammaln', 'digamma': 'digamma', 'i0': 'i0',
+           'i0e': 'i0e', 'i1': 'i1', 'i1e': 'i1e', 'ndtri': 'ndtri', 'log_ndtr': 'log_ndtr', 'ndtr': 'ndtr',
+           'erfcx': 'erfcx', 'gammainc': 'gammainc', 'gammaincc': 'gammaincc', 'xlogy': 'xlogy', 'xlog1py': 'xlog1py',
+           'zeta': 'zeta', 'bessel_j0': 'j0', 'bessel_j1': 'j1', 'bessel_y0': 'y0', 'bessel_y1': 'y1',
+           'modified_bessel_i0': 'i0', 'modified_bessel_i1': 'i1', 'modified_bessel_k0': 'k0',
+           'modified_bessel_k1': 'k1', 'scaled_modified_bessel_k0': 'k0e', 'scaled_modified_bessel_k1': 'k1e'}
+# logical and comparing functions of half types and bool inputs need no care; these have no loop there
+NO_DIRECT_BOOL = frozenset({'sub', 'neg'})
+
+
+def axes_of(dim, ndim):
+    """PyTorch's `dim` (None, an int, or several; () means all) as a tuple of axes >= 0.
+
+    Raises IndexError out of range, RuntimeError for a repeated one.
+    """
+    if dim is None or dim == () or dim == []:
+        return tuple(range(ndim))
+    if dim.__class__ is int:
+        dim = (dim,)
+    elif not isinstance(dim, (tuple, list)):
+        dim = (dim.__index__(),)
+    axes = []
+    limit = max(ndim, 1)
+    for d in dim:
+        if not -limit <= d < limit:
+            raise IndexError(f'Dimension out of range (expected to be in range of [{-limit}, {limit - 1}], but got {d})')
+        axes.append(d % limit)
+    if len(set(axes)) != len(axes):
+        repeated = next(a for a in axes if axes.count(a) > 1)
+        raise RuntimeError(f'dim {repeated} appears multiple times in the list of dims')
+    return tuple(axes) if ndim else ()
+
+
+def sized(x, shape):
+    """`x` summed down to a shape that broadcasts to its own."""
+    extra = x.ndim - len(shape)
+    axes = tuple(range(extra)) + tuple(
+        k + extra for k, n in enumerate(shape) if n == 1 and x.shape[k + extra] != 1)
+    if axes:
+        x = x.sum(axis=axes, keepdims=True)
+    return x.reshape(shape) if extra else x
+
+
+class Reference:
+    """Operations over the arrays of one library; operations that are not named here come from the registry."""
+
+    def __init__(self, backend):
+        self.backend = backend
+        self.xp = backend.xp
+
+    def __getattr__(self, name):
+        found = self._find(name)
+        setattr(self, name, found)
+        return found
+
+    def _find(self, name):
+        if name in UFUNCS:
+            return getattr(self.xp, UFUNCS[name])
+        if name in SPECIAL:
+            return special_function(getattr(self.backend.special(), SPECIAL[name]))
+        from .definition import OPERATIONS
+        if name not in OPERATIONS:
+            from . import load_all
+            load_all()
+        if name not in OPERATIONS:
+            raise AttributeError(f'no operation {name!r}')
+        return functools.partial(OPERATIONS[name].formula, self)
+
+    def direct(self, name, array_dtype):
+        """The function of arrays that computes a primitive in that dtype, or False."""
+        if array_dtype.kind == 'b' and name in NO_DIRECT_BOOL:
+            return False
+        if name in SPECIAL and array_dtype.itemsize < 4:
+            return False
+        return getattr(self, name)
+
+    # ---- elementwise functions that array libraries lack
+
+    def pow(self, x, y):
+        """A power; small whole exponents by multiplication."""
+        if y.__class__ is int or y.__class__ is float:
+            if y == 2:
+                return x * x
+            if y == 3 and x.dtype.kind in 'fV':
+                return x * x * x
+            if y == 0.5:
+                return self.xp.sqrt(x)
+        return self.xp.power(x, y)
+
+    def rsqrt(self, x):
+        return 1 / self.xp.sqrt(x)
+
+    def reciprocal(self, x):
+        return 1 / x
+
+    def sigmoid(self, x):
+        return 1 / (1 + self.xp.exp(-x))
+
+    def sign(self, x):
+        return self.xp.sign(x)
+
+    def frac(self, x):
+        return x - self.xp.trunc(x)
+
+    def where(self, condition, x, y):
+        return self.xp.where(condition, x, y)
+
+    def clamp_min(self, x, low):
+        return self.xp.maximum(x, low)
+
+    def clamp_max(self, x, high):
+        return self.xp.minimum(x, high)
+
+    def conj(self, x):
+        return self.xp.conjugate(x) if x.dtype.kind == 'c' else x
+
+    def cast(self, x, d):
+        """`x` in the flambeau dtype `d`."""
+        if x.dtype.kind == 'c' and not d.is_complex:
+            x = x.real
+        return x.astype(d.numpy)
+
+    def stop(self, x):
+        """`x` as a constant: no gradient flows through it."""
+        return x
+
+    def is_complex(self, x):
+        return x.dtype.kind == 'c'
+
+    def real_of(self, x):
+        """The real part of `x` as an array of its own dtype kind."""
+        return x.real
+
+    # ---- reductions
+
+    def sum(self, x, dim=None, keepdim=False, *, dtype=None):
+        if dtype is not None:
+            x = self.cast(x, dtype)
+        elif x.dtype.kind in 'bui':
+            return self.xp.add.reduce(x, axis=axes_of(dim, x.ndim), keepdims=keepdim, dtype=np.int64)
+        return self.xp.add.reduce(x, axis=axes_of(dim, x.ndim), keepdims=keepdim)
+
+    def amax(self, x, dim=(), keepdim=False):
+        return self.xp.maximum.reduce(x, axis=axes_of(dim, x.ndim), keepdims=keepdim)
+
+    def amin(self, x, dim=(), keepdim=False):
+        return self.xp.minimum.reduce(x, axis=axes_of(dim, x.ndim), keepdims=keepdim)
+
+    def prod(self, x, dim=None, keepdim=False, *, dtype=None):
+        if dtype is not None:
+            x = self.cast(x, dtype)
+        elif x.dtype.kind in 'bui':
+            x = x.astype(np.int64)
+        return self.xp.multiply.reduce(x, axis=axes_of(dim, x.ndim), keepdims=keepdim)
+
+    def all(self, x, dim=None, keepdim=False):
+        return self.xp.logical_and.reduce(x, axis=axes_of(dim, x.ndim), keepdims=keepdim)
+
+    def any(self, x, dim=None, keepdim=False):
+        return self.xp.logical_or.reduce(x, axis=axes_of(dim, x.ndim), keepdims=keepdim)
+
+    def mean(self, x, dim=None, keepdim=False, *, dtype=None):
+        if dtype is not None:
+            x = self.cast(x, dtype)
+        axes = axes_of(dim, x.ndim)
+        total = self.xp.add.reduce(x, axis=axes, keepdims=keepdim)
+        count = math.prod([x.shape[a] for a in axes])
+        return total / count if count else total * math.nan
+
+    def matmul(self, x, y):
+        return self.xp.matmul(x, y)
+
+    def cast_like(self, x, like):
+        return x.astype(like.dtype)
+
+    # ---- shapes
+
+    def sum_to_size(self, x, shape):
+        return sized(x, shape)
+
+    def zeros_like(self, x):
+        return self.xp.zeros_like(x)
+
+    def ones_like(self, x):
+        return self.xp.ones_like(x)
+
+    def zeros_of(self, shape, like):
+        """Zeros of a shape in the dtype of `like`."""
+        return self.xp.zeros(shape, like.dtype)
+
+
+def special_function(function):
+    """A SciPy function that answers in the dtype it was asked in (half types through float32)."""
+    def call(x, *others):
+        result = function(x, *others)
+        kind = getattr(x, 'dtype', None)
+        return result.astype(kind) if kind is not None and kind.kind in 'fV' and result.dtype != kind else result
+    return call
+
+
+REFERENCE = Reference(backend)
