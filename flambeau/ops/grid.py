@@ -106,9 +106,8 @@ def grid_sample(m, input, grid, mode='bilinear', padding_mode='zeros', align_cor
     if align_corners is None:
         _warn_default()
     spatial = input.shape[2:]
-    dims = len(spatial)
-    taps = [_axis_taps(m, grid[..., dims - 1 - axis], size, mode, padding_mode, bool(align_corners))
-            for axis, size in enumerate(spatial)]
+    taps = [_axis_taps(m, u, size, mode, padding_mode, bool(align_corners))
+            for u, size in zip(m.unbind(grid, -1)[::-1], spatial)]
     total = None
     for corner in itertools.product(*taps):
         inside = weight = index = None

@@ -10,10 +10,10 @@ from .axis_map import AxisMap
 from .definition import composite, opaque
 from .windows import pad_spatial
 
-SOURCES = {  # where the element at position i, from -before to size + after, is copied from
-    'reflect': lambda i, size: (size - 1) - np.abs((size - 1) - np.abs(i)),
-    'replicate': lambda i, size: np.clip(i, 0, size - 1),
-    'circular': lambda i, size: i % size,
+SOURCES = {  # where the element at position i of an axis is copied from, if `low` to `high` is what is kept of it
+    'reflect': lambda i, size, low, high: (size - 1) - np.abs((size - 1) - np.abs(i)),
+    'replicate': lambda i, size, low, high: np.clip(i, 0, size - 1),
+    'circular': lambda i, size, low, high: low + (i - low) % max(high - low, 1),
 }
 
 
@@ -22,7 +22,7 @@ def padding_map(mode: str, size: int, before: int, after: int) -> AxisMap | None
     """The copy of one axis of `size` elements that pads it; negative amounts take elements away."""
     if not before and not after:
         return None
-    source = SOURCES[mode](np.arange(-before, size + after), size)
+    source = SOURCES[mode](np.arange(-before, size + after), size, max(-before, 0), size + min(after, 0))
     return AxisMap(len(source), size, np.arange(len(source)), source)
 
 
