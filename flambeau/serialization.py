@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import pickle
 import secrets
@@ -24,10 +25,11 @@ from typing import NamedTuple
 import numpy as np
 
 from .device import CPU, device, resolve
-from .dtype import (ALL, bfloat16, bool_, complex64, complex128, dtype, float16, float32, float64, int8, int16, int32,
+from .dtypes import (ALL, bfloat16, bool_, complex64, complex128, dtype, float16, float32, float64, int8, int16, int32,
                     int64, of, uint8, uint16, uint32, uint64)
 from .pickle_interpreter import (Allowed, Interpreter, Record, UnpicklingError, add_safe_globals, clear_safe_globals,
                                  get_safe_globals, safe_globals)
+from .storage import TypedStorage, UntypedStorage, address_of, root_of
 from .tensor import Parameter, Size, Tensor, layout, wrap
 
 __all__ = ['save', 'load', 'save_safetensors', 'load_safetensors', 'add_safe_globals', 'get_safe_globals',
@@ -54,58 +56,7 @@ STORAGE_TYPES = {element: StorageType('torch', f'{name}Storage', element) for el
     (complex128, 'ComplexDouble'))}
 
 
-class Storage:
-    """The flat memory under tensors that share it, as saving and loading see it.
-
-    `bytes` is that memory as a one-dimensional uint8 array, `root` the array that owns it, `dtype` the type of its
-    elements. It is what a `map_location` function is given.
-    """
-
-    __slots__ = ('root', 'bytes', 'dtype')
-
-    def __init__(self, root: np.ndarray, dtype: dtype):
-        self.root = root
-        self.bytes = root.ravel(order='K').view(np.uint8)
-        self.dtype = dtype
-
-    device = CPU
-    is_cuda = False
-
-    def __len__(self):
-        return self.bytes.size // self.dtype.itemsize
-
-    def __reduce__(self):
-        return Storage, (self.root, self.dtype)  # the same array for all that share it, so that they still do
-
-    def __repr__(self):
-        return f'Storage({len(self)} elements of {self.dtype})'
-
-    def nbytes(self) -> int:
-        return self.bytes.size
-
-    def cpu(self) -> 'Storage':
-        return self
-
-    def cuda(self, index: int = 0) -> 'Storage':
-        resolve(device('cuda', index))
-        return self
-
-
-def root_of(array: np.ndarray) -> np.ndarray:
-    """The array at the end of the chain of bases, whose identity is that of the memory."""
-    root, base = array, array.base
-    while base is not None:
-        if isinstance(base, np.ndarray):
-            root = base
-        base = getattr(base, 'base', None)  # as_strided puts an object without memory between view and base
-    return root
-
-
-def address_of(array: np.ndarray) -> int:
-    return array.__array_interface__['data'][0]
-
-
-def view_of_storage(array: np.ndarray) -> tuple[Storage, int, tuple[int, ...]]:
+def view_of_storage(array: np.ndarray) -> tuple[TypedStorage, int, tuple[int, ...]]:
     """The storage `array` is a view of, the element at which it starts and its strides in elements.
 
     Where memory and view do not fit in whole elements the storage is that of a copy.
@@ -113,20 +64,23 @@ def view_of_storage(array: np.ndarray) -> tuple[Storage, int, tuple[int, ...]]:
     element = of(array.dtype)
     size = element.itemsize
     root = root_of(array)
-    flat = root.ravel(order='K')
-    dense = not root.dtype.hasobject and root.size and address_of(flat) == address_of(root)
-    offset, rest = divmod(address_of(array) - address_of(flat), size)
+    offset, rest = divmod(address_of(array) - address_of(root), size)
+    dense = not root.dtype.hasobject and address_of(root.ravel(order='K')) == address_of(root)
+    if not array.size:
+        sides = [max(side, 1) for side in array.shape]
+        return (TypedStorage(UntypedStorage(0), element), 0,
+                tuple(math.prod(sides[axis + 1:]) for axis in range(array.ndim)))
     if not dense or rest or root.nbytes % size or any(step < 0 or step % size for step in array.strides):
         root = array = np.array(array, order='C')
         offset = 0
-    return Storage(root, element), offset, tuple(step // size for step in array.strides)
+    return TypedStorage(UntypedStorage.of(root), element), offset, tuple(step // size for step in array.strides)
 
 
 # ---- tensors: how they are taken apart and put together ---------------------------------------------------
 
 def rebuild_tensor(storage, storage_offset, size, stride):
     """The view of `storage` with these sizes and strides (in elements). RuntimeError where it would lie outside."""
-    if not isinstance(storage, Storage) or not isinstance(size, (tuple, list)) or not isinstance(stride, (tuple, list)):
+    if not isinstance(storage, TypedStorage) or not all(isinstance(part, (tuple, list)) for part in (size, stride)):
         raise UnpicklingError('a tensor needs a storage, sizes and strides')
     if len(size) != len(stride) or not all(type(n) is int and n >= 0 for n in (storage_offset, *size, *stride)):
         raise RuntimeError(f'load: a tensor cannot have size {size}, stride {stride} and offset {storage_offset}')
@@ -137,7 +91,7 @@ def rebuild_tensor(storage, storage_offset, size, stride):
                            f'of bounds for its storage of {len(storage)} elements: the file is damaged or hostile')
     itemsize = storage.dtype.itemsize
     try:
-        return wrap(np.ndarray(size, storage.dtype.numpy, storage.bytes, storage_offset * itemsize,
+        return wrap(np.ndarray(size, storage.dtype.numpy, storage.untyped()._memory, storage_offset * itemsize,
                                tuple(step * itemsize for step in stride)))
     except (ValueError, OverflowError) as error:
         raise RuntimeError(f'load: a tensor cannot have size {size} and stride {stride}: {error}') from error
@@ -154,9 +108,9 @@ def rebuild_tensor_v2(storage, storage_offset, size, stride, requires_grad, back
 
 def rebuild_tensor_v3(storage, storage_offset, size, stride, requires_grad, backward_hooks, element, metadata=None):
     """`rebuild_tensor_v2` for dtypes that have no typed storage."""
-    if not isinstance(storage, Storage) or not isinstance(element, dtype):
+    if not isinstance(storage, (TypedStorage, UntypedStorage)) or not isinstance(element, dtype):
         raise UnpicklingError('a tensor needs a storage and a dtype')
-    return rebuild_tensor_v2(Storage(storage.root, element), storage_offset, size, stride, requires_grad,
+    return rebuild_tensor_v2(TypedStorage(storage.untyped(), element), storage_offset, size, stride, requires_grad,
                              backward_hooks, metadata)
 
 
@@ -229,23 +183,25 @@ def reduce_tensor(tensor) -> tuple:
 
 # ---- names: what those in a file stand for, and what is written --------------------------------------------
 
+OWN_PACKAGES = {'torch.nn': 'nn', f'{PACKAGE}.nn': 'nn', 'torchvision': 'vision', f'{PACKAGE}.vision': 'vision'}
+
+
 def own_object(module: str, name: str):
-    """The module class of this package, or function of nn.functional, that PyTorch calls `module.name`; or None."""
-    first, *parts = module.split('.')
-    package = sys.modules[PACKAGE]
-    if first not in ('torch', PACKAGE) or not parts:
+    """The module class of this package, or function of nn.functional, that files call `module.name`; or None."""
+    prefix = next((prefix for prefix in OWN_PACKAGES if f'{module}.'.startswith(f'{prefix}.')), None)
+    if prefix is None:
         return None
     from .nn import Module
-    found = None
-    for part in parts:  # files name the module that defines, such as torch.nn.modules.linear: the name is public above
-        package = getattr(package, part, None)
-        if not (isinstance(package, types.ModuleType) and package.__name__.startswith(PACKAGE)):
+    package, found = getattr(sys.modules[PACKAGE], OWN_PACKAGES[prefix], None), None
+    for part in (*module[len(prefix):].split('.')[1:], None):
+        candidate = getattr(package, name, None)
+        functional = getattr(package, '__name__', None) == f'{PACKAGE}.nn.functional'
+        if isinstance(candidate, type) and issubclass(candidate, Module) or (
+                functional and isinstance(candidate, types.FunctionType)):
+            found = candidate  # files name the module that defines it, which here may be another: public is above
+        package = getattr(package, part or '', None)
+        if not isinstance(package, types.ModuleType) or not package.__name__.startswith(f'{PACKAGE}.'):
             break
-        candidate = vars(package).get(name)
-        if isinstance(candidate, type) and issubclass(candidate, Module):
-            found = candidate
-        elif isinstance(candidate, types.FunctionType) and package.__name__ == f'{PACKAGE}.nn.functional':
-            found = candidate
     return found
 
 
@@ -255,15 +211,13 @@ def torch_name(target, name: str) -> tuple[str, str] | None:
         return target.module, target.name
     if isinstance(target, types.FunctionType) and target in TORCH_NAMES:
         return TORCH_NAMES[target]
-    first, *parts = (getattr(target, '__module__', None) or '').split('.')
-    if first != PACKAGE:
+    parts = (getattr(target, '__module__', None) or '').split('.')
+    if parts[0] != PACKAGE:
         return None
-    package, path = sys.modules[PACKAGE], ['torch']
-    for part in (*parts, None):
-        if getattr(package, name, None) is target:
-            return '.'.join(path), name
-        package = getattr(package, part or '', None)
-        path.append(part)
+    for depth in range(1, len(parts) + 1):
+        package = sys.modules.get('.'.join(parts[:depth]))
+        if package is not None and vars(package).get(name) is target:
+            return '.'.join(['torch', *parts[1:depth]]), name
     return None
 
 
@@ -296,7 +250,7 @@ def known_names() -> dict:
 
 
 class FilePickler(pickle._Pickler):
-    """Pickles with PyTorch's names and with storages apart: `storages` then maps their keys to them in order.
+    """Pickles with PyTorch's names and with storages apart: `storages` then maps keys to their type and bytes.
 
     Python's own pickler, since the one in C finds globals only under the name by which they are imported.
     """
@@ -306,19 +260,20 @@ class FilePickler(pickle._Pickler):
     def __init__(self, file, protocol: int, legacy: bool = False):
         super().__init__(file, protocol)
         self.legacy = legacy
-        self.storages: dict[str, Storage] = {}
+        self.storages: dict[str, tuple[StorageType, np.ndarray]] = {}
         self.keys: dict[int, str] = {}
 
     def persistent_id(self, target):
-        if type(target) is not Storage:
+        if type(target) not in (TypedStorage, UntypedStorage):
             return None
-        kind = STORAGE_TYPES.get(target.dtype, UNTYPED)
-        key = self.keys.setdefault(id(target.root), str(len(self.keys)))
-        known = self.storages.setdefault(key, target)
-        if STORAGE_TYPES.get(known.dtype, UNTYPED) is not kind:
+        kind = UNTYPED if type(target) is UntypedStorage else STORAGE_TYPES.get(target.dtype, UNTYPED)
+        memory = target.untyped()._memory
+        key = self.keys.setdefault(id(root_of(memory)), str(len(self.keys)))
+        known, _ = self.storages.setdefault(key, (kind, memory))  # which keeps the root, and so its identity, alive
+        if known.dtype is not kind.dtype:
             raise RuntimeError('Cannot save multiple tensors or storages that view the same data as different types: '
-                               f'{known.dtype} and {target.dtype}. Save a clone of one of them.')
-        parts = ('storage', kind, key, 'cpu', target.nbytes() // kind.dtype.itemsize)
+                               f'{known.dtype} and {kind.dtype}. Save a clone of one of them.')
+        parts = ('storage', kind, key, 'cpu', memory.size // kind.dtype.itemsize)
         return (*parts, None) if self.legacy else parts
 
     def reducer_override(self, target):
@@ -415,11 +370,11 @@ def replaced_file(path):
             os.close(descriptor)
 
 
-def write_archive(file, name: str, pickled, storages: dict[str, Storage]) -> None:
+def write_archive(file, name: str, pickled, storages: dict) -> None:
     with zipfile.ZipFile(file, 'w', zipfile.ZIP_STORED) as archive:
         checks = []
         records = {'data.pkl': pickled, 'byteorder': sys.byteorder.encode()}
-        records |= {f'data/{key}': storage.bytes.data for key, storage in storages.items()}
+        records |= {f'data/{key}': memory.data for key, (_, memory) in storages.items()}
         records['version'] = b'3\n'
         for record, content in records.items():
             checks.append(write_record(archive, f'{name}/{record}', content))
@@ -444,7 +399,7 @@ MAGIC_NUMBER = 0x1950a86a20f9469cfc6c
 LEGACY_VERSION = 1001
 
 
-def write_legacy(file, name: str, pickled, storages: dict[str, Storage]) -> None:
+def write_legacy(file, name: str, pickled, storages: dict) -> None:
     """The format of PyTorch before 1.6: pickles one after the other, then the storages."""
     system = {'protocol_version': LEGACY_VERSION, 'little_endian': sys.byteorder == 'little',
               'type_sizes': {'short': 2, 'int': 4, 'long': 4}}
@@ -453,10 +408,9 @@ def write_legacy(file, name: str, pickled, storages: dict[str, Storage]) -> None
     file.write(pickled)
     file.write(pickle.dumps(sorted(storages), DEFAULT_PROTOCOL))
     for key in sorted(storages):
-        storage = storages[key]
-        size = STORAGE_TYPES.get(storage.dtype, UNTYPED).dtype.itemsize
-        file.write(struct.pack('<q', storage.nbytes() // size))
-        file.write(storage.bytes.data)
+        kind, memory = storages[key]
+        file.write(struct.pack('<q', memory.size // kind.dtype.itemsize))
+        file.write(memory.data)
 
 
 # ---- reading ------------------------------------------------------------------------------------------------
@@ -488,8 +442,8 @@ def load(f, map_location=None, pickle_module=None, *, weights_only: bool | None 
         except UnpicklingError as error:
             raise UnpicklingError(f'{"Weights only load failed. " * weights_only}{error}') from error.__cause__
     if allowed.unknown:
-        warnings.warn(f"load: {', '.join(allowed.unknown)} not allowed, so that what is made of them is loaded as "
-                      ' flambeau.serialization.Record. Allow those you trust with '
+        warnings.warn(f"load: the file names {', '.join(allowed.unknown)}, which flambeau does not have or may not run: "
+                      'what it makes of them is loaded as flambeau.serialization.Record. Allow classes of yours with '
                       'torch.serialization.add_safe_globals([...]) or safe_globals([...]).', stacklevel=2)
     return loaded
 
@@ -532,12 +486,12 @@ def load_file(file, allowed: Allowed, map_location, encoding: str, mapped_path):
     return LegacyFile(file).load(allowed, map_location, encoding)
 
 
-def placed(storage: Storage, location: str, map_location) -> Storage:
+def placed(storage: UntypedStorage, location: str, map_location) -> UntypedStorage:
     """`storage` on the device that its location in the file, or `map_location`, asks for."""
     if callable(map_location) and not isinstance(map_location, device):
         result = map_location(storage, location)
         if result is not None:
-            if not isinstance(result, Storage) or result.nbytes() != storage.nbytes():
+            if not isinstance(result, UntypedStorage) or result.nbytes() != storage.nbytes():
                 raise RuntimeError(f'map_location must return None or a storage of {storage.nbytes()} bytes, '
                                    f'not {result!r}')
             return result
@@ -651,23 +605,26 @@ class Archive:
         return content
 
     def load(self, allowed: Allowed, map_location, encoding: str):
-        storages: dict[str, np.ndarray] = {}
+        storages: dict[str, UntypedStorage] = {}
 
-        def persistent_load(identifier) -> Storage:
+        def persistent_load(identifier):
             kind, key, location, count = parsed_id(identifier, 5)
             if key not in storages:
                 content = self.array(f'data/{key}')
                 if self.swapped and not content.size % kind.dtype.itemsize:
-                    content = content.view(kind.dtype.numpy).byteswap().view(np.uint8)
-                storages[key] = placed(Storage(content, kind.dtype), location, map_location).root
-            storage = Storage(storages[key], kind.dtype)
-            if count * kind.dtype.itemsize > storage.nbytes():
+                    content = content.view(kind.dtype.numpy).byteswap()
+                storages[key] = placed(UntypedStorage.of(content), location, map_location)
+            if count * kind.dtype.itemsize > storages[key].nbytes():
                 raise RuntimeError(f'load: storage {key} should have {count} elements of {kind.dtype} but has '
-                                   f'{storage.nbytes()} bytes')
-            return storage
+                                   f'{storages[key].nbytes()} bytes')
+            return of_kind(storages[key], kind)
 
         pickled = io.BytesIO(self.read('data.pkl'))
         return Interpreter(pickled, allowed, persistent_load, encoding).load()
+
+
+def of_kind(storage: UntypedStorage, kind: StorageType) -> TypedStorage | UntypedStorage:
+    return storage if kind is UNTYPED else TypedStorage(storage, kind.dtype)
 
 
 class LegacyFile:
@@ -678,8 +635,8 @@ class LegacyFile:
         here = file.tell()
         self.unread = file.seek(0, io.SEEK_END) - here
         file.seek(here)
-        self.storages: dict[str, Storage] = {}
-        self.views: dict[str, Storage] = {}
+        self.storages: dict[str, tuple[StorageType, UntypedStorage]] = {}
+        self.views: dict[str, UntypedStorage] = {}
 
     def load(self, allowed: Allowed, map_location, encoding: str):
         def pickled(names=Allowed({}), persistent_load=None):
@@ -697,45 +654,49 @@ class LegacyFile:
         version = pickled()
         if version != LEGACY_VERSION:
             raise RuntimeError(f'Invalid protocol version: {version!r}')
-        swapped = (pickled()['little_endian'] is True) != (sys.byteorder == 'little')
+        system = pickled()
+        if type(system) is not dict or type(system.get('little_endian')) is not bool:
+            raise RuntimeError('load: the file does not say its byte order: it is damaged')
+        swapped = system['little_endian'] != (sys.byteorder == 'little')
         result = pickled(allowed, persistent_load)
-        for key in pickled():
+        keys = pickled()
+        if type(keys) is not list or set(map(type, keys)) - {str} or len(set(keys)) != len(self.storages):
+            raise RuntimeError('load: the file does not list its storages: it is damaged')
+        for key in keys:
             self.fill(key, swapped)
         return result
 
-    def storage(self, parts: tuple, map_location) -> Storage:
+    def storage(self, parts: tuple, map_location):
         kind, key, location, count, view = parts
+        itemsize = kind.dtype.itemsize
         if key not in self.storages:
-            self.unread -= count * kind.dtype.itemsize
+            self.unread -= count * itemsize
             if self.unread < 0:
                 raise RuntimeError(f'load: storage {key} of {count} elements of {kind.dtype} does not fit the file')
-            whole = Storage(np.zeros(count * kind.dtype.itemsize, np.uint8), kind.dtype)
-            self.storages[key] = placed(whole, location, map_location)
-        storage = self.storages[key]
+            self.storages[key] = kind, placed(UntypedStorage(count * itemsize), location, map_location)
+        _, storage = self.storages[key]
         if view is None:
-            return storage
-        if type(view) is not tuple or len(view) != 3 or not all(type(part) in (str, int) for part in view):
+            return of_kind(storage, kind)
+        if type(view) is not tuple or tuple(map(type, view)) != (str, int, int):
             raise UnpicklingError('a view of a storage needs a key, an offset and a length')
-        view_key, *bounds = view
-        offset, length = map(int, bounds)
+        view_key, offset, length = view
         if view_key not in self.views:
-            first, last = offset * kind.dtype.itemsize, (offset + length) * kind.dtype.itemsize
-            if not 0 <= first <= last <= storage.nbytes():
-                raise RuntimeError(f'load: view {view_key} is out of bounds for storage {key} of {len(storage)} '
-                                   'elements')
-            self.views[view_key] = Storage(storage.bytes[first:last], kind.dtype)
-        return self.views[view_key]
+            if offset < 0 or length < 0 or (offset + length) * itemsize > storage.nbytes():
+                raise RuntimeError(f'load: view {view_key} is out of bounds for storage {key} of {storage.nbytes()} '
+                                   'bytes')
+            self.views[view_key] = UntypedStorage.of(storage._memory[offset * itemsize:(offset + length) * itemsize])
+        return of_kind(self.views[view_key], kind)
 
     def fill(self, key: str, swapped: bool) -> None:
         if key not in self.storages:
             raise RuntimeError(f'load: storage key {key!r} belongs to no tensor: the file is damaged')
-        storage = self.storages[key]
+        kind, storage = self.storages[key]
         count = self.file.read(8)
-        if len(count) != 8 or int.from_bytes(count, 'big' if swapped else 'little') != len(storage) or (
-                not filled(storage.bytes, self.file)):
+        if int.from_bytes(count, 'big' if swapped else 'little') * kind.dtype.itemsize != storage.nbytes() or not (
+                filled(storage._memory, self.file)):
             raise RuntimeError(f'load: storage {key} of {storage.nbytes()} bytes is incomplete: the file is damaged')
         if swapped:
-            storage.bytes.view(storage.dtype.numpy).byteswap(inplace=True)
+            storage._memory.view(kind.dtype.numpy).byteswap(inplace=True)
 
 
 # ---- safetensors ----------------------------------------------------------------------------------------------
@@ -748,7 +709,7 @@ SAFETENSORS_NAMES = {
 
 def safetensors_package():
     try:
-        import safetensors
+        import safetensors.numpy
     except ImportError as error:
         raise RuntimeError('safetensors files need the safetensors package: pip install safetensors') from error
     return safetensors
@@ -757,20 +718,19 @@ def safetensors_package():
 def save_safetensors(tensors: dict, path, metadata: dict[str, str] | None = None) -> None:
     """Saves a dict of tensors as a safetensors file, which replaces `path` only when it is complete."""
     package = safetensors_package()
-    described = {}
     for name, tensor in tensors.items():
-        code = SAFETENSORS_NAMES.get(tensor.dtype)
-        if code is None:
+        if tensor.dtype not in SAFETENSORS_NAMES:
             raise ValueError(f'save_safetensors: {name!r} has dtype {tensor.dtype}, which the format does not have')
-        described[name] = {'dtype': code, 'shape': list(tensor._array.shape), 'data': tensor._array.tobytes()}
+    arrays = {name: np.ascontiguousarray(tensor._array).reshape(tensor.shape) for name, tensor in tensors.items()}
+    content = package.numpy.save(arrays, metadata)
     with replaced_file(path) as file:
-        file.write(package.serialize(described, metadata=metadata))
+        file.write(content)
 
 
 def load_safetensors(path) -> dict:
     """Loads a safetensors file as a dict of tensors."""
     package = safetensors_package()
-    of_name = {name: dtype for dtype, name in SAFETENSORS_NAMES.items()}
+    of_name = {name: element for element, name in SAFETENSORS_NAMES.items()}
     with open(path, 'rb') as file:
         content = file.read()
     try:
