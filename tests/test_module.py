@@ -319,10 +319,12 @@ def global_hooks(t, Scale, Pair):
         from_module.register_module_parameter_registration_hook(lambda m, name, p: log.append(name)),
         from_module.register_module_buffer_registration_hook(lambda m, name, b: log.append(name)),
         from_module.register_module_module_registration_hook(lambda m, name, c: log.append(name))]
-    net(x).sum().backward()
-    t.nn.Sequential(Scale())
-    for handle in handles:
-        handle.remove()
+    try:
+        net(x).sum().backward()
+        t.nn.Sequential(Scale())
+    finally:
+        for handle in handles:
+            handle.remove()
     count = len(log)
     net(x).sum().backward()
     t.nn.Sequential(Scale())

@@ -31,10 +31,11 @@ class Hookable:
 
     def _make_hook_tables(self, state):
         """Makes the tables of hooks that are missing in `state` or belong to another module."""
+        reference = weakref.ref(self)
         for name in CALL_TABLES:
-            table = state.get(name, ())
-            if getattr(table, 'owner', None) is not weakref.ref(self):
-                state[name] = HookTable.of(self, table)
+            table = state.get(name)
+            if table is None or getattr(table, 'owner', None) is not reference:
+                state[name] = HookTable.of(reference, table)
         for name in OPTION_TABLES:
             state.setdefault(name, OrderedDict())
 

@@ -120,10 +120,11 @@ class HookTable(OrderedDict):
     owner = None
 
     @classmethod
-    def of(cls, module, hooks=()):
+    def of(cls, module: weakref.ref, hooks=None):
         table = cls()
-        table.owner = weakref.ref(module)
-        table.update(hooks)
+        table.owner = module
+        if hooks:
+            table.update(hooks)
         return table
 
     def __setitem__(self, number, hook):

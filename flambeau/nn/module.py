@@ -308,8 +308,9 @@ class Module(Hookable, Stateful):
             if remove_duplicate:
                 memo.add(module)
             yield name, module
-            inside = f'{name}.' if name else ''
-            waiting.extend((inside + key, child) for key, child in reversed(module._modules.items()))
+            if module._modules:
+                inside = f'{name}.' if name else ''
+                waiting.extend([(inside + key, child) for key, child in reversed(module._modules.items())])
 
     def modules(self, remove_duplicate=True):
         """The modules of the whole tree, itself first."""
@@ -333,12 +334,13 @@ class Module(Hookable, Stateful):
         seen = set()
         modules = self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate) if recurse else [(prefix, self)]
         for path, module in modules:
+            inside = f'{path}.' if path else ''
             for name, member in get_members_fn(module):
                 if member is None or id(member) in seen:
                     continue
                 if remove_duplicate:
                     seen.add(id(member))
-                yield f'{path}.{name}' if path else name, member
+                yield inside + name, member
 
     def named_parameters(self, prefix='', recurse=True, remove_duplicate=True):
         """Pairs of dotted name and parameter; recurse: of the whole tree."""
