@@ -112,6 +112,8 @@ def run(code: types.CodeType, **attributes) -> None:
     """Runs `code` as the module `__main__`."""
     module = types.ModuleType('__main__')
     vars(module).update({'__builtins__': builtins, '__spec__': None, '__package__': None} | attributes)
+    if '__annotations__' in vars(sys.modules['__main__']):  # which depends on the version of Python
+        module.__annotations__ = {}
     sys.modules['__main__'] = module
     exec(code, vars(module))
 
@@ -126,8 +128,8 @@ def start(argv: list[str], first_path: str) -> None:
 
 def run_script(path: str, args: list[str]) -> None:
     if os.path.isdir(path) or is_zip(path):
-        start([path, *args], path)
-        run_found(importlib.machinery.PathFinder.find_spec('__main__', [path]), path)
+        start([path, *args], os.path.abspath(path))
+        run_found(importlib.machinery.PathFinder.find_spec('__main__', [os.path.abspath(path)]), path)
         return
     try:
         with io.open_code(os.path.abspath(path)) as file:
