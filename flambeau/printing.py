@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from . import dtype as dtypes
+from . import dtypes
 
 __all__ = ['set_printoptions', 'get_printoptions', 'printoptions', 'tensor_text']
 

@@ -193,7 +193,7 @@ def put_at(array: np.ndarray, advanced: tuple, values: np.ndarray) -> None:
     except IndexError:
         raise _advanced_index_error(array.shape, advanced) from None
     except (ValueError, TypeError):  # NumPy's answers where values do not broadcast
-        raise _value_shape_error(values.shape, array[advanced].shape) from None
+        raise _value_shape_error(values.shape, gather(array, advanced).shape) from None
 
 
 def without_leading_ones(values) -> np.ndarray:
@@ -475,25 +475,29 @@ def index_put(m, input, indices, values, accumulate=False):
     return out
 
 
-def basic_view(tensor: Tensor, key, basic: tuple) -> Tensor:
-    """`tensor[basic]`, sharing memory; recorded under the name of the last step that `key` takes."""
-    op = VIEWS[_last_step(key)]
-    node = record(op, (tensor, basic)) if tensor._node is not None and STATE.recording is not OFF else None
+def basic_view(tensor: Tensor, basic: tuple, otherwise: str = 'alias') -> Tensor:
+    """`tensor[basic]`, sharing memory; recorded under the name of its last step, or `otherwise` if it takes none."""
+    node = None
+    op = VIEWS['alias']
+    if tensor._node is not None and STATE.recording is not OFF:
+        op = VIEWS[_last_step(basic, tensor._array.shape) or otherwise]
+        node = record(op, (tensor, basic))
     return viewing(op, tensor._array[basic], tensor, node)
 
 
-def _last_step(key) -> str:
-    if key.__class__ is slice:
-        return 'slice'
-    for item in reversed(key if isinstance(key, (tuple, list)) else (key,)):
+def _last_step(basic: tuple, shape: tuple[int, ...]) -> str | None:
+    step, dim = None, 0
+    for item in basic:
         if item is None:
-            return 'unsqueeze'
-        if item.__class__ is slice:
-            if item.start is not None or item.stop is not None or item.step is not None:
-                return 'slice'
+            step = 'unsqueeze'
         elif item is not Ellipsis:
-            return 'select'
-    return 'alias'
+            if item.__class__ is not slice:
+                step = 'select'
+            elif item.start not in (None, 0) or item.step not in (None, 1) or \
+                    item.stop is not None and item.stop < shape[dim]:
+                step = 'slice'
+            dim += 1
+    return step
 
 
 def _is_whole(basic: tuple) -> bool:
@@ -512,10 +516,10 @@ def get_item(self, key):
         return override(Tensor.__getitem__, (self, key), {})
     basic, advanced = separate(key, self._array.shape)
     if advanced is None:
-        return basic_view(self, key, basic)
+        return basic_view(self, basic, 'slice' if key.__class__ is slice else 'alias')
     if self._node is None or STATE.recording is OFF or edge_of(self) is None:
         return wrap(gather(self._array[basic], advanced))
-    source = self if _is_whole(basic) else basic_view(self, key, basic)
+    source = self if _is_whole(basic) else basic_view(self, basic)
     return index(source, _indices_of(advanced))
 
 
@@ -541,9 +545,9 @@ def set_item(self, key, value):
     if leading:
         value = value.reshape(source.shape[leading:])
     if advanced is None:
-        basic_view(self, key, basic).copy_(value)
+        basic_view(self, basic).copy_(value)
     else:
-        (self if _is_whole(basic) else basic_view(self, key, basic)).index_put_(_tensors_of(advanced), value)
+        (self if _is_whole(basic) else basic_view(self, basic)).index_put_(_tensors_of(advanced), value)
     return None
 
 

@@ -11,6 +11,7 @@ from .. import dtypes
 from .definition import composite, opaque
 from .indexing import ALL, accumulate_rows, destination, number_array, put_at, require_same_dtype, writing
 from .reference import axes_of
+from .view import axis_of
 
 REDUCTIONS = {'sum': np.add, 'prod': np.multiply, 'mean': np.add, 'amax': np.maximum, 'amin': np.minimum}
 
@@ -18,11 +19,6 @@ REDUCTIONS = {'sum': np.add, 'prod': np.multiply, 'mean': np.add, 'amax': np.max
 def with_dimensions(array: np.ndarray) -> np.ndarray:
     """A 0-d array as one of shape (1,), which PyTorch takes it for along a dimension; others as they are."""
     return array if array.ndim else array.reshape(1)
-
-
-def dimension(dim: int, array: np.ndarray) -> int:
-    """`dim` counted from the front; 0 for a 0-d array. Raises IndexError out of range."""
-    return (axes_of(dim, array.ndim) or (0,))[0]
 
 
 # ---- an index for every element ----------------------------------------------------------------------
@@ -70,7 +66,7 @@ def _source_part(name: str, src: np.ndarray, index: np.ndarray) -> np.ndarray:
 @opaque(grad={'input': lambda m, g, input_shape, dim, index: m.gather_adjoint(g, input_shape, dim, index)})
 def gather(m, input, dim, index, *, sparse_grad=False):
     """The elements that `index` (int64 or int32) names along `dim`: output[i, j] = input[i, index[i, j]] for dim 1."""
-    dim = dimension(dim, input)
+    dim = axis_of(dim, input.ndim)
     x, places_of = with_dimensions(input), with_dimensions(index)
     places = element_places('gather', x.shape, dim, places_of)
     return x.reshape(-1).take(places).reshape(index.shape)
@@ -84,7 +80,7 @@ def gather_adjoint(m, g, shape, dim, index):
 
 def _write_elements(m, name, input, dim, index, source, ufunc=None):
     """Writes (or combines by a ufunc) `source` at the places of `index`; a 0-d source counts for all."""
-    dim = dimension(dim, input)
+    dim = axis_of(dim, input.ndim)
     x, index = with_dimensions(input), with_dimensions(index)
     places = element_places(name, x.shape, dim, index).reshape(-1)
     if source.ndim or index.size != 1:
@@ -220,15 +216,15 @@ def take_along_dim(m, input, indices, dim=None):
     if input.ndim != indices.ndim:
         raise RuntimeError('torch.take_along_dim(): input and indices should have the same number of dimensions, but '
                            f'got {input.ndim} dimensions for input, and {indices.ndim} dimensions for indices')
-    dim = axes_of(dim, input.ndim)[0]
+    dim = axis_of(dim, input.ndim)
     try:
         shape = np.broadcast_shapes((*input.shape[:dim], 1, *input.shape[dim + 1:]),
                                     (*indices.shape[:dim], 1, *indices.shape[dim + 1:]))
     except ValueError:
         raise RuntimeError(f'torch.take_along_dim(): input {list(input.shape)} and indices {list(indices.shape)} must '
                            f'broadcast outside dimension {dim}') from None
-    sized = [m.expand(x, (*shape[:dim], x.shape[dim], *shape[dim + 1:])) for x in (input, indices)]
-    return m.gather(sized[0], dim, sized[1])
+    input, indices = (m.expand(x, (*shape[:dim], x.shape[dim], *shape[dim + 1:])) for x in (input, indices))
+    return m.gather(input, dim, indices + input.shape[dim] * (indices < 0))
 
 
 # ---- a vector of rows --------------------------------------------------------------------------------
@@ -263,7 +259,7 @@ def _check_rows(name: str, out: np.ndarray, dim: int, index: np.ndarray, source:
 @opaque(grad={'input': lambda m, g, input_shape, dim, index: m.index_select_adjoint(g, input_shape, dim, index)})
 def index_select(m, input, dim, index):
     """The rows of `input` along `dim` that a vector of int64 or int32 names. Raises IndexError out of range."""
-    dim = dimension(dim, input)
+    dim = axis_of(dim, input.ndim)
     x = with_dimensions(input)
     rows = row_numbers('index_select', index, x.shape[dim], error=IndexError)
     if input.ndim == 0:
@@ -289,7 +285,7 @@ def _row_cotangent(m, g, dim, index, source_shape):
 def index_add(m, input, dim, index, source, *, alpha=1):
     """`input` with `alpha` times the rows of `source` added, in order, to the rows along `dim` that `index` names."""
     require_same_dtype('index_add_()', input, source, 'source')
-    dim = dimension(dim, input)
+    dim = axis_of(dim, input.ndim)
     x, source = with_dimensions(input), with_dimensions(source)
     rows = row_numbers('index_add_', index, x.shape[dim])
     _check_rows('index_add_', x, dim, rows, source, RuntimeError)
@@ -304,7 +300,7 @@ def index_add(m, input, dim, index, source, *, alpha=1):
 def index_copy(m, input, dim, index, source):
     """`input` with the rows of `source` in place of those along `dim` that `index` (int64) names."""
     require_same_dtype('index_copy_()', input, source, 'source')
-    dim = dimension(dim, input)
+    dim = axis_of(dim, input.ndim)
     x, source = with_dimensions(input), with_dimensions(source)
     rows = row_numbers('index_copy_', index, x.shape[dim], kinds=(np.int64,), error=IndexError)
     _check_rows('index_copy_', x, dim, rows, source, IndexError)
@@ -317,7 +313,7 @@ def index_copy(m, input, dim, index, source):
                'value': lambda m, g, dim, index: m.index_select(g, dim, index).sum()})
 def index_fill(m, input, dim, index, value):
     """`input` with `value` (a number or 0-d tensor) in the rows along `dim` that `index` (int64) names."""
-    dim = dimension(dim, input)
+    dim = axis_of(dim, input.ndim)
     value = number_array(value, input, 'index_fill_')
     x = with_dimensions(input)
     if index.ndim > 1:
@@ -338,14 +334,15 @@ def index_reduce(m, input, dim, index, source, reduce, *, include_self=True):
     """
     if reduce not in REDUCTIONS or reduce == 'sum':
         raise RuntimeError(f'index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}.')
-    dim = axes_of(dim, input.ndim)[0] if input.ndim else 0
+    dim = axis_of(dim, input.ndim)
     if index.ndim > 1:
         raise IndexError(f'index_reduce(): Index is supposed to be a vector, but got shape {list(index.shape)}')
     if index.ndim and source.ndim and source.shape[dim] != index.shape[0]:
         raise RuntimeError(f'index_reduce(): Number of indices ({index.shape[0]}) should be equal to source.size(dim): '
                            f'({source.shape[dim]}), for dim: {dim}')
-    if source.ndim:
-        index = m.expand(index.reshape((-1,) + (1,) * (source.ndim - 1 - dim)), source.shape)
+    if not source.ndim:
+        source = source.reshape(1)
+    index = m.expand(index.reshape((-1,) + (1,) * (source.ndim - 1 - dim)), source.shape)
     return m.scatter_reduce(input, dim, index, source, reduce, include_self=include_self)
 
 
@@ -373,7 +370,7 @@ def _require_view_shape(shape, wanted):
 @composite
 def select_scatter(m, input, src, dim, index):
     """`input` with `src` in place of `input.select(dim, index)`."""
-    dim = axes_of(dim, input.ndim)[0]
+    dim = axis_of(dim, input.ndim)
     size = input.shape[dim]
     if not -size <= index < size:
         raise IndexError(f'select(): index {index} out of range for tensor of size {list(input.shape)} at dimension '
@@ -386,7 +383,7 @@ def slice_scatter(m, input, src, dim=0, start=None, end=None, step=1):
     """`input` with `src` in place of the slice start:end:step along `dim`."""
     if step <= 0:
         raise RuntimeError('slice step must be positive')
-    return m.key_scatter(input, src, (ALL,) * axes_of(dim, input.ndim)[0] + (slice(start, end, step), ...))
+    return m.key_scatter(input, src, (ALL,) * axis_of(dim, input.ndim) + (slice(start, end, step), ...))
 
 
 def _strided(array: np.ndarray, size, stride, offset: int) -> np.ndarray:

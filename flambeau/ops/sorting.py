@@ -9,12 +9,12 @@ import math
 import numpy as np
 
 from .. import dtypes
-from ..errors import ArgumentError, ArgumentTypeError
+from ..errors import ArgumentTypeError
 from ..tensor import Tensor
 from .call import return_type
-from .definition import OPERATIONS, composite, export, opaque
-from .reference import axes_of
-from .scatter import dimension, with_dimensions
+from .definition import composite, export, opaque
+from .scatter import with_dimensions
+from .view import axis_of
 
 PAIR = ('values', 'indices')
 
@@ -55,7 +55,7 @@ def _picked_gradient_keeping(m, g, input_shape, dim, keepdim, outputs):
 def sort(m, input, dim=-1, descending=False, *, stable=False):
     """The elements in order along `dim`, and where they were (int64). Equal ones keep their order."""
     x = with_dimensions(input)
-    dim = dimension(dim, input)
+    dim = axis_of(dim, input.ndim)
     places = _order(x, dim, descending, 'sort')
     return np.take_along_axis(x, places, dim).reshape(input.shape), places.reshape(input.shape)
 
@@ -63,7 +63,7 @@ def sort(m, input, dim=-1, descending=False, *, stable=False):
 @opaque
 def argsort(m, input, dim=-1, descending=False, *, stable=False):
     """The places (int64) of the elements in order along `dim`."""
-    return _order(with_dimensions(input), dimension(dim, input), descending, 'argsort').reshape(input.shape)
+    return _order(with_dimensions(input), axis_of(dim, input.ndim), descending, 'argsort').reshape(input.shape)
 
 
 @composite
@@ -76,7 +76,7 @@ def msort(m, input):
 def topk(m, input, k, dim=-1, largest=True, sorted=True):
     """The `k` largest (or smallest) elements along `dim`, in order, and where they were."""
     x = with_dimensions(input)
-    dim = dimension(dim, input)
+    dim = axis_of(dim, input.ndim)
     size = x.shape[dim]
     if not 0 <= k <= size:
         raise RuntimeError(f'topk(): selected index k out of range: {k} of {size} elements')
@@ -117,7 +117,7 @@ def _require_elements(name: str, input: np.ndarray, dim: int) -> None:
 @opaque(returns=PAIR, grad={'input': _picked_gradient_keeping})
 def kthvalue(m, input, k, dim=-1, keepdim=False):
     """The `k`-th smallest element (from 1) along `dim`, and where it is."""
-    dim = dimension(dim, input)
+    dim = axis_of(dim, input.ndim)
     _require_elements('kthvalue', input, dim)
     if not 1 <= k <= with_dimensions(input).shape[dim]:
         raise RuntimeError(f'kthvalue(): selected number k out of range for dimension {dim}: {k}')
@@ -141,7 +141,7 @@ def _median_rank(x: np.ndarray, dim: int, ignore_nan: bool) -> np.ndarray:
 def _median(input: np.ndarray, dim: int, keepdim: bool, ignore_nan: bool, name: str):
     if input.dtype.kind in 'bc':
         raise NotImplementedError(f'"{name}_cpu" not implemented for {dtypes.of(input.dtype)}')
-    dim = dimension(dim, input)
+    dim = axis_of(dim, input.ndim)
     _require_elements(name, input, dim)
     x = with_dimensions(input)
     return _kth(input, _median_rank(x, dim, ignore_nan), dim, keepdim, name)
@@ -185,7 +185,7 @@ nanmedian = _declare_median('nanmedian', True, 'As `median`, of the elements tha
 @opaque(returns=PAIR, grad={'input': _picked_gradient_keeping})
 def mode(m, input, dim=-1, keepdim=False):
     """The most frequent element along `dim` (the smallest such), and the last place it is at."""
-    dim = dimension(dim, input)
+    dim = axis_of(dim, input.ndim)
     _require_elements('mode', input, dim)
     x = np.moveaxis(with_dimensions(input), dim, -1)
     order = _order(x, -1, False, 'mode')
@@ -210,7 +210,7 @@ def _quantile(m, name, input, q, dim, keepdim, interpolation, ignore_nan):
                            f'{interpolation}')
     shape = tuple(input.shape)
     flat = dim is None or not shape
-    axis = 0 if flat else dimension(dim, input)
+    axis = 0 if flat else axis_of(dim, input.ndim)
     x = input.reshape(-1) if flat else input
     size = x.shape[axis]
     if size == 0:
@@ -298,7 +298,7 @@ def _running(input: np.ndarray, dim: int, ufunc: np.ufunc, name: str):
     if input.dtype.kind == 'c':
         raise NotImplementedError(f'"{name}_cpu" not implemented for {dtypes.of(input.dtype)}')
     x = with_dimensions(input)
-    dim = dimension(dim, input)
+    dim = axis_of(dim, input.ndim)
     values = ufunc.accumulate(x, axis=dim)
     steps = np.arange(x.shape[dim]).reshape((-1,) + (1,) * (x.ndim - 1 - dim))
     places = np.maximum.accumulate(np.where((x == values) | (x != x), steps, 0), axis=dim)
@@ -355,7 +355,7 @@ def unique_consecutive(m, input, return_inverse=False, return_counts=False, dim=
 
 def _slices(input: np.ndarray, dim: int, name: str):
     """(slices along a dimension as rows, the dimension counted from the front)."""
-    dim = dimension(dim, input)
+    dim = axis_of(dim, input.ndim)
     if input.size == 0 and (input.shape[dim] or input.shape.count(0) > 1):
         raise RuntimeError(f"{name}(): There are 0 sized dimensions, and they aren't selected, so unique cannot be "
                            'applied')
