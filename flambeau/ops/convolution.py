@@ -6,6 +6,7 @@ no further formula. On arrays they are matrix products over unrolled patches.
 """
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +34,7 @@ class Geometry:
 
     def is_pointwise(self, kernel, spatial) -> bool:
         return (set(kernel) == set(self.stride) == {1} and not any(map(any, self.padding))
-                and int(np.prod(spatial)) >= POINTWISE_POSITIONS)
+                and math.prod(spatial) >= POINTWISE_POSITIONS)
 
 
 def _working_dtype(*arrays) -> np.dtype:
@@ -44,7 +45,7 @@ def _working_dtype(*arrays) -> np.dtype:
 
 def _blocks(batch: int, out, bytes_per_position: int):
     """Splits the output positions of a batch into (images, rows of the first spatial axis) that share a patch buffer."""
-    per_row = max(1, bytes_per_position * int(np.prod(out[1:])))
+    per_row = max(1, bytes_per_position * math.prod(out[1:]))
     rows = max(1, PATCH_BYTES // per_row)
     if rows >= out[0]:
         images = max(1, rows // out[0])
@@ -64,7 +65,7 @@ def _patch_blocks(x, kernel, geometry, out):
         x, (groups, channels, *kernel, x.shape[0], *out),
         (channels * x.strides[1], x.strides[1], *(s * d for s, d in zip(spatial, geometry.dilation)), x.strides[0],
          *(s * t for s, t in zip(spatial, geometry.stride))), writeable=False)
-    depth = channels * int(np.prod(kernel))
+    depth = channels * math.prod(kernel)
     buffer = np.empty(0, x.dtype)
     at_images = (slice(None),) * (2 + len(kernel))
     for images, rows in _blocks(x.shape[0], out, groups * depth * x.itemsize):
@@ -73,7 +74,7 @@ def _patch_blocks(x, kernel, geometry, out):
             buffer = np.empty(part.size, x.dtype)
         patches = buffer[:part.size].reshape(part.shape)
         np.copyto(patches, part)
-        yield images, rows, patches.reshape(groups, depth, -1)
+        yield images, rows, patches.reshape(groups, depth, part.size // max(groups * depth, 1))
 
 
 def _by_group(y, images, rows):
@@ -102,19 +103,19 @@ def convolve(x: np.ndarray, w: np.ndarray, geometry: Geometry) -> np.ndarray:
     shape = (x.shape[0], groups, w.shape[0] // groups, *out)
     if w.shape[1] == 1 and groups > 1:
         y = _depthwise(_split(x, 1, groups), _taps_last(w, groups, len(out)), geometry, shape)
-        return y.reshape(x.shape[0], -1, *out).astype(dtype, copy=False)
-    matrix = w.reshape(groups, w.shape[0] // groups, -1)
+        return y.reshape(x.shape[0], w.shape[0], *out).astype(dtype, copy=False)
+    matrix = w.reshape(groups, w.shape[0] // groups, math.prod(w.shape[1:]))
     if geometry.is_pointwise(kernel, out):
-        y = np.matmul(matrix, _split(x, 1, groups).reshape(x.shape[0], groups, w.shape[1], -1))
-        return y.reshape(x.shape[0], -1, *out).astype(dtype, copy=False)
+        y = np.matmul(matrix, x.reshape(x.shape[0], groups, w.shape[1], math.prod(out)))
+        return y.reshape(x.shape[0], w.shape[0], *out).astype(dtype, copy=False)
     y = np.empty(shape, wide)
     for images, rows, patches in _patch_blocks(x, kernel, geometry, out):
         target = _by_group(y, images, rows)
         if target.shape[2] == 1:
-            np.matmul(matrix, patches, out=target.reshape(matrix.shape[:2] + (-1,)))
+            np.matmul(matrix, patches, out=target.reshape(matrix.shape[:2] + patches.shape[2:]))
         else:
             target[...] = np.matmul(matrix, patches).reshape(target.shape)
-    return y.reshape(x.shape[0], -1, *out).astype(dtype, copy=False)
+    return y.reshape(x.shape[0], w.shape[0], *out).astype(dtype, copy=False)
 
 
 def gradient_in_input(g: np.ndarray, w: np.ndarray, geometry: Geometry, spatial) -> np.ndarray:
@@ -124,10 +125,10 @@ def gradient_in_input(g: np.ndarray, w: np.ndarray, geometry: Geometry, spatial)
     g = _split(g.astype(wide, copy=False), 1, groups)
     w = w.astype(wide, copy=False)
     channels = w.shape[1]
-    matrix = w.reshape(groups, w.shape[0] // groups, -1).transpose(0, 2, 1)
+    matrix = w.reshape(groups, w.shape[0] // groups, math.prod(w.shape[1:])).transpose(0, 2, 1)
     if geometry.is_pointwise(kernel, out):
-        x = np.matmul(matrix, g.reshape(g.shape[:3] + (-1,)))
-        return x.reshape(g.shape[0], -1, *out).astype(dtype, copy=False)
+        x = np.matmul(matrix, g.reshape(g.shape[:3] + (math.prod(out),)))
+        return x.reshape(g.shape[0], groups * channels, *out).astype(dtype, copy=False)
     padded = tuple(n + sum(p) for n, p in zip(spatial, geometry.padding))
     x = np.zeros((g.shape[0], groups, channels, *padded), wide)
     if channels == 1 and groups > 1:
@@ -135,13 +136,13 @@ def gradient_in_input(g: np.ndarray, w: np.ndarray, geometry: Geometry, spatial)
     else:
         for images, rows in _blocks(g.shape[0], out, matrix[..., 0].size * wide.itemsize):
             part = _by_group(g, images, rows)
-            patches = np.matmul(matrix, part.reshape(groups, part.shape[1], -1))
+            patches = np.matmul(matrix, part.reshape(groups, part.shape[1], math.prod(part.shape[2:])))
             patches = patches.reshape(groups, channels, *kernel, *part.shape[2:])
             target = np.moveaxis(x[images], 0, 2)
             for tap in taps(kernel):
                 target[tap_slices(tap, part.shape[3:], geometry.stride, geometry.dilation, rows.start)] += \
                     patches[(slice(None), slice(None), *tap)]
-    x = unpad_spatial(x.reshape(g.shape[0], -1, *padded), geometry.padding)
+    x = unpad_spatial(x.reshape(g.shape[0], groups * channels, *padded), geometry.padding)
     return x.astype(dtype, copy=False)
 
 
@@ -155,9 +156,9 @@ def gradient_in_weight(g: np.ndarray, x: np.ndarray, geometry: Geometry, kernel)
     if channels == 1 and groups > 1:
         w = _depthwise_weight(g, x, geometry, kernel)
     else:
-        w = np.zeros((groups, g.shape[2], channels * int(np.prod(kernel))), wide)
+        w = np.zeros((groups, g.shape[2], channels * math.prod(kernel)), wide)
         for images, rows, patches in _patch_blocks(x, kernel, geometry, out):
-            part = _by_group(g, images, rows).reshape(groups, g.shape[2], -1)
+            part = _by_group(g, images, rows).reshape(groups, g.shape[2], patches.shape[2])
             w += np.matmul(part, patches.transpose(0, 2, 1))
     return w.reshape(groups * g.shape[2], channels, *kernel).astype(dtype, copy=False)
 
@@ -216,7 +217,7 @@ def _refuse_dtypes(input, weight, bias=None):
 
 def _with_bias(y, bias):
     if bias is not None:
-        y += bias.reshape(-1, *(1,) * (y.ndim - 2))
+        y += bias.reshape(bias.shape + (1,) * (y.ndim - 2))
     return y
 
 

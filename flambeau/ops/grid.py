@@ -5,6 +5,7 @@ A sample is a weighted sum of the elements around its position; the gradient in 
 from __future__ import annotations
 
 import itertools
+import math
 import warnings
 from functools import lru_cache
 
@@ -125,7 +126,7 @@ def grid_sample(m, input, grid, mode='bilinear', padding_mode='zeros', align_cor
     return total
 
 
-@export()
+@export(aliases=('grid_sampler_2d', 'grid_sampler_3d'))
 def grid_sampler(input, grid, interpolation_mode, padding_mode, align_corners):
     """`grid_sample` with its modes as numbers."""
     return PUBLIC.grid_sample(input, grid, SAMPLE_MODES[interpolation_mode], PADDING_MODES[padding_mode], align_corners)
@@ -152,7 +153,7 @@ def _affine_grid(m, theta, spatial, align_corners):
 @opaque(namespace='', method=False, grad={
     'grid': lambda m, g, spatial, align_corners: m._affine_grid(g, spatial, align_corners)})
 def _affine_grid_adjoint(m, grid, spatial, align_corners):
-    flat = grid.reshape(grid.shape[0], -1, len(spatial))
+    flat = grid.reshape(grid.shape[0], math.prod(spatial), len(spatial))
     return flat.transpose(0, 2, 1) @ base_points(spatial, align_corners, grid.dtype)
 
 

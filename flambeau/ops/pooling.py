@@ -5,6 +5,7 @@ the gradient of that gathers from them. An average pool is linear, and its gradi
 """
 from __future__ import annotations
 
+import math
 from functools import lru_cache, reduce
 
 import numpy as np
@@ -34,7 +35,7 @@ def outer_sum(vectors) -> np.ndarray:
 
 def plane_steps(spatial) -> list[int]:
     """How far apart neighbours along each axis lie in a flattened plane."""
-    return [int(np.prod(spatial[i + 1:])) for i in range(len(spatial))]
+    return [math.prod(spatial[i + 1:]) for i in range(len(spatial))]
 
 
 # ---- positions in planes -------------------------------------------------------------------------------
@@ -43,18 +44,18 @@ def gather_planes(x: np.ndarray, indices: np.ndarray) -> np.ndarray:
     """The elements of each plane of `x` (batch, channels, *spatial) at flat `indices` (batch, channels or 1, *out)."""
     out = indices.shape[2:]
     if indices.shape[1] == 1:
-        y = [plane.reshape(x.shape[1], -1).take(at.reshape(-1), 1)
+        y = [plane.reshape(x.shape[1], math.prod(x.shape[2:])).take(at.reshape(-1), 1)
              for plane, at in zip(x, np.broadcast_to(indices, x.shape[:1] + indices.shape[1:]))]
         return np.stack(y).reshape(x.shape[:2] + out) if y else np.empty(x.shape[:2] + out, x.dtype)
-    planes, size = int(np.prod(x.shape[:2])), int(np.prod(x.shape[2:]))
-    flat = indices.reshape(planes, -1) + np.arange(planes)[:, None] * size
+    planes, size = math.prod(x.shape[:2]), math.prod(x.shape[2:])
+    flat = indices.reshape(planes, math.prod(out)) + np.arange(planes)[:, None] * size
     return x.reshape(-1).take(flat).reshape(x.shape[:2] + out)
 
 
 def scatter_planes(g: np.ndarray, indices: np.ndarray, spatial) -> np.ndarray:
     """The adjoint of `gather_planes` for `g` (batch, channels, ...): sums its elements into planes of sizes `spatial`."""
-    planes, size = int(np.prod(g.shape[:2])), int(np.prod(spatial))
-    flat = np.broadcast_to(indices, g.shape).reshape(planes, -1) + np.arange(planes)[:, None] * size
+    planes, size = math.prod(g.shape[:2]), math.prod(spatial)
+    flat = np.broadcast_to(indices, g.shape).reshape(planes, math.prod(g.shape[2:])) + np.arange(planes)[:, None] * size
     total = np.bincount(flat.reshape(-1), g.reshape(-1), planes * size)
     return total.astype(g.dtype).reshape(g.shape[:2] + tuple(spatial))
 
@@ -64,13 +65,13 @@ def place_planes(x: np.ndarray, indices: np.ndarray, spatial) -> np.ndarray:
 
     Raises RuntimeError for an index outside of the plane.
     """
-    size = int(np.prod(spatial))
+    size = math.prod(spatial)
     if indices.size and (indices.min() < 0 or indices.max() >= size):
         wrong = indices[(indices < 0) | (indices >= size)][0]
         raise RuntimeError(f'Found an invalid max index: {wrong} (output volumes are of size '
                            f'{"x".join(map(str, spatial))})')
     y = np.zeros(x.shape[:2] + (size,), x.dtype)
-    flat = x.shape[:2] + (-1,)
+    flat = x.shape[:2] + (math.prod(x.shape[2:]),)
     np.put_along_axis(y, indices.reshape(flat), x.reshape(flat), -1)
     return y.reshape(x.shape[:2] + tuple(spatial))
 
@@ -81,12 +82,12 @@ def max_pool(x: np.ndarray, window: Window) -> np.ndarray:
     """The maximum of every window of `x` (batch, channels, *spatial); NaN where the window holds one."""
     out = window.output(x.shape[2:])
     padded = pad_spatial(x, window.cover(x.shape[2:], out), lowest(x.dtype))
-    y = None
-    if np.prod(window.kernel) > np.prod(out):
+    if window.by_windows(out):
         y = np.empty(x.shape[:2] + out, x.dtype)
         for at in taps(out):
             y[(..., *at)] = padded[window.at(at)].max(axis=tuple(range(2, x.ndim)))
         return y
+    y = None
     for _, index in window.parts(out):
         y = padded[index].copy() if y is None else np.maximum(y, padded[index], out=y)
     return y
@@ -102,7 +103,7 @@ def max_pool_with_indices(x: np.ndarray, window: Window) -> tuple[np.ndarray, np
     inside = outer_sum([step * np.where(b < 0, b % d, b) for b, d, step in zip(starts, window.dilation, steps)])
     corner = outer_sum([step * b for b, step in zip(starts, steps)])
     shifts = outer_sum([step * d * np.arange(k) for k, d, step in zip(window.kernel, window.dilation, steps)])
-    if shifts.size > corner.size:
+    if window.by_windows(out):
         return _max_by_windows(x, padded, window, corner, shifts, inside)
     may_be_nan = x.dtype.kind not in 'iu' and bool(np.isnan(padded.max(initial=-np.inf)))
     candidates = ((padded[index], corner + shift) for (_, index), shift in zip(window.parts(out), shifts.flat))
@@ -133,7 +134,7 @@ def _max_by_windows(x, padded, window, corner, shifts, inside):
     indices = np.empty(best.shape, np.int64)
     shifts = shifts.reshape(-1)
     for at in taps(corner.shape):
-        part = padded[window.at(at)].reshape(x.shape[:2] + (-1,))
+        part = padded[window.at(at)].reshape(x.shape[:2] + (shifts.size,))
         chosen = part.argmax(-1)
         value = np.take_along_axis(part, chosen[..., None], -1)[..., 0]
         best[(..., *at)] = value
@@ -202,7 +203,7 @@ def fractional_max_pool(x: np.ndarray, kernel, out, samples: np.ndarray) -> tupl
     for axis, step in enumerate(steps):
         sample = samples[..., 1 - axis if dims == 2 else axis]
         start = fractional_starts(spatial[axis], out[axis], kernel[axis], sample) * step
-        corner = corner + start.reshape(start.shape[:2] + (1,) * axis + (-1,) + (1,) * (dims - 1 - axis))
+        corner = corner + start.reshape(start.shape[:2] + (1,) * axis + start.shape[2:] + (1,) * (dims - 1 - axis))
     return _max_at(x, (corner + sum(k * s for k, s in zip(tap, steps)) for tap in taps(kernel)), tuple(out))
 
 
@@ -244,7 +245,7 @@ def avg_pool_adjoint(g: np.ndarray, window: Window, spatial, count_include_pad: 
 def sum_windows(padded: np.ndarray, window: Window, out) -> np.ndarray:
     """The sum of every window of an input padded to hold them all."""
     y = np.zeros(padded.shape[:2] + tuple(out), padded.dtype)
-    by_windows = np.prod(window.kernel) > np.prod(out)
+    by_windows = window.by_windows(out)
     for where, index in window.parts(out):
         part = padded[index]
         y[where] += part.sum(axis=tuple(range(2, part.ndim)), keepdims=True) if by_windows else part
@@ -390,6 +391,13 @@ def _declare_max_pool(dims):
     return declared
 
 
+def _adaptive_planes(m, operation, dims, input, output_size):
+    """As `_planes`; with sizes for each axis PyTorch answers an input of too few dimensions with a ValueError."""
+    if isinstance(output_size, (tuple, list)) and dims > 1 and getattr(input, 'ndim', dims + 1) <= dims:
+        raise ArgumentError(f'{operation}: Input dimension should be at least {dims + 1}, got {list(input.shape)}')
+    return _planes(m, operation, dims, input)
+
+
 def _bins(operation, dims, output_size, input) -> tuple[int, ...]:
     """Output sizes of an adaptive pool; None keeps the input's size."""
     sizes = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * dims
@@ -406,7 +414,7 @@ def _declare_adaptive_max_pool(dims):
     operation = f'adaptive_max_pool{dims}d'
 
     def adaptive_max_pool(m, input, output_size, return_indices=False):
-        input, unbatched = _planes(m, operation, dims, input)
+        input, unbatched = _adaptive_planes(m, operation, dims, input, output_size)
         pair = m._adaptive_max_pool(input, _bins(operation, dims, output_size, input))
         return _pair_for_batch(m, pair, unbatched) if return_indices else same_for_batch(m, pair[0], unbatched)
 
@@ -554,7 +562,7 @@ def _declare_adaptive_avg_pool(dims):
     operation = f'adaptive_avg_pool{dims}d'
 
     def adaptive_avg_pool(m, input, output_size):
-        input, unbatched = _planes(m, operation, dims, input)
+        input, unbatched = _adaptive_planes(m, operation, dims, input, output_size)
         out = _bins(operation, dims, output_size, input)
         window = equal_bins(input.shape[2:], out)
         if window is not None:
@@ -577,7 +585,7 @@ def _declare_lp_pool(dims):
             sign = 1 if norm_type > 0 else -1
             return sign * getattr(m, f'max_pool{dims}d')(sign * m.abs(input), kernel_size, stride, 0, 1, ceil_mode)
         average = getattr(m, f'avg_pool{dims}d')(m.pow(input, norm_type), kernel_size, stride, 0, ceil_mode)
-        count = int(np.prod(per_axis(kernel_size, dims, operation, 'kernel_size')))
+        count = math.prod(per_axis(kernel_size, dims, operation, 'kernel_size'))
         return m.pow(m.sign(average) * m.abs(average) * count, 1.0 / norm_type)
 
     lp_pool.__doc__ = f"""The p-norm (sum of x^p)^(1/p), p = `norm_type`, over windows of the last {dims} dimension(s)."""

@@ -1,6 +1,8 @@
 """Moves of elements between spatial positions and channels: unfold, fold, pixel and channel shuffles."""
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .definition import PUBLIC, composite, export, opaque
@@ -14,13 +16,13 @@ def to_columns(x: np.ndarray, window: Window) -> np.ndarray:
     y = np.empty(x.shape[:2] + window.kernel + out, x.dtype)
     for tap in taps(window.kernel):
         y[(slice(None), slice(None), *tap)] = padded[tap_slices(tap, out, window.stride, window.dilation)]
-    return y.reshape(x.shape[0], x.shape[1] * int(np.prod(window.kernel)), int(np.prod(out)))
+    return y.reshape(x.shape[0], x.shape[1] * math.prod(window.kernel), math.prod(out))
 
 
 def from_columns(columns: np.ndarray, window: Window, spatial) -> np.ndarray:
     """The adjoint of `to_columns`: sums columns back into an array of sizes `spatial`."""
     out = window.output(spatial)
-    columns = columns.reshape(columns.shape[0], -1, *window.kernel, *out)
+    columns = columns.reshape(columns.shape[0], columns.shape[1] // math.prod(window.kernel), *window.kernel, *out)
     x = np.zeros(columns.shape[:2] + tuple(n + sum(p) for n, p in zip(spatial, window.padding)), columns.dtype)
     for tap in taps(window.kernel):
         x[tap_slices(tap, out, window.stride, window.dilation)] += columns[(slice(None), slice(None), *tap)]
@@ -69,7 +71,7 @@ def fold(input, output_size, kernel_size, dilation=1, padding=0, stride=1):
     window = _column_window('fold', kernel_size, stride, padding, dilation)
     spatial = per_axis(output_size, 2, 'fold', 'output_size')
     input, unbatched = batched(PUBLIC, input, 1, 'fold')
-    out, count = window.output(spatial), int(np.prod(window.kernel))
+    out, count = window.output(spatial), math.prod(window.kernel)
     if input.shape[1] == 0 or input.shape[1] % count:
         raise RuntimeError("fold: expected size of input's dimension 1 to be divisible by the product of kernel_size, but "
                            f'got input.size(1)={input.shape[1]} and kernel_size={window.kernel}')

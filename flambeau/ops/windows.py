@@ -6,6 +6,7 @@ position inside the kernel. This module knows nothing of what is done with the e
 from __future__ import annotations
 
 import itertools
+import math
 import operator
 from dataclasses import dataclass
 
@@ -80,11 +81,15 @@ class Window:
                      for size, n, k, s, d, (before, after)
                      in zip(spatial, out, self.kernel, self.stride, self.dilation, self.padding))
 
+    def by_windows(self, out) -> bool:
+        """Whether there are fewer windows than taps, so that a loop had better go over windows."""
+        return math.prod(self.kernel) > math.prod(out)
+
     def parts(self, out):
         """Yields index pairs (where in the windows, where in the padded input) that together pair every window with
         every one of its taps: by taps or by windows, whichever are fewer.
         """
-        if np.prod(self.kernel) <= np.prod(out):
+        if not self.by_windows(out):
             for tap in taps(self.kernel):
                 yield ..., tap_slices(tap, out, self.stride, self.dilation)
         else:
