@@ -156,6 +156,17 @@ def packing(t, Dense):
 
 
 @case
+def prefixes(t, Dense):
+    utils = t.nn.modules.utils
+    net = t.nn.Module()
+    net.module = t.nn.Sequential(Dense(), Dense())
+    state = net.state_dict()
+    utils.consume_prefix_in_state_dict_if_present(state, 'module.')
+    return (sorted(state), sorted(state._metadata.items()), repr(net.module.load_state_dict(state)),
+            [f(x) for f in (utils._single, utils._pair, utils._triple, utils._quadruple) for x in (3, [1, 2])])
+
+
+@case
 def packing_refusals(t, Dense):
     rnn, x = t.nn.utils.rnn, t.arange(24.).reshape(4, 3, 2)
     packed = rnn.pack_padded_sequence(x, [4, 2, 1])

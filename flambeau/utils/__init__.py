@@ -1,7 +1,7 @@
 """`torch.utils`: sub-packages for data, checkpointing and the like, each imported when it is first used."""
 import importlib
 
-SUBMODULES = ('data',)
+SUBMODULES = ('data', 'hooks')
 
 
 def __getattr__(name):

@@ -4,7 +4,7 @@ import pkgutil
 import sys
 
 from .. import __path__ as _folder
-from . import module
+from . import module, utils
 from .module import Module
 
 _OWN = {'modules', 'module', 'utils', 'functional', 'init', 'parallel', 'parameter', 'hooks', 'state', 'members',

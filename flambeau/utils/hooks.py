@@ -1,0 +1,4 @@
+"""`torch.utils.hooks`: handles of hooks."""
+from ..autograd.hooks import RemovableHandle
+
+__all__ = ['RemovableHandle']
