@@ -549,7 +549,7 @@ PROGRAMS = {  # what the main program does after its first batch, and the exit c
     'end': ('pass', 0),
     'exit': ('sys.exit(3)', 3),
     'error': ('raise ValueError("x")', 1),
-    'interrupted': ('os.kill(os.getpid(), signal.SIGINT); time.sleep(5)', -signal.SIGINT),
+    'interrupted': ('os.killpg(0, signal.SIGINT); time.sleep(5)', -signal.SIGINT),
     'killed': ('os.kill(os.getpid(), signal.SIGKILL)', -signal.SIGKILL),
 }
 
@@ -571,6 +571,7 @@ def test_no_worker_outlives_the_program(name, tmp_path):
     '''))
     path = os.pathsep.join(p for p in sys.path if p)
     run = subprocess.run([sys.executable, 'program.py'], cwd=tmp_path, capture_output=True, text=True, timeout=60,
+                         start_new_session=True,  # Ctrl-C reaches the whole process group
                          env={**os.environ, 'PYTHONPATH': path})
     pids = run.stdout.split()
     assert len(pids) == 2 and run.returncode == code, run.stderr
@@ -581,6 +582,7 @@ def test_no_worker_outlives_the_program(name, tmp_path):
         time.sleep(.1)
     assert not alive
     assert 'Exception ignored' not in run.stderr and 'leaked' not in run.stderr
+    assert run.stderr.count('Traceback') == (name in ('error', 'interrupted'))
 
 
 def is_running(pid):
