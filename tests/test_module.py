@@ -392,10 +392,18 @@ def mutated_dicts(t, Scale, Pair):
     said.append(layer._parameters.setdefault('bias', other) is other)
     layer._parameters.clear()
     see()
-    layer._buffers = {'seen': other}
+    held, layer._buffers = layer._buffers, {'seen': other}
+    see()
+    held['seen'] = held['late'] = None  # what was put away concerns the module no more
+    said.append(hasattr(layer, 'late'))
     see()
     layer.weight = t.ones(1)  # a plain attribute, which hides a parameter set behind its back
     layer._parameters['weight'] = other
+    see()
+    layer.weight = t.nn.Parameter(t.ones(1))
+    see()
+    layer._parameters['weight'] = other
+    layer.__dict__['weight'] = None
     see()
     del layer.__dict__['weight']
     see()

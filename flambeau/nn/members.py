@@ -98,8 +98,11 @@ def adopt(module):
 
 def replace(module, slot, members):
     """Puts other members into a slot of a module: the attributes of those that were there go."""
-    for name, value in (module.__dict__.get(slot) or {}).items():
+    old = module.__dict__.get(slot) or {}
+    for name, value in old.items():
         hide(module, name, value)
+    if type(old) is Members:
+        old.owners = tuple(owner for owner in old.owners if owner() is not module)
     module.__dict__[slot] = members
     adopt(module)
 

@@ -15,7 +15,7 @@ from ..dtypes import dtype as DataType
 from ..tensor import Parameter, Tensor
 from .hooks import CALL_TABLES, Hookable, registered_value
 from .location import locate
-from .members import SLOTS, Members, adopt, replace, without_mirrored
+from .members import MISSING, SLOTS, Members, adopt, replace, without_mirrored
 from .parameter import Buffer
 from .state import STATE_TABLES, Stateful
 
@@ -198,7 +198,8 @@ class Module(Hookable, Stateful):
             self._make_room(name, '_buffers')
         else:
             persistent = name not in self._non_persistent_buffers_set
-        if 'persistent' in inspect.signature(self.register_buffer).parameters:
+        if type(self).register_buffer is Module.register_buffer or \
+                'persistent' in inspect.signature(self.register_buffer).parameters:
             self.register_buffer(name, value, persistent)
         elif persistent:
             self.register_buffer(name, value)
@@ -216,8 +217,8 @@ class Module(Hookable, Stateful):
             if other != slot:
                 state[other].pop(name, None)
         state['_non_persistent_buffers_set'].discard(name)
-        if name in state and name not in state[slot]:
-            del state[name]
+        if name in state and state[name] is not state[slot].get(name, MISSING):
+            del state[name]  # a plain attribute
 
     def _set_special(self, name, value):
         """Replaces a whole dict of members or hooks."""
@@ -495,11 +496,9 @@ class Module(Hookable, Stateful):
 
     def _replicate_for_data_parallel(self):
         replica = self.__new__(type(self))
-        replica.__dict__.update(without_mirrored(self))
-        replica._parameters = {}  # the replica refers to the original's parameters
-        replica._buffers = dict(self._buffers)
-        replica._modules = dict(self._modules)
-        replica._is_replica = True
+        state = without_mirrored(self)
+        state.update(_parameters={}, _buffers=dict(self._buffers), _modules=dict(self._modules), _is_replica=True)
+        replica.__setstate__(state)
         return replica
 
 
