@@ -324,7 +324,7 @@ def _adaptive_max_pool(m, input, out):
 
 @opaque(namespace='', method=False, grad={'input': _to_maxima}, label='FractionalMaxPoolBackward0')
 def _fractional_max_pool(m, input, kernel, out, samples):
-    return fractional_max_pool(input, kernel, out, samples)
+    return fractional_max_pool(input, kernel, out, samples[:input.shape[0]])
 
 
 def _window(operation, dims, kernel_size, stride, padding, dilation, ceil_mode) -> Window:
@@ -494,7 +494,8 @@ def _declare_fractional_max_pool(dims):
                                    f'{list(input.shape[2:])}: each axis needs 0 < output + kernel - 1 <= input')
         if _random_samples is None:
             _random_samples = rand(*input.shape[:2], dims, dtype=input.dtype)
-        if tuple(_random_samples.shape) != (*input.shape[:2], dims):
+        batch, *sampled = _random_samples.shape
+        if batch < input.shape[0] or sampled != [input.shape[1], dims]:
             raise RuntimeError(f'{operation}: expected _random_samples of shape {[*input.shape[:2], dims]}, got '
                                f'{list(_random_samples.shape)}')
         pair = PUBLIC._fractional_max_pool(input, kernel, out, _random_samples)
