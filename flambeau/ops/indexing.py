@@ -382,7 +382,7 @@ def write_directly(op, before: Tensor, values: list) -> Tensor:
     invoke(op, IN_PLACE, arrays)
     out = wrap(target, node)
     if node is not None:
-        complete(node, op, values, (out,), False)
+        complete(node, values, (out,), False)
     return out
 
 
@@ -482,6 +482,8 @@ def basic_view(tensor: Tensor, basic: tuple, otherwise: str = 'alias') -> Tensor
     if tensor._node is not None and STATE.recording is not OFF:
         op = VIEWS[_last_step(basic, tensor._array.shape) or otherwise]
         node = record(op, (tensor, basic))
+        if node is not None:
+            complete(node, (tensor, basic), (), False)
     return viewing(op, tensor._array[basic], tensor, node)
 
 
@@ -592,7 +594,7 @@ Tensor.__setitem__ = set_item
 
 
 @writing(grad={'input': lambda m, g, input_shape, mask: m.sum_to_size(m.masked_fill(g, mask, 0), input_shape),
-               'value': lambda m, g, mask: m.masked_select(g, mask).sum()})
+               'value': lambda m, g, mask: m.sum(m.masked_select(g, mask))})
 def masked_fill(m, input, mask, value):
     """`input` with `value` (a number or 0-d tensor) where `mask` is true; both broadcast."""
     shape = masked_shape(input, mask, 'masked_fill')
@@ -666,7 +668,7 @@ def flat_places(name: str, index: np.ndarray, size: int) -> np.ndarray:
 
 
 @opaque(grad={'input': lambda m, g, input_shape, index:
-              m.index_adjoint(g, (math.prod(input_shape),), [index]).reshape(input_shape)})
+              m.reshape(m.index_adjoint(g, (math.prod(input_shape),), [index]), input_shape)})
 def take(m, input, index):
     """The elements of the flattened `input` at the places in `index` (int64), in its shape."""
     return np.asarray(input.reshape(-1)[flat_places('take', index, input.size)])
@@ -674,7 +676,7 @@ def take(m, input, index):
 
 @writing(grad={'input': lambda m, g, index, index_shape, accumulate:
                g if accumulate else m.put(g, index, m.zeros_of(index_shape, g)),
-               'source': lambda m, g, index, source_shape: m.take(g, index).reshape(source_shape)})
+               'source': lambda m, g, index, source_shape: m.reshape(m.take(g, index), source_shape)})
 def put(m, input, index, source, accumulate=False):
     """`input` with the elements of `source` written at, or added to, the places in `index` of its flattened form."""
     require_same_dtype('put_()', input, source, 'source')

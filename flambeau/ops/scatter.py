@@ -212,7 +212,7 @@ def _neutral(reduce: str, kind: np.dtype) -> np.ndarray:
 def take_along_dim(m, input, indices, dim=None):
     """The elements that `indices` (int64) names along `dim`, both broadcast in the other dimensions; flat without dim."""
     if dim is None:
-        return m.gather(input.reshape(-1), 0, indices.reshape(-1))
+        return m.gather(m.reshape(input, (-1,)), 0, m.reshape(indices, (-1,)))
     if input.ndim != indices.ndim:
         raise RuntimeError('torch.take_along_dim(): input and indices should have the same number of dimensions, but '
                            f'got {input.ndim} dimensions for input, and {indices.ndim} dimensions for indices')
@@ -276,7 +276,7 @@ def index_select_adjoint(m, g, shape, dim, index):
 
 
 def _row_cotangent(m, g, dim, index, source_shape):
-    return m.index_select(g, dim, index).reshape(source_shape)
+    return m.reshape(m.index_select(g, dim, index), source_shape)
 
 
 @writing(grad={'input': lambda m, g: g,
@@ -310,7 +310,7 @@ def index_copy(m, input, dim, index, source):
 
 
 @writing(grad={'input': lambda m, g, dim, index: m.index_fill(g, dim, index, 0),
-               'value': lambda m, g, dim, index: m.index_select(g, dim, index).sum()})
+               'value': lambda m, g, dim, index: m.sum(m.index_select(g, dim, index))})
 def index_fill(m, input, dim, index, value):
     """`input` with `value` (a number or 0-d tensor) in the rows along `dim` that `index` (int64) names."""
     dim = axis_of(dim, input.ndim)
@@ -341,8 +341,8 @@ def index_reduce(m, input, dim, index, source, reduce, *, include_self=True):
         raise RuntimeError(f'index_reduce(): Number of indices ({index.shape[0]}) should be equal to source.size(dim): '
                            f'({source.shape[dim]}), for dim: {dim}')
     if not source.ndim:
-        source = source.reshape(1)
-    index = m.expand(index.reshape((-1,) + (1,) * (source.ndim - 1 - dim)), source.shape)
+        source = m.reshape(source, (1,))
+    index = m.expand(m.reshape(index, (-1,) + (1,) * (source.ndim - 1 - dim)), source.shape)
     return m.scatter_reduce(input, dim, index, source, reduce, include_self=include_self)
 
 

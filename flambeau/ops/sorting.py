@@ -151,7 +151,7 @@ def _even_gradient(m, g, input, output):
     """The cotangent of a value shared evenly among the elements that have it."""
     same = m.logical_or(m.eq(input, output), m.logical_and(m.ne(input, input), m.ne(output, output)))
     share = m.where(same, m.ones_like(input), m.zeros_like(input))
-    return g * share / share.sum()
+    return g * share / m.sum(share)
 
 
 def _declare_median(name: str, ignore_nan: bool, doc: str):
@@ -211,13 +211,13 @@ def _quantile(m, name, input, q, dim, keepdim, interpolation, ignore_nan):
     shape = tuple(input.shape)
     flat = dim is None or not shape
     axis = 0 if flat else axis_of(dim, input.ndim)
-    x = input.reshape(-1) if flat else input
+    x = m.reshape(input, (-1,)) if flat else input
     size = x.shape[axis]
     if size == 0:
         raise RuntimeError(f'{name}() input tensor must be non-empty')
-    levels = _levels(name, q)
+    levels = _levels(m, name, q)
     if levels is not q:
-        levels = levels.reshape((-1,) + (1,) * (x.ndim - 1 - axis))
+        levels = m.reshape(levels, (-1,) + (1,) * (x.ndim - 1 - axis))
     x = m.sort(x, axis)[0]
     last = m.narrow(x, axis, size - 1, 1)
     if ignore_nan:
@@ -228,7 +228,7 @@ def _quantile(m, name, input, q, dim, keepdim, interpolation, ignore_nan):
     found = m.permute(_between(m, x, axis, ranks, interpolation), (axis, *(d for d in range(x.ndim) if d != axis)))
     if keepdim:
         kept = (1,) * len(shape) if flat else (*shape[:axis], 1, *shape[axis + 1:])
-        found = found.reshape((found.shape[0], *kept))
+        found = m.reshape(found, (found.shape[0], *kept))
     return found if getattr(q, 'ndim', 0) else found[0]
 
 
@@ -237,7 +237,7 @@ def m_dtype(x) -> dtypes.dtype:
     return x.dtype if isinstance(x.dtype, dtypes.dtype) else dtypes.of(x.dtype)
 
 
-def _levels(name, q):
+def _levels(m, name, q):
     """The quantiles asked for: a number, or a vector."""
     if isinstance(q, (int, float)):
         if not 0 <= q <= 1:
@@ -245,9 +245,9 @@ def _levels(name, q):
         return q
     if q.ndim > 1:
         raise RuntimeError(f'{name}() q must be a scalar or 1D tensor')
-    if not bool(((q >= 0) & (q <= 1)).all()):
+    if not m.all((q >= 0) & (q <= 1)):
         raise RuntimeError(f'{name}() q values must be in the range [0, 1]')
-    return q.reshape(-1)
+    return m.reshape(q, (-1,))
 
 
 def _between(m, x, axis, ranks, interpolation):
