@@ -12,8 +12,8 @@ DRAWS = [
     ('kaiming_uniform_', (math.sqrt(5),)), ('kaiming_uniform_', (0, 'fan_out', 'relu')), ('kaiming_normal_', ()),
     ('kaiming_normal_', (0.1, 'fan_out')), ('trunc_normal_', ()), ('trunc_normal_', (0.0, 0.02)),
     ('trunc_normal_', (0.0, 1.0, 1.5, 2.5)), ('trunc_normal_', (1.0, 0.5, -3.0, 0.2)),
-    ('constant_', (0.3,)), ('ones_', ()), ('zeros_', ()), ('dirac_', ()), ('dirac_', (2,)), ('eye_', ()), ('sparse_', (0.3,)),
-    ('orthogonal_', (1.4,))]
+    ('constant_', (0.3,)), ('ones_', ()), ('zeros_', ()), ('dirac_', ()), ('dirac_', (2,)), ('eye_', ()),
+    ('sparse_', (0.3,)), ('orthogonal_', (1.4,))]
 
 
 @pytest.mark.parametrize('dtype', ['float32', 'float64'])
@@ -53,7 +53,8 @@ def test_orthogonal_columns_are_orthonormal():
         assert flambeau.allclose(small, flambeau.eye(len(small)), atol=1e-5)
 
 
-@pytest.mark.parametrize('name', ['linear', 'conv3d', 'conv_transpose2d', 'sigmoid', 'tanh', 'relu', 'selu', 'leaky_relu'])
+@pytest.mark.parametrize('name', ['linear', 'conv3d', 'conv_transpose2d', 'sigmoid', 'tanh', 'relu', 'selu',
+                                  'leaky_relu'])
 def test_gains(name):
     torch = pytest.importorskip('torch')
     assert init.calculate_gain(name, 0.3) == torch.nn.init.calculate_gain(name, 0.3)

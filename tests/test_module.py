@@ -135,7 +135,8 @@ def lookups(t, Scale, Pair):
     said = [outcome(lambda: type(getattr(net, method)(path)).__name__) for path in paths
             for method in ('get_submodule', 'get_parameter', 'get_buffer')]
     settings = [('first', Scale(3), False), ('', Scale(), False), ('new', Scale(), True), ('new', Scale(), False),
-                ('rest.0', Scale(4), True), ('first.weight', Scale(), False), ('first', 3, False), ('a.b', Scale(), False)]
+                ('rest.0', Scale(4), True), ('first.weight', Scale(), False), ('first', 3, False),
+                ('a.b', Scale(), False)]
     said += [outcome(lambda: net.set_submodule(*setting)) for setting in settings]
     return said, repr(net)
 
@@ -146,7 +147,8 @@ def loading(t, Scale, Pair):
     good = net.state_dict()
     attempts = [good, {}, {**good, 'extra': t.ones(1), 'first.more': t.ones(1)}, 3,
                 {**good, 'first.weight': t.ones(3), 'rest.0.bias': 'text'}, {**good, 'first.seen': t.tensor([[1.]])}]
-    return [outcome(lambda: net.load_state_dict(state, strict=strict)) for state in attempts for strict in (True, False)]
+    return [outcome(lambda: net.load_state_dict(state, strict=strict)) for state in attempts
+            for strict in (True, False)]
 
 
 @case
@@ -181,7 +183,7 @@ def state_hooks(t, Scale, Pair):
     net.register_state_dict_pre_hook(lambda module, prefix, keep: log.append(('pre', prefix, keep)))
     net[0].register_state_dict_post_hook(lambda module, state, prefix, meta: log.append(('post', prefix, meta)))
     handle = net._register_state_dict_hook(lambda module, state, prefix, meta: OrderedDict(state, more=1))
-    net[0].register_load_state_dict_pre_hook(lambda module, *rest: log.append((type(module).__name__, rest[1], rest[3])))
+    net[0].register_load_state_dict_pre_hook(lambda module, *rest: log.append((type(module).__name__, rest[1])))
     net[1]._register_load_state_dict_pre_hook(lambda state, prefix, *rest: state.pop(prefix + 'old', None))
     net.register_load_state_dict_post_hook(lambda module, keys: log.append((module is net, keys.missing_keys)))
     state = net.state_dict()
@@ -210,12 +212,14 @@ def containers(t, Scale, Pair):
         lambda: sizes(seq[1:]), lambda: seq[-1].size, lambda: seq[3], lambda: seq['0'], lambda: sizes(seq.append(d)),
         lambda: sizes(seq.insert(1, d)), lambda: seq.insert(9, d), lambda: seq.insert(0, 3),
         lambda: sizes(seq.extend([a, b])), lambda: seq.pop(0).size, lambda: sizes(seq), lambda: sizes(seq + seq),
-        lambda: sizes(t.nn.Sequential(a) * 3), lambda: sizes(2 * t.nn.Sequential(a)), lambda: seq * 0, lambda: seq + [a],
-        lambda: seq * 1.5, lambda: seq.__delitem__(slice(0, 2)), lambda: sizes(seq), lambda: seq.__delitem__(-1),
+        lambda: sizes(t.nn.Sequential(a) * 3), lambda: sizes(2 * t.nn.Sequential(a)), lambda: seq * 0,
+        lambda: seq + [a], lambda: seq * 1.5, lambda: seq.__delitem__(slice(0, 2)), lambda: sizes(seq),
+        lambda: seq.__delitem__(-1),
         lambda: sizes(seq), lambda: seq.__setitem__(0, d), lambda: sizes(seq), lambda: seq.__setitem__(0, 3),
         lambda: seq.__iadd__(t.nn.Sequential(c)) is seq, lambda: seq.__imul__(2) is seq, lambda: sizes(seq),
-        lambda: sizes(lst.append(c)), lambda: sizes(lst[::2]), lambda: lst[-1].size, lambda: lst[5], lambda: lst.insert(0, d),
-        lambda: sizes(lst), lambda: lst.extend(3), lambda: sizes(lst.extend([a])), lambda: sizes(lst + [b]),
+        lambda: sizes(lst.append(c)), lambda: sizes(lst[::2]), lambda: lst[-1].size, lambda: lst[5],
+        lambda: lst.insert(0, d), lambda: sizes(lst), lambda: lst.extend(3), lambda: sizes(lst.extend([a])),
+        lambda: sizes(lst + [b]),
         lambda: lst.pop(1).size, lambda: sizes(lst), lambda: lst.__delitem__(slice(0, 2)), lambda: sizes(lst),
         lambda: lst(1), lambda: len(lst), lambda: [m.size for m in reversed(list(lst))], lambda: '0' in dir(lst),
         lambda: lst.__setitem__(0, b), lambda: sizes(lst)]
@@ -237,13 +241,16 @@ def dicts(t, Scale, Pair):
         lambda: d.update(3), lambda: d.update([3]), lambda: d.update([(1, 2, 3)]), lambda: d.update({'c': 3}),
         lambda: d.pop('a') is a, lambda: list(d.keys()), lambda: [m.size for m in d.values()], lambda: len(d),
         lambda: d.__setitem__('a.b', a), lambda: d.__delitem__('b'), lambda: d.clear(), lambda: list(d.items()),
-        kinds, lambda: p['b'].tolist(), lambda: p['zz'], lambda: outcome(lambda: p[3])[0], lambda: p.__setitem__('c', t.ones(1)), kinds,
+        kinds, lambda: p['b'].tolist(), lambda: p['zz'], lambda: outcome(lambda: p[3])[0], 
+        lambda: p.__setitem__('c', t.ones(1)), kinds,
         lambda: p.popitem()[0], lambda: p.get('q', 5), lambda: p.setdefault('q', t.ones(1)).tolist(), kinds,
         lambda: sorted((p | t.nn.ParameterDict({'new': t.ones(1)})).keys()), lambda: list(reversed(p)),
-        lambda: p.copy()['b'] is p['b'], lambda: list(p.fromkeys(['x', 'y'])), lambda: p.update(3), lambda: p.update([3]),
-        lambda: p.__delitem__('b'), lambda: [n for n, _ in p.named_parameters()], lambda: p.clear(), kinds,
+        lambda: p.copy()['b'] is p['b'], lambda: list(p.fromkeys(['x', 'y'])), lambda: p.update(3),
+        lambda: p.update([3]), lambda: p.__delitem__('b'), lambda: [n for n, _ in p.named_parameters()],
+        lambda: p.clear(), kinds,
         lambda: p(1), lambda: plist(1), lambda: plist[1], lambda: plist[2], lambda: len(plist.append(t.zeros(2))),
-        lambda: type(plist[2]).__name__, lambda: len(plist[:2]), lambda: plist.extend(t.ones(2)), lambda: plist.extend(3),
+        lambda: type(plist[2]).__name__, lambda: len(plist[:2]), lambda: plist.extend(t.ones(2)),
+        lambda: plist.extend(3),
         lambda: [type(v).__name__ for v in plist], lambda: [n for n, _ in plist.named_parameters()],
         lambda: plist.__setitem__(0, t.ones(5)), lambda: plist[0].shape, lambda: len(plist.extend([1, 2]))]
     return [outcome(action) for action in actions]
@@ -419,7 +426,8 @@ def copies(t, Scale, Pair):
     net.first.register_forward_hook(lambda m, args, out: out * 2)
     deep, shallow = copy.deepcopy(net), copy.copy(net)
     said = [deep.first.weight is net.first.weight, deep.rest[0].weight is deep.first.weight, shallow.first is net.first,
-            deep(t.ones(2)).tolist(), shallow._modules is net._modules, sorted(deep.__getstate__()) == sorted(deep.__getstate__())]
+            deep(t.ones(2)).tolist(), shallow._modules is net._modules,
+            'first' in net.__getstate__()]
     shallow.first = Scale(3)
     said += [net.first.size, shallow.first.size, deep.first.size]
     deep._parameters['late'] = t.nn.Parameter(t.ones(1))
@@ -562,7 +570,10 @@ class Own(Exception):
     pass
 
 
-@pytest.mark.parametrize('error', [KeyError('k'), OSError(2, 'no file'), Own('stop'), ValueError('a', 'b'), ValueError()])
+OTHER_ERRORS = [KeyError('k'), OSError(2, 'no file'), Own('stop'), ValueError('a', 'b'), ValueError()]
+
+
+@pytest.mark.parametrize('error', OTHER_ERRORS, ids=repr)
 def test_other_errors_keep_their_text_and_get_a_note(error):
     args = error.args
     with pytest.raises(type(error)) as caught:

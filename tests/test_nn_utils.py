@@ -61,7 +61,8 @@ def clipping(t, Dense):
     utils.clip_grad_value_(layer.weight, 0.7)
     said += [rounded(layer.weight.grad), utils.clip_grad_norm_([], 1.0).item(),
              rounded(utils.get_total_norm([t.ones(3), t.ones(1)])),
-             outcome(lambda: utils.clip_grads_with_norm_(layer.parameters(), 0.1, t.tensor(5.))), rounded(layer.weight.grad)]
+             outcome(lambda: utils.clip_grads_with_norm_(layer.parameters(), 0.1, t.tensor(5.))),
+             rounded(layer.weight.grad)]
     layer.weight.grad.fill_(float('nan'))
     return said, outcome(lambda: utils.clip_grad_norm_(layer.parameters(), 1.0, error_if_nonfinite=True))
 
@@ -71,7 +72,8 @@ def vectors(t, Dense):
     layer = Dense()
     vector = t.nn.utils.parameters_to_vector(layer.parameters())
     t.nn.utils.vector_to_parameters(t.arange(9.), layer.parameters())
-    said = [rounded(vector), vector.requires_grad, rounded(layer.weight), rounded(layer.bias), layer.weight.requires_grad]
+    said = [rounded(vector), vector.requires_grad, rounded(layer.weight), rounded(layer.bias),
+            layer.weight.requires_grad]
     return said, outcome(lambda: t.nn.utils.vector_to_parameters(3, layer.parameters())), \
         outcome(lambda: t.nn.utils.vector_to_parameters(t.ones(5), layer.parameters()))
 
@@ -118,7 +120,8 @@ def functional_calls(t, Dense):
     net = t.nn.Sequential(layer, t.nn.Module())
     net[1].tied = layer.weight
     net.forward = lambda x: net[0](x) + net[1].tied.sum()
-    said += [rounded(call(net, {'0.weight': weight * 2}, x)), rounded(call(net, {'0.weight': weight * 2}, x, tie_weights=False)),
+    said += [rounded(call(net, {'0.weight': weight * 2}, x)),
+             rounded(call(net, {'0.weight': weight * 2}, x, tie_weights=False)),
              outcome(lambda: call(net, {'0.weight': weight, '1.tied': weight * 1}, x))]
     said += [outcome(lambda: call(*arguments[:3], **arguments[3])) for arguments in (
         (layer, {'weight': weight}, x, {'strict': True}), (layer, {'weight': 3}, x, {}), (layer, 3, x, {}),
@@ -173,7 +176,8 @@ def packing_refusals(t, Dense):
     return [outcome(call) for call in (
         lambda: rnn.pack_padded_sequence(x, [2, 3, 1]), lambda: rnn.pack_padded_sequence(x, [3, 2, 0]),
         lambda: rnn.pack_padded_sequence(x, [2, 1]), lambda: rnn.pack_padded_sequence(t.zeros(0, 0), []),
-        lambda: rnn.pad_packed_sequence(packed, total_length=2), lambda: rnn.pad_sequence([]), lambda: rnn.pad_sequence(3),
+        lambda: rnn.pad_packed_sequence(packed, total_length=2), lambda: rnn.pad_sequence([]),
+        lambda: rnn.pad_sequence(3),
         lambda: rnn.pad_sequence([t.ones(2)], padding_side='x'),
         lambda: outcome(lambda: rnn.pad_sequence([t.ones(2, 2), t.ones(3, 3)]))[0])]
 

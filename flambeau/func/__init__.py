@@ -9,8 +9,8 @@ __all__ = ['functional_call']
 def functional_call(module, parameter_and_buffer_dicts, args=None, kwargs=None, *, tie_weights=True, strict=False):
     """module(*args, **kwargs) with tensors in the place of its parameters and buffers, which it gets back afterwards.
 
-    parameter_and_buffer_dicts: a dict from dotted names to tensors, or several that share no name. tie_weights: a tensor
-    given for one name also stands for the others of a shared parameter. strict: all names must be given.
+    parameter_and_buffer_dicts: a dict from dotted names to tensors, or several that share no name. tie_weights: a
+    tensor given for one name also stands for the others of a shared parameter. strict: all names must be given.
     """
     if isinstance(parameter_and_buffer_dicts, dict):
         tensors = parameter_and_buffer_dicts

@@ -1,4 +1,4 @@
-"""Containers: modules that hold other modules or parameters in a list or a dict, and `Sequential`, which chains them."""
+"""Containers: modules that hold modules or parameters in a list or a dict, and `Sequential`, which chains them."""
 from __future__ import annotations
 
 import itertools

@@ -17,8 +17,8 @@ RECORD = '_module_path'
 def locate(error: Exception, module, args, kwargs) -> None:
     """Adds to the text of `error` the path of the layer that raised it, such as `Net.features.3 (Conv2d(3, 8, ...))`.
 
-    An exception class of Python's or of flambeau's with a plain message gets it as the message's last line; any other one
-    keeps its message and gets a note, which tracebacks show. Neither type nor traceback changes.
+    An exception class of Python's or of flambeau's with a plain message gets it as the message's last line; any other
+    one keeps its message and gets a note, which tracebacks show. Neither type nor traceback changes.
     """
     if isinstance(error, (StopIteration, StopAsyncIteration)):
         return  # signals, not mistakes

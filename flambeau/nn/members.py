@@ -1,9 +1,9 @@
 """The dicts in which a module keeps its parameters, buffers, submodules and hooks.
 
 PyTorch's users read and write `module._parameters` and its like directly, and PyTorch finds `module.weight` in them
-through `__getattr__`, which costs 0.3 to 0.8 microseconds a time. Here the dicts mirror what is written to them into the
-attributes of their module, where the interpreter finds it at once. They hold the module by a weak reference, so that a
-module is no reference cycle and goes when its last user goes. Knows nothing of tensors.
+through `__getattr__`, which costs 0.3 to 0.8 microseconds a time. Here the dicts mirror what is written to them into
+the attributes of their module, where the interpreter finds it at once. They hold the module by a weak reference, so
+that a module is no reference cycle and goes when its last user goes. Knows nothing of tensors.
 """
 from __future__ import annotations
 

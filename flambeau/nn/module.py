@@ -38,7 +38,7 @@ def indent(text: str, width: int) -> str:
 
 
 class Module(Hookable, Stateful):
-    """Base class of all layers and networks: assign parameters, buffers and other modules in `__init__`, write `forward`.
+    """Base class of all layers and networks: assign parameters and modules in `__init__`, and write `forward`.
 
     >>> class Net(nn.Module):
     ...     def __init__(self):
@@ -396,15 +396,17 @@ class Module(Hookable, Stateful):
         """
         device, dtype, non_blocking, memory_format = parse_to(*args, **kwargs)
         if dtype is not None and not (dtype.is_floating_point or dtype.is_complex):
-            raise TypeError(f'nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={dtype}')
+            raise TypeError('nn.Module.to only accepts floating point or complex dtypes, but got desired '
+                            f'dtype={dtype}')
         if dtype is not None and dtype.is_complex:
             warnings.warn('Complex modules are a new feature: some modules might not work as expected with complex '
                           'parameters or buffers.', stacklevel=2)
 
         def convert(tensor):
-            wanted = dtype if dtype is not None and (tensor.is_floating_point() or tensor.is_complex()) else tensor.dtype
+            keeps = dtype is None or not (tensor.is_floating_point() or tensor.is_complex())
             options = {'memory_format': memory_format} if memory_format is not None and tensor.dim() in (4, 5) else {}
-            return tensor.to(device if device is not None else tensor.device, wanted, non_blocking, **options)
+            return tensor.to(tensor.device if device is None else device, tensor.dtype if keeps else dtype,
+                             non_blocking, **options)
         return self._apply(convert)
 
     def type(self, dst_type) -> Module:

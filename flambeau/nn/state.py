@@ -43,8 +43,8 @@ class Stateful:
     def state_dict(self, *args, destination=None, prefix='', keep_vars=False):
         """An ordered dict from dotted names to the parameters and persistent buffers of the whole tree, detached.
 
-        The tensors share memory with the module's. keep_vars: the parameters themselves. The attribute `_metadata` holds
-        the `_version` of every module.
+        The tensors share memory with the module's. keep_vars: the parameters themselves. The attribute `_metadata`
+        holds the `_version` of every module.
         """
         if args:
             warnings.warn('Positional args are being deprecated, use kwargs instead. Refer to '
@@ -108,7 +108,7 @@ class Stateful:
         return self._add_state_hook('_state_dict_hooks', hook)
 
     def _register_state_dict_hook(self, hook) -> RemovableHandle:
-        """As `register_state_dict_post_hook`, but a state dict that the root's hook returns replaces the collected one."""
+        """As `register_state_dict_post_hook`, but what the hook of the root returns replaces the state dict."""
         if getattr(hook, '_from_public_api', False):
             raise RuntimeError('Cannot register the same function as the state dict post hook that was previously '
                                'registered via register_state_dict_post_hook')
@@ -199,8 +199,8 @@ def fitting(key, value, current):
     if len(current.shape) == 0 and tuple(value.shape) == (1,):
         value = value[0]  # scalars were saved like this by PyTorch before 0.4
     if value.shape != current.shape:
-        return None, (f'size mismatch for {key}: copying a param with shape {value.shape} from checkpoint, the shape in '
-                      f'current model is {current.shape}.')
+        return None, (f'size mismatch for {key}: copying a param with shape {value.shape} from checkpoint, '
+                      f'the shape in current model is {current.shape}.')
     return value, None
 
 

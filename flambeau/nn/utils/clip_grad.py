@@ -19,7 +19,7 @@ def listed(tensors):
 def get_total_norm(tensors, norm_type=2.0, error_if_nonfinite=False, foreach=None):
     """The norm of all values of the tensors, taken as one vector, as a 0-d tensor.
 
-    Raises RuntimeError for a norm that is not finite where `error_if_nonfinite`. `foreach` is accepted and changes nothing.
+    Raises RuntimeError for a norm that is not finite where `error_if_nonfinite`. `foreach` changes nothing.
     """
     from ... import linalg, stack, tensor
     norm_type = float(norm_type)

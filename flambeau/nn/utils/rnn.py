@@ -126,8 +126,8 @@ def check_lengths(input, lengths, enforce_sorted):
                            'pass `enforce_sorted=False` to pack_padded_sequence and/or pack_sequence to sidestep this '
                            'requirement if you do not need ONNX exportability.')
     if lengths.max() > steps:
-        raise RuntimeError(f'pack_padded_sequence: a length of {lengths.max()} is more than the {steps} steps of an input '
-                           f'of shape {list(input.shape)}; pass batch_first=True if its first dimension counts sequences')
+        raise RuntimeError(f'pack_padded_sequence: a length of {lengths.max()} is more than the {steps} steps of an '
+                           f'input with {count} sequences; is its first dimension the sequences (batch_first=True)?')
 
 
 def pad_packed_sequence(sequence, batch_first=False, padding_value=0.0, total_length=None):
@@ -139,8 +139,8 @@ def pad_packed_sequence(sequence, batch_first=False, padding_value=0.0, total_le
     steps = len(sizes)
     if total_length is not None:
         if total_length < steps:
-            raise ValueError('Expected total_length to be at least the length of the longest sequence in input, but got '
-                             f'total_length={total_length} and max sequence length being {steps}')
+            raise ValueError('Expected total_length to be at least the length of the longest sequence in input, but '
+                             f'got total_length={total_length} and max sequence length being {steps}')
         steps = total_length
     lengths = (sizes[None, :] > np.arange(sizes[0])[:, None]).sum(axis=1)
     padded = scattered(sequence.data, counted(lengths)[1], (steps, int(sizes[0])), padding_value)

@@ -1,4 +1,4 @@
-"""Spectral normalisation: a weight divided by its largest singular value, found by power iteration (Miyato et al. 2018)."""
+"""Spectral normalisation: a weight over its largest singular value, by power iteration (Miyato et al. 2018)."""
 from __future__ import annotations
 
 from ...autograd.modes import no_grad
@@ -42,7 +42,7 @@ class SpectralNorm:
                 for _ in range(self.n_power_iterations):
                     v.copy_(normalized(matrix.t().mv(u), self.eps))
                     u.copy_(normalized(matrix.mv(v), self.eps))
-                u, v = u.clone(), v.clone()  # backward needs these values after the next forward has changed the buffers
+                u, v = u.clone(), v.clone()  # for backward, which may run after the next forward
         return weight / u.dot(matrix.mv(v))
 
     @staticmethod
