@@ -12,6 +12,7 @@ import pickle
 import re
 import reprlib
 import struct
+import sys
 from collections import Counter, OrderedDict, defaultdict, deque
 from pickle import UnpicklingError
 
@@ -195,6 +196,10 @@ def array_data(data, dtype, shape) -> bytes:
         size *= length
     if size * dtype.itemsize != len(data):
         raise UnpicklingError(f'a NumPy array of {size} elements of dtype {dtype} cannot be made of {len(data)} bytes')
+    if dtype.kind == 'U' and data:
+        codes = np.frombuffer(data, np.dtype(np.uint32).newbyteorder(dtype.byteorder))
+        if codes.max() > sys.maxunicode:
+            raise UnpicklingError('a NumPy array of text has a character that does not exist')
     return data
 
 

@@ -155,7 +155,15 @@ def attributes_of(tensor) -> dict:
     return {name: value for name, value in tensor.__dict__.items() if not hasattr(Tensor, name)}
 
 
+def layout_of(name: str) -> layout:
+    found = vars(sys.modules[layout.__module__]).get(str(name).removeprefix('torch.'))
+    if not isinstance(found, layout):
+        raise UnpicklingError(f'layout {name!r} is not supported')
+    return found
+
+
 TORCH_NAMES = {
+    layout_of: ('torch.serialization', '_get_layout'),
     rebuild_tensor: ('torch._utils', '_rebuild_tensor'),
     rebuild_tensor_v2: ('torch._utils', '_rebuild_tensor_v2'),
     rebuild_tensor_v3: ('torch._utils', '_rebuild_tensor_v3'),
@@ -205,36 +213,24 @@ def own_object(module: str, name: str):
     return found
 
 
-def torch_name(target, name: str) -> tuple[str, str] | None:
-    """The public name in PyTorch of an object of this package: files name nothing that only flambeau has."""
-    if isinstance(target, StorageType):
-        return target.module, target.name
-    if isinstance(target, types.FunctionType) and target in TORCH_NAMES:
-        return TORCH_NAMES[target]
+def torch_names(target, name: str) -> list[tuple[str, str]]:
+    """Where PyTorch has an object of this package, as (module, name), the public place first."""
     parts = (getattr(target, '__module__', None) or '').split('.')
     if parts[0] != PACKAGE:
-        return None
+        return []
+    found = []
     for depth in range(1, len(parts) + 1):
         package = sys.modules.get('.'.join(parts[:depth]))
         if package is not None and vars(package).get(name) is target:
-            return '.'.join(['torch', *parts[1:depth]]), name
-    return None
+            root, inner = ('torchvision', parts[2:depth]) if parts[1:2] == ['vision'] else ('torch', parts[1:depth])
+            found.append(('.'.join([root, *inner]), name))
+    return found
 
 
 def size_of(values=()) -> Size:
     if not isinstance(values, (tuple, list)) or not all(type(value) is int for value in values):
         raise UnpicklingError('a size must consist of integers')
     return Size(values)
-
-
-def layout_of(name: str) -> layout:
-    found = vars(sys.modules[layout.__module__]).get(str(name).removeprefix('torch.'))
-    if not isinstance(found, layout):
-        raise UnpicklingError(f'layout {name!r} is not supported')
-    return found
-
-
-TORCH_NAMES[layout_of] = ('torch.serialization', '_get_layout')
 
 
 def known_names() -> dict:
@@ -247,6 +243,14 @@ def known_names() -> dict:
     return known | {'torch.Size': (Size, size_of), 'torch.device': (device, device), 'torch.Tensor': (Tensor, None),
                     'torch.UntypedStorage': (UNTYPED, None), 'torch.nn.parameter.Parameter': (Parameter, None),
                     'torch.nn.Parameter': (Parameter, None)}
+
+
+def allowed_names(own=own_object, records: bool = False) -> Allowed:
+    allowed = Allowed(known_names(), own, records)
+    for target in list(allowed.permitted.values()):  # files know what users allow of this package under PyTorch's name
+        names = torch_names(target, getattr(target, '__qualname__', ''))
+        allowed.permitted |= {'.'.join(name): target for name in names}
+    return allowed
 
 
 class FilePickler(pickle._Pickler):
@@ -282,17 +286,23 @@ class FilePickler(pickle._Pickler):
         return target.name if type(target) is StorageType else NotImplemented
 
     def save_global(self, target, name=None):
-        found = torch_name(target, name or getattr(target, '__qualname__', target.__name__))
-        if found is None:
-            super().save_global(target, name)
-        elif self.proto >= 4:
-            self.save(found[0])
-            self.save(found[1])
-            self.write(pickle.STACK_GLOBAL)
-            self.memoize(target)
+        if isinstance(target, StorageType):
+            names = [(target.module, target.name)]
+        elif isinstance(target, types.FunctionType) and target in TORCH_NAMES:
+            names = [TORCH_NAMES[target]]
         else:
-            self.write(pickle.GLOBAL + '{}\n{}\n'.format(*found).encode('ascii'))
-            self.memoize(target)
+            names = torch_names(target, name or target.__qualname__)
+        if not names:
+            super().save_global(target, name)
+            return
+        module, public = names[0]
+        if self.proto >= 4:
+            self.save(module)
+            self.save(public)
+            self.write(pickle.STACK_GLOBAL)
+        else:
+            self.write(pickle.GLOBAL + f'{module}\n{public}\n'.encode('utf-8'))
+        self.memoize(target)
 
     dispatch[types.FunctionType] = save_global
 
@@ -312,7 +322,10 @@ def save(obj, f, pickle_module=pickle, pickle_protocol: int = DEFAULT_PROTOCOL,
     Tensors that share memory still do so after loading. A path is replaced only when the new file is complete.
     Raises ValueError for another `pickle_module` than `pickle`, RuntimeError where the folder is missing.
 
-    >>> save({'weight': flambeau.ones(2)}, 'model.pt')
+    >>> buffer = io.BytesIO()
+    >>> save({'weight': wrap(np.ones(2)), 'epoch': 3}, buffer)
+    >>> load(io.BytesIO(buffer.getvalue()))['epoch']
+    3
     """
     if pickle_module is not pickle:
         raise ValueError(f'save: pickle_module {pickle_module!r} is not supported: only what `pickle` can represent '
@@ -434,7 +447,7 @@ def load(f, map_location=None, pickle_module=None, *, weights_only: bool | None 
         return load_safetensors(f)
     if mmap and not is_path(f):
         raise ValueError('f must be a file path in order to use the mmap argument')
-    allowed = Allowed(known_names(), own_object, records=not weights_only)
+    allowed = allowed_names(records=not weights_only)
     encoding = pickle_load_args.get('encoding', 'utf-8')
     with opened(f) as file:
         try:
@@ -442,15 +455,16 @@ def load(f, map_location=None, pickle_module=None, *, weights_only: bool | None 
         except UnpicklingError as error:
             raise UnpicklingError(f'{"Weights only load failed. " * weights_only}{error}') from error.__cause__
     if allowed.unknown:
-        warnings.warn(f"load: the file names {', '.join(allowed.unknown)}, which flambeau does not have or may not run: "
-                      'what it makes of them is loaded as flambeau.serialization.Record. Allow classes of yours with '
+        names = ', '.join(allowed.unknown)
+        warnings.warn(f'load: the file names {names}, which flambeau does not have or may not run: what it makes of '
+                      'them is loaded as flambeau.serialization.Record. Allow classes of yours with '
                       'torch.serialization.add_safe_globals([...]) or safe_globals([...]).', stacklevel=2)
     return loaded
 
 
 def get_unsafe_globals_in_checkpoint(f) -> list[str]:
     """The names in a file that `load` with `weights_only` would refuse, as 'module.name'."""
-    allowed = Allowed(known_names(), records=True)
+    allowed = allowed_names(lambda module, name: None, records=True)
     with opened(f) as file:
         load_file(file, allowed, 'cpu', 'utf-8', None)
     return allowed.unknown
@@ -510,7 +524,8 @@ def placed(storage: UntypedStorage, location: str, map_location) -> UntypedStora
 
 def parsed_id(identifier, length: int) -> tuple:
     """The parts of a storage's persistent id: its type, key, location, number of elements and what follows."""
-    decoded = tuple(part.decode('ascii') if isinstance(part, bytes) else part for part in elements_of(identifier))
+    decoded = tuple(part.decode('ascii', 'replace') if isinstance(part, bytes) else part
+                    for part in elements_of(identifier))
     if len(decoded) != length or decoded[0] != 'storage':
         raise UnpicklingError(f'a persistent id must be that of a storage, not {decoded[:1]!r}')
     _, kind, key, location, count, *view = decoded

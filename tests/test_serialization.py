@@ -129,14 +129,14 @@ def test_old_formats_of_torch():
 
 
 def test_whole_module_of_torch():
-    with pytest.raises(pickle.UnpicklingError, match=r'GLOBAL torch.nn.modules.container.Sequential was not an allowed'):
+    with pytest.raises(pickle.UnpicklingError, match='GLOBAL torch.nn.modules.container.Sequential was not an allowed'):
         load(DATA / 'module.pt')
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         model = load(DATA / 'module.pt', weights_only=False)
     assert [type(layer) for layer in model] == [torch.nn.Linear, torch.nn.ReLU]
     assert model(wrap(np.ones((1, 2), np.float32))).shape == (1, 1)
-    with serialization.safe_globals([torch.nn.Sequential, torch.nn.Linear, torch.nn.ReLU, set]):
+    with serialization.safe_globals([torch.nn.Sequential, torch.nn.Linear, torch.nn.ReLU]):
         assert same(list(load(DATA / 'module.pt').state_dict().items()), list(model.state_dict().items()))
 
 
@@ -433,6 +433,9 @@ HOSTILE = {
     'NumPy array of too few bytes': (
         b'cnumpy._core.numeric\n_frombuffer\n(C\x04abcdcnumpy\ndtype\n' + text('f8') + b'\x89\x88\x87R'
         + number(10**15) + b'\x85' + text('C') + b'tR.', 'cannot be made of 4 bytes'),
+    'NumPy text beyond Unicode': (
+        b'cnumpy._core.multiarray\nscalar\ncnumpy\ndtype\n' + text('U1') + b'\x89\x88\x87RC\x04\xff\xff\xff\x7f\x86R.',
+        'does not exist'),
     'persistent id of no storage': (text('storage') + b'Q.', 'must be a tuple'),
     'persistent id of another kind': (text('module') + b'\x85Q.', 'must be that of a storage'),
     'storage of a wrong type': (b'(' + text('storage') + b'NNNNtQ.', 'needs a type'),
@@ -547,6 +550,15 @@ def test_not_a_file_of_torch(tmp_path):
 
 
 # ---- writing -----------------------------------------------------------------------------------------------------
+
+def test_large_records_are_aligned(monkeypatch):
+    monkeypatch.setattr(serialization, 'LARGE_RECORD', 100)
+    file, tensor = io.BytesIO(), wrap(np.arange(50.))
+    save([tensor, wrap(np.ones(3))], file)
+    content = file.getvalue()
+    start = content.index(tensor._array.tobytes())
+    assert start % serialization.ALIGNMENT == 0 and values(load(io.BytesIO(content))[0]) == values(tensor)
+
 
 def test_failure_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / 'model.pt'
