@@ -9,8 +9,8 @@ import numpy as np
 from . import dtypes
 from .device import CPU, device, resolve
 
-__all__ = ['root_of', 'offset_of', 'restrided', 'is_channels_last', 'is_shared_memory', 'to_shared_memory',
-           'deep_copied', 'UntypedStorage', 'TypedStorage']
+__all__ = ['root_of', 'offset_of', 'restrided', 'dense_like', 'is_channels_last', 'is_shared_memory',
+           'to_shared_memory', 'deep_copied', 'UntypedStorage', 'TypedStorage']
 
 
 def root_of(array: np.ndarray) -> np.ndarray:
@@ -67,6 +67,12 @@ def restrided(array, shape, strides, offset=0):
 
 
 UNSIGNED_OF = {2: np.dtype(np.uint16)}
+
+
+def dense_like(array: np.ndarray, dtype) -> np.ndarray:
+    """An uninitialised dense array of the shape and order of strides of another; in C order where that is expanded."""
+    expanded = 0 in array.strides and any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape))
+    return np.empty(array.shape, dtype) if expanded else np.empty_like(array, dtype)
 
 
 def is_channels_last(array, memory_format) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-CORE = ('conversion', 'arithmetic', 'mathematics', 'reduction', 'view', 'contraction', 'creation')
+CORE = ('conversion', 'arithmetic', 'mathematics', 'reduction', 'view', 'contraction', 'creation', 'sampling',
+        'indexing', 'scatter')
 FRAME = ('definition', 'call', 'reference', 'promotion')  # what operations are declared with
 
 _loaded = set()

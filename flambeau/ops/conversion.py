@@ -7,6 +7,7 @@ from .. import dtypes
 from ..autograd.graph import edge_of
 from ..device import device as device_type
 from ..device import resolve
+from ..storage import dense_like
 from ..tensor import Tensor, channels_last, channels_last_3d, contiguous_format, memory_format, preserve_format, wrap
 from .call import change
 from .definition import PUBLIC, elementwise, export, opaque
@@ -48,7 +49,7 @@ def laid_out(array, form):
         copy = np.empty((array.shape[0], *array.shape[2:], array.shape[1]), array.dtype)
         copy = np.moveaxis(copy, -1, 1)
     else:
-        copy = np.empty_like(array)
+        copy = dense_like(array, array.dtype)
     np.copyto(copy, array)
     return copy
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import dtypes
 from ..device import resolve
+from ..storage import dense_like
 from ..tensor import (Parameter, Size, Tensor, channels_last, channels_last_3d, contiguous_format, preserve_format,
                       wrap)
 from .conversion import laid_out
@@ -269,7 +270,7 @@ def _creator(name):
 def laid_out_like(array, dtype, form):
     """An uninitialised array of the shape of another, in a memory format."""
     if form is preserve_format:
-        return np.empty_like(array, dtype.numpy)
+        return dense_like(array, dtype.numpy)
     return laid_out(np.empty(array.shape, dtype.numpy), form)
 
 

@@ -11,13 +11,15 @@ import math
 
 import numpy as np
 
+from ..storage import dense_like
+
 PIECE = 32768  # elements drawn at once: a multiple of 16, the size of a block of normal samples
 _LOW24, _LOW53 = np.array(0xFFFFFF, np.uint32), np.array((1 << 53) - 1, np.uint64)
 _ULP24, _ULP53 = np.array(2.0 ** -24, np.float32), np.array(2.0 ** -53)
 _WIDE_RANGE = 1 << 28  # integer ranges from here on take 64 random bits instead of 32
 
 
-# ---- order, conversion -----------------------------------------------------------------------------------------------
+# ---- order, conversion ---------------------------------------------------------------------------
 
 def _in_memory_order(array: np.ndarray) -> tuple[int, ...]:
     """The axes of `array` from the largest stride to the smallest."""
@@ -36,12 +38,6 @@ def converted(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     if dtype.kind in 'iu' and values.dtype.kind == 'f':
         values = values.astype(np.int64)
     return values.astype(dtype, copy=False)
-
-
-def empty_like(array: np.ndarray, dtype) -> np.ndarray:
-    """An uninitialised array of the shape and the order of strides of another; C order where that is expanded."""
-    expanded = any(stride == 0 and size > 1 for stride, size in zip(array.strides, array.shape))
-    return np.empty_like(array, dtype, order='C' if expanded else 'K', subok=False)
 
 
 def _as_real(array: np.ndarray) -> np.ndarray:
@@ -69,7 +65,7 @@ def _fill(out: np.ndarray, draw, *operands: np.ndarray) -> None:
         view[...] = flat.reshape(view.shape)
 
 
-# ---- arithmetic with the roundings of the reference --------------------------------------------------------------------
+# ---- arithmetic with the roundings of the reference ----------------------------------------------
 
 _PROBES = {'log': (1e-6, 1.0), 'log1p': (-1 + 1e-6, 0.0), 'exp': (-8.0, 8.0), 'sin': (0.0, 2 * math.pi),
            'cos': (0.0, 2 * math.pi), 'tan': (-1.57, 1.57)}
@@ -153,7 +149,7 @@ def _fused(x: np.ndarray, scale: float, shift: float) -> np.ndarray:
     return total.astype(np.float32)
 
 
-# ---- the float32 block transform: Cephes' single-precision logarithm, sine and cosine ------------------------------------
+# ---- the float32 block transform: Cephes' single-precision logarithm, sine and cosine ------------
 
 # Constants are 0-d arrays, which NumPy takes faster than Python's numbers.
 _F = np.float32
@@ -270,7 +266,7 @@ def _box_muller(u: np.ndarray, mean: float, std: float) -> np.ndarray:
     return _fused(u, std, mean)
 
 
-# ---- uniform and normal ------------------------------------------------------------------------------------------------
+# ---- uniform and normal --------------------------------------------------------------------------
 
 def _uniform_float(generator, count: int) -> np.ndarray:
     """float32 in [0, 1): the low 24 bits of a word."""
@@ -352,12 +348,11 @@ def fill_normal(generator, out: np.ndarray, mean: float = 0.0, std: float = 1.0)
 
 
 def leaks(generator, count: int, lower: float, upper: float) -> np.ndarray:
-    """Slopes (float64) of a randomized leaky ReLU, uniform between the bounds, which float32 rounds."""
-    lower, upper = float(_F(lower)), float(_F(upper))
+    """Slopes (float64) of a randomized leaky ReLU, uniform between the bounds."""
     return _uniform_double(generator, count) * (upper - lower) + lower
 
 
-# ---- integers ------------------------------------------------------------------------------------------------------------
+# ---- integers ------------------------------------------------------------------------------------
 
 def _remainder(words: np.ndarray, modulus: int) -> np.ndarray:
     modulus = words.dtype.type(modulus)  # a quotient by a scalar is much faster than a remainder
@@ -434,7 +429,7 @@ def _swap_in_turn(partners: np.ndarray, n: int) -> np.ndarray:
     return order
 
 
-# ---- Bernoulli -------------------------------------------------------------------------------------------------------------
+# ---- Bernoulli -----------------------------------------------------------------------------------
 
 def fill_bernoulli(generator, out: np.ndarray, probability: float) -> None:
     """One with `probability`, else zero."""
@@ -459,12 +454,12 @@ def fill_bernoulli_each(generator, out: np.ndarray, probabilities: np.ndarray) -
 
 def bernoulli_mask(generator, like: np.ndarray, probability: float) -> np.ndarray:
     """Where to keep elements of `like`, each with `probability`: a bool array of its shape and memory layout."""
-    mask = empty_like(like, np.bool_)
+    mask = dense_like(like, np.bool_)
     fill_bernoulli(generator, mask, probability)
     return mask
 
 
-# ---- transformed uniform and normal samples ----------------------------------------------------------------------------------
+# ---- transformed uniform and normal samples ------------------------------------------------------
 
 def fill_exponential(generator, out: np.ndarray, rate: float = 1.0) -> None:
     """Exponential samples of the given rate."""
@@ -504,13 +499,13 @@ def fill_log_normal(generator, out: np.ndarray, mean: float = 1.0, std: float = 
     _fill(out, lambda count: _exp(_normal_double(generator, count, mean, std)))
 
 
-# ---- discrete choice -----------------------------------------------------------------------------------------------------------
+# ---- discrete choice -----------------------------------------------------------------------------
 
 def multinomial(generator, weights: np.ndarray, count: int, replacement: bool) -> np.ndarray:
     """Indices (int64, one row of `count` for each row of `weights`) drawn in proportion to the weights."""
     if count > 1 and replacement:
         return _multinomial_with_replacement(generator, weights, count)
-    scores = np.empty_like(weights)
+    scores = dense_like(weights, weights.dtype)
     fill_exponential(generator, scores)
     with np.errstate(divide='ignore', invalid='ignore'):
         np.divide(weights, scores, out=scores)
@@ -530,7 +525,7 @@ def _multinomial_with_replacement(generator, weights, count):
     return samples
 
 
-# ---- distributions by rejection: one element after the other ----------------------------------------------------------------------
+# ---- distributions by rejection: one element after the other -------------------------------------
 
 def poisson(generator, rate: float) -> float:
     """One Poisson sample: a product of uniforms below rate 10, else transformed rejection (Hoermann, 1993)."""
