@@ -88,6 +88,12 @@ class Record:
     def __init__(self, module: str, name: str, args: tuple | None = None):
         self.module, self.name, self.args, self.state, self.items = module, name, args, None, []
 
+    def __getattr__(self, name):
+        if name in self.__slots__ or name.startswith('__'):
+            raise AttributeError(name)
+        raise AttributeError(f'{self!r} has no attribute {name!r}: the file holds an object of a class that was not '
+                             'allowed when it was loaded. Allow it with serialization.safe_globals([...]).')
+
     @reprlib.recursive_repr()
     def __repr__(self):
         parts = [f'{self.module}.{self.name}']
@@ -230,6 +236,9 @@ PLAIN = {
     'collections.Counter': (Counter, make_mapping(Counter)),
     'collections.defaultdict': (defaultdict, make_defaultdict),
     'collections.deque': (deque, lambda items=(), maxlen=None: deque(elements(items), maxlen)),
+    'builtins.dict': (dict, make_mapping(dict)),
+    'builtins.list': (list, lambda items=(): list(elements(items))),
+    'builtins.tuple': (tuple, lambda items=(): tuple(elements(items))),
     'builtins.set': (set, lambda items=(): set(hashable(items))),
     'builtins.frozenset': (frozenset, lambda items=(): frozenset(hashable(items))),
     'builtins.bytearray': (bytearray, lambda *source: bytearray(make_bytes(*source))),
@@ -243,7 +252,7 @@ PLAIN = {
     'numpy._core.multiarray.scalar': (make_scalar, make_scalar),
     'numpy._core.multiarray._reconstruct': (make_empty_array, make_empty_array),
     'numpy._core.numeric._frombuffer': (make_frombuffer, make_frombuffer),
-} | {f'builtins.{kind.__name__}': (kind, None) for kind in (list, dict, tuple, int, float, bool, str, object)}
+} | {f'builtins.{kind.__name__}': (kind, None) for kind in (int, float, bool, str, object)}
 
 RENAMED_MODULES = {'__builtin__': 'builtins', 'copy_reg': 'copyreg', 'numpy.core.multiarray': 'numpy._core.multiarray',
                    'numpy.core.numeric': 'numpy._core.numeric'}

@@ -281,6 +281,9 @@ class FilePickler(pickle._Pickler):
         return (*parts, None) if self.legacy else parts
 
     def reducer_override(self, target):
+        if type(target) is Record:
+            raise pickle.PicklingError(f'save: {target!r} stands for an object whose class was not allowed when it was '
+                                       'loaded. Load it again inside safe_globals([...]) to save it.')
         if type(target) is layout:
             return layout_of, (repr(target),)
         return target.name if type(target) is StorageType else NotImplemented

@@ -1,6 +1,7 @@
 """Files of PyTorch, hostile files, and what comes back of what was saved. tests/data/*.pt were written by PyTorch."""
 import argparse
 import collections
+import copy
 import io
 import os
 import pickle
@@ -140,6 +141,17 @@ def test_whole_module_of_torch():
         assert same(list(load(DATA / 'module.pt').state_dict().items()), list(model.state_dict().items()))
 
 
+def test_torch_reads_whole_modules():
+    reference = pytest.importorskip('torch')
+    model, buffer = load(DATA / 'module.pt', weights_only=False), io.BytesIO()
+    save(model, buffer)
+    buffer.seek(0)
+    theirs = reference.load(buffer, weights_only=False)
+    assert repr(theirs) == repr(model)
+    inputs = np.array([[1, 2], [-3, 4]], np.float32)
+    assert np.allclose(theirs(reference.from_numpy(inputs)).detach(), model(wrap(inputs)).detach().numpy())
+
+
 class Custom:
     pass
 
@@ -154,6 +166,11 @@ def test_unknown_class():
     assert len(caught) == 1 and type(record) is Record and values(loaded['a']) == [0., 1., 2., 3.]
     assert (record.module, record.name, record.args, record.state['name']) == ('__main__', 'Custom', (), 'custom')
     assert '__main__.Custom' in repr(record) and 'custom' in repr(record)
+    with pytest.raises(AttributeError, match='safe_globals'):
+        record.weight
+    with pytest.raises(pickle.PicklingError, match='__main__.Custom'):
+        save(loaded, io.BytesIO())
+    assert repr(copy.deepcopy(record)) == repr(record)
     assert serialization.get_unsafe_globals_in_checkpoint(DATA / 'custom_class.pt') == ['__main__.Custom']
     with serialization.safe_globals([(Custom, '__main__.Custom')]):
         custom = load(DATA / 'custom_class.pt')['custom']
