@@ -14,15 +14,21 @@ from collections.abc import Sequence
 import numpy as np
 
 from .. import dtypes
-from ..autograd.graph import edge_of, note_write
-from ..autograd.modes import OFF, STATE
+from ..autograd.graph import edge_of, make_node, note_write
+from ..autograd.modes import OFF, PLAIN, STATE
 from ..errors import ArgumentError, ArgumentTypeError
 from ..tensor import Parameter, Tensor, wrap
-from .call import Overridden, binder, change, complete, invoke, lowered, override, overrides, record, viewing
+from .call import binder
+from .general import invoke, lowered
+from .overriding import Overridden, override, overrides
+from .record import complete, record
+from .results import viewing
+from .writing import change
 from .definition import opaque, publish, view
 from .reference import sized
 
 ALL = slice(None)
+WHOLE = (Ellipsis,)
 SEQUENCE_AS_TUPLE_LIMIT = 32  # a longer list of indices is always one index tensor
 
 # ---- what a key means --------------------------------------------------------------------------------
@@ -38,6 +44,9 @@ def separate(key, shape: tuple[int, ...]) -> tuple[tuple, tuple | None]:
     >>> separate((0, ..., None, [1, 2]), (5, 6, 7))
     ((0, slice(None, None, None), None, slice(None, None, None), Ellipsis), (slice(None, None, None), ..., array([1, 2])))
     """
+    array = getattr(key, '_array', None)
+    if array is not None and shape and array.ndim and array.dtype == np.int64:
+        return WHOLE, (array,)
     items = [_normal(item) for item in _items(key)]
     free = len(shape) - sum(map(_dimensions_taken, items))
     if free < 0:
@@ -172,11 +181,12 @@ def _too_many(rank: int, items: list) -> IndexError:
 
 def gather(array: np.ndarray, advanced: tuple) -> np.ndarray:
     """`array[advanced]`, a copy. Raises IndexError where an index is out of range or index shapes do not fit."""
-    *leading, last = advanced
-    single = last.dtype != bool and all(item is ALL for item in leading)
+    last = advanced[-1]
     try:
-        if single and array.flags.c_contiguous:  # otherwise `take` would first copy the whole array
-            return np.asarray(array.take(last, axis=len(leading)))
+        if array.flags.c_contiguous and last.dtype != bool and (
+                len(advanced) == 1 or all(item is ALL for item in advanced[:-1])):
+            # of another array, `take` would first copy the whole
+            return np.asarray(array.take(last, axis=len(advanced) - 1))
         found = array[advanced]
         return found if isinstance(found, np.ndarray) else np.asarray(found)  # 0-d indices can make it a number
     except IndexError:
@@ -229,6 +239,8 @@ def _row_numbers(shape: tuple[int, ...], dims: list[int], indices: list[np.ndarr
     sizes = [shape[d] for d in dims]
     try:
         indices = np.broadcast_arrays(*indices)
+        if indices[0].size == 0:
+            return np.zeros(indices[0].shape, np.int64)
         return np.ravel_multi_index([np.where(i < 0, i + size, i) for i, size in zip(indices, sizes)], sizes)
     except ValueError:
         return None
@@ -406,6 +418,9 @@ VIEWS = {kind: view(_basic_view, name=f'key_{kind}', label=f'{kind.capitalize()}
          for kind in ('select', 'slice', 'unsqueeze', 'alias')}
 
 
+ALIAS = VIEWS['alias']
+
+
 @opaque(namespace='', method=False, grad={'g': lambda m, g, key: m.key_alias(g, key)})
 def key_view_adjoint(m, g, shape, key):
     """Zeros of `shape` but for `g` at a basic key."""
@@ -421,6 +436,10 @@ def index(m, input, indices):
     return gather(input, _whole_dimensions(indices))
 
 
+INDEX = index.operation
+FIRST = (0,)  # the positions of the operands that a gradient is needed of
+
+
 @opaque(namespace='', method=False, grad={'g': lambda m, g, indices: m.index(g, indices)})
 def index_adjoint(m, g, shape, indices):
     """Zeros of `shape` to which `g` is added at index arrays, every element once for each time it is named."""
@@ -428,7 +447,7 @@ def index_adjoint(m, g, shape, indices):
     advanced = _whole_dimensions(indices)
     if len(advanced) == 1 and advanced[0].dtype == bool:
         out[advanced] = g
-    else:
+    elif g.size:
         add_at(out, advanced, g)
     return out
 
@@ -477,14 +496,23 @@ def index_put(m, input, indices, values, accumulate=False):
 
 def basic_view(tensor: Tensor, basic: tuple, otherwise: str = 'alias') -> Tensor:
     """`tensor[basic]`, sharing memory; recorded under the name of its last step, or `otherwise` if it takes none."""
-    node = None
-    op = VIEWS['alias']
+    node, op, array = None, ALIAS, tensor._array
     if tensor._node is not None and STATE.recording is not OFF:
-        op = VIEWS[_last_step(basic, tensor._array.shape) or otherwise]
-        node = record(op, (tensor, basic))
-        if node is not None:
-            complete(node, (tensor, basic), (), False)
-    return viewing(op, tensor._array[basic], tensor, node)
+        op = VIEWS[_last_step(basic, array.shape) or otherwise]
+        node = _node_of_part(op, tensor, basic)
+    return viewing(op, array[basic], tensor, node)
+
+
+def _node_of_part(op, tensor: Tensor, part):
+    """A node of `key_select` and its like, and of `index`: their gradients need the shape and what was taken."""
+    edge = edge_of(tensor)
+    if edge is None:
+        return None
+    if STATE.recording is PLAIN and STATE.saving_refused is None:  # the short way of `record` and `complete`
+        return make_node(op.node_class, (edge,), op.plans.get(FIRST) or op.plan(FIRST), (tensor._array.shape, part))
+    node = record(op, (tensor, part))
+    complete(node, (tensor, part), (), False)
+    return node
 
 
 def _last_step(basic: tuple, shape: tuple[int, ...]) -> str | None:
@@ -511,27 +539,60 @@ def _indices_of(advanced: tuple) -> list:
     return [None if item is ALL else item.copy() for item in advanced]
 
 
+def plain_key(key) -> tuple | None:
+    """The basic part of a key of integers, slices without a step, None and ..., or None for any other; unchecked."""
+    kind = key.__class__
+    if kind is int or kind is slice and key.step is None:
+        return key, Ellipsis
+    if kind is not tuple:
+        return (None, Ellipsis) if key is None else WHOLE if key is Ellipsis else None
+    dots = False
+    for item in key:
+        kind = item.__class__
+        if kind is int or item is None:
+            continue
+        if item is Ellipsis:
+            dots = True
+        elif kind is not slice or item.step is not None:
+            return None
+    return key if dots else (*key, Ellipsis)
+
+
 def get_item(self, key):
     """`tensor[key]`: a view for integers, slices, None and ...; a copy where index tensors or masks take part."""
-    kind = type(self)
+    kind = self.__class__
     if kind is not Tensor and kind is not Parameter and overrides(self):
         return override(Tensor.__getitem__, (self, key), {})
-    basic, advanced = separate(key, self._array.shape)
+    array = self._array
+    basic, advanced = plain_key(key), None
+    if basic is not None:
+        try:
+            if self._node is None:
+                return viewing(ALIAS, array[basic], self, None)
+            return basic_view(self, basic, 'slice' if key.__class__ is slice else 'alias')
+        except IndexError:
+            pass  # `separate` says what is wrong
+    basic, advanced = separate(key, array.shape)
     if advanced is None:
         return basic_view(self, basic, 'slice' if key.__class__ is slice else 'alias')
     if self._node is None or STATE.recording is OFF or edge_of(self) is None:
-        return wrap(gather(self._array[basic], advanced))
+        return wrap(gather(array if len(basic) == 1 else array[basic], advanced))
     source = self if _is_whole(basic) else basic_view(self, basic)
-    return index(source, _indices_of(advanced))
+    return wrap(gather(source._array, advanced), _node_of_part(INDEX, source, _indices_of(advanced)))
 
 
 def set_item(self, key, value):
     """`tensor[key] = value`: a number or tensor, broadcast; converted in dtype except through index tensors."""
-    kind = type(self)
+    kind = self.__class__
     if kind is not Tensor and kind is not Parameter and overrides(self):
         return override(Tensor.__setitem__, (self, key, value), {})
+    if key is False:
+        return
     array = self._array
     if isinstance(value, (int, float, complex, np.number, np.bool_)):
+        if self._node is None and _set_number(array, key, value):
+            note_write(self, '__setitem__')
+            return
         value = wrap(number_array(value, array, 'assignment'))
     elif not isinstance(value, Tensor):
         raise TypeError(f"can't assign a {type(value).__name__} to a tensor of {self.dtype}: convert it with "
@@ -541,7 +602,7 @@ def set_item(self, key, value):
             value._node is None or edge_of(value) is None):
         _write(array[basic], advanced, value._array)
         note_write(self, '__setitem__')
-        return None
+        return
     source = value._array
     leading = source.ndim - without_leading_ones(source).ndim
     if leading:
@@ -550,7 +611,30 @@ def set_item(self, key, value):
         basic_view(self, basic).copy_(value)
     else:
         (self if _is_whole(basic) else basic_view(self, basic)).index_put_(_tensors_of(advanced), value)
-    return None
+
+
+def _set_number(array: np.ndarray, key, value) -> bool:
+    """Does the common assignment of a number that certainly fits; False where more care is needed."""
+    kind = array.dtype.kind
+    if kind == 'f':
+        fits = value.__class__ is float and -60000 < value < 60000 or value.__class__ is int and -2048 < value < 2048
+    else:
+        fits = kind == 'i' and value.__class__ is int and -128 <= value < 128
+    if not fits or 0 in array.strides or not array.flags.writeable:
+        return False
+    basic = plain_key(key)
+    try:
+        if basic is not None:
+            array[basic] = value
+            return True
+        index = getattr(key, '_array', None)
+        if index is not None and (
+                index.dtype == np.int64 or index.dtype == bool and index.ndim and index.shape == array.shape):
+            array[index] = value
+            return True
+    except IndexError:
+        pass  # the general way says what is wrong
+    return False
 
 
 def _tensors_of(advanced: tuple) -> list:
