@@ -18,9 +18,10 @@ from ..random import Generator, default_generator
 from ..storage import dense_like
 from ..tensor import Tensor, preserve_format, strided, wrap
 from . import draws
-from .call import change, override, overrides
 from .creation import laid_out_like, sizes
 from .definition import Operation, export, opaque, publish, register
+from .overriding import override, overrides
+from .writing import change
 
 __all__ = ['rand', 'randn', 'randint', 'randperm', 'rand_like', 'randn_like', 'randint_like', 'normal', 'bernoulli',
            'multinomial', 'poisson', 'binomial', 'dropout', 'alpha_dropout', 'feature_dropout',
@@ -185,6 +186,7 @@ def _held_exactly(d, digits, low, high):
 def bernoulli_(m, input, p=0.5, *, generator=None):
     """Overwrites the tensor with ones drawn with probability `p` (a number or a tensor that broadcasts) and zeros."""
     _need_dtype('bernoulli_', input, 'bif')
+    p = getattr(p, '_array', p)  # elsewhere p is a number, so calls do not look for a tensor in it
     if not isinstance(p, np.ndarray):
         _need_probability('bernoulli_', p)
         draws.fill_bernoulli(_source(generator), input, p)
