@@ -25,7 +25,12 @@ from .record import complete, record
 from .results import viewing
 from .writing import change
 from .definition import opaque, publish, view
+from .general import invoke, lowered
+from .overriding import Overridden, override, overrides
+from .record import complete, record
 from .reference import sized
+from .results import viewing
+from .writing import change
 
 ALL = slice(None)
 WHOLE = (Ellipsis,)
@@ -520,7 +525,9 @@ def _last_step(basic: tuple, shape: tuple[int, ...]) -> str | None:
     for item in basic:
         if item is None:
             step = 'unsqueeze'
-        elif item is not Ellipsis:
+        elif item is Ellipsis:
+            dim += len(shape) - sum(map(_dimensions_taken, basic))
+        else:
             if item.__class__ is not slice:
                 step = 'select'
             elif item.start not in (None, 0) or item.step not in (None, 1) or \

@@ -11,7 +11,7 @@ import numpy as np
 from .. import dtypes
 from ..errors import ArgumentTypeError
 from ..tensor import Tensor
-from .call import return_type
+from .results import return_type
 from .definition import composite, export, opaque
 from .scatter import with_dimensions
 from .view import axis_of
