@@ -403,7 +403,7 @@ class Tensor:
 
     @property
     def _version(self) -> int:
-        return 0 if self._counter is None else self._counter.value
+        return 0 if self._counter is None else self._counter[0]
 
     @property
     def _base(self):

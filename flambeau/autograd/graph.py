@@ -19,8 +19,8 @@ from collections import OrderedDict
 
 from .modes import OFF, STATE
 
-__all__ = ['Node', 'Output', 'View', 'Counter', 'LEAF', 'FREED', 'edge_of', 'owner_of', 'saved_versions',
-           'note_write', 'counter_of']
+__all__ = ['Node', 'Output', 'View', 'LEAF', 'FREED', 'edge_of', 'owner_of', 'saved_versions',
+           'note_write', 'counter_of', 'told_writer']
 
 
 class _Leaf:
@@ -36,16 +36,6 @@ class _Leaf:
 LEAF = _Leaf()
 FREED = object()  # stands in `Node.saved` once backward has released what was saved
 ticket = itertools.count(1).__next__
-
-
-class Counter:
-    """How often the memory of a tensor and its views was written in place, and by what the last time."""
-
-    __slots__ = ('value', 'writer')
-
-    def __init__(self):
-        self.value = 0
-        self.writer = None  # (operation, file, line)
 
 
 class Node:
@@ -162,7 +152,7 @@ class View:
         self.refusal = refusal  # why this view may not be written in place while recording
 
     def resolve(self, tensor):
-        version = tensor._counter.value
+        version = tensor._counter[0]
         if self.version != version:
             self.version = version
             self.node = strided_view_node(tensor, self.base)
@@ -264,28 +254,36 @@ def owner_of(edge):
 
 
 # ---- versions ------------------------------------------------------------------------------------------
+# A counter is a list [how often the memory of a tensor and its views was written in place, by what the last time].
 
-def counter_of(tensor) -> Counter:
+def counter_of(tensor) -> list:
     """The counter of writes that a tensor shares with its views, made when first needed."""
     counter = tensor._counter
     if counter is None:
-        counter = tensor._counter = Counter()
+        counter = tensor._counter = [0, None]
     return counter
 
 
 def note_write(tensor, operation: str):
     """Counts a write in place and remembers which operation did it, on which line of the user's program."""
-    counter = counter_of(tensor)
-    counter.value += 1
+    counter = tensor._counter
+    if counter is None:
+        counter = tensor._counter = [0, None]
+    counter[0] += 1
     if STATE.recording is not OFF:
-        counter.writer = (operation, *_user_line())
+        frame = sys._getframe(2)
+        while frame.f_back is not None and frame.f_globals.get('__name__', '').startswith('flambeau.'):
+            frame = frame.f_back
+        counter[1] = operation, frame.f_code, frame.f_lasti
 
 
-def _user_line():
-    frame = sys._getframe(2)
-    while frame.f_back is not None and frame.f_globals.get('__name__', '').startswith('flambeau.'):
-        frame = frame.f_back
-    return frame.f_code.co_filename, frame.f_lineno
+def told_writer(counter) -> str:
+    """Which operation wrote last, at which line, in words."""
+    if counter[1] is None:
+        return ''
+    operation, code, instruction = counter[1]
+    line = next((line for start, end, line in code.co_lines() if start <= instruction < end), None)
+    return f' It was last changed by {operation} at {code.co_filename}:{line}.'
 
 
 def saved_versions(saved):
@@ -300,4 +298,4 @@ def _version(value):
     if value.__class__ is list:
         return tuple(_version(v) for v in value)
     counter = getattr(value, '_counter', None)
-    return 0 if counter is None else counter.value
+    return 0 if counter is None else counter[0]

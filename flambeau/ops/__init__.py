@@ -6,7 +6,7 @@ import pkgutil
 
 CORE = ('conversion', 'arithmetic', 'mathematics', 'reduction', 'view', 'contraction', 'creation', 'sampling',
         'indexing', 'scatter')
-FRAME = ('definition', 'call', 'reference', 'promotion')  # what operations are declared with
+FRAME = ('definition', 'call', 'general', 'record', 'results', 'writing', 'overriding', 'reference', 'promotion')  # what operations are declared with
 
 _loaded = set()
 

@@ -86,7 +86,7 @@ def div(input, other, *, rounding_mode=None, out=None):
 @export('', method=True, aliases=('divide_',))
 def div_(input, other, *, rounding_mode=None):
     """In-place form of `div`."""
-    from .call import change
+    from .writing import change
     return change(input, 'div_', lambda before: _division(rounding_mode)(before, other))
 
 

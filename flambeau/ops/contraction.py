@@ -159,7 +159,7 @@ def _matmul(input, other):
 
 def write_out(name, result, out):
     """The result written into `out=`."""
-    from .call import deliver
+    from .writing import deliver
     from .definition import OPERATIONS
     return deliver(OPERATIONS.get(name) or contract.operation, result, out)
 
@@ -325,7 +325,7 @@ def _added(name, multiply, shapes):
         return result if out is None else write_out(name, result, out)
 
     def changing(input, first, second, *, beta=1, alpha=1):
-        from .call import change
+        from .writing import change
         return change(input, name + '_', lambda before: function(before, first, second, beta=beta, alpha=alpha))
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f'beta * input + alpha * {shapes}.'

@@ -9,7 +9,7 @@ from ..device import device as device_type
 from ..device import resolve
 from ..storage import dense_like
 from ..tensor import Tensor, channels_last, channels_last_3d, contiguous_format, memory_format, preserve_format, wrap
-from .call import change
+from .writing import change
 from .definition import PUBLIC, elementwise, export, opaque
 
 __all__ = ['to', 'clone', 'contiguous']

@@ -45,7 +45,23 @@ def array_from(data, dtype):
     raise RuntimeError(f'Could not infer dtype of {type(data).__name__}')
 
 
+_PLAIN_NUMBERS = frozenset({float, int, bool})
+
+
 def _array_of_sequence(data, dtype):
+    first = data
+    while first.__class__ in (list, tuple) and first:
+        first = first[0]
+    if first.__class__ in _PLAIN_NUMBERS and dtype is None:
+        try:
+            array = np.array(data)
+        except (ValueError, TypeError, OverflowError):
+            array = None  # ragged or mixed: the slow way finds out what is wrong
+        if array is not None:
+            if array.dtype == np.float64:
+                return array.astype(dtypes.get_default_dtype().numpy)
+            if array.dtype == np.int64 or array.dtype == np.bool_:
+                return array
     shape = _shape_of(data)
     leaves = []
     _collect(data, shape, 0, leaves)

@@ -18,7 +18,7 @@ This module knows nothing of how arrays are computed or when formulas run; `call
 from __future__ import annotations
 
 from .. import dtypes
-from ..autograd.graph import FREED, Node
+from ..autograd.graph import FREED, Node, told_writer
 from ..tensor import Tensor
 
 __all__ = ['Operation', 'elementwise', 'primitive', 'reduction', 'view', 'contraction', 'composite', 'opaque',
@@ -32,15 +32,20 @@ class _Public:
     """`m` over tensors: the public callables of all operations."""
 
     def __getattr__(self, name):
-        found = OPERATIONS.get(name)
+        found = self._find(name)
         if found is None:
             from . import load_all
             load_all()
-            found = OPERATIONS.get(name)
+            found = self._find(name)
             if found is None:
                 raise AttributeError(f'no operation {name!r}')
-        setattr(self, name, found.public)
-        return found.public
+        setattr(self, name, found)
+        return found
+
+    def _find(self, name):
+        if name in OPERATIONS:
+            return OPERATIONS[name].public
+        return next((EXPORTS[n][name] for n in ('torch', 'nn.functional') if name in EXPORTS.get(n, ())), None)
 
 
 PUBLIC = _Public()
@@ -114,7 +119,7 @@ class Operation:
         return f'<{self.kind} operation {self.name}>'
 
     def plan(self, needed: tuple) -> 'Plan':
-        """How backward goes for these operands (names; a list operand as (name, tuple of positions))."""
+        """How backward goes for the operands at these positions (a list operand as (position, positions in it))."""
         found = self.plans.get(needed)
         if found is None:
             found = self.plans[needed] = Plan(self, needed)
@@ -122,36 +127,50 @@ class Operation:
 
 
 class Plan:
-    """How one operation's gradients are computed for a given set of operands that need one."""
+    """How one operation's gradients are computed for a given set of operands that need one.
 
-    __slots__ = ('operation', 'names', 'steps', 'joint', 'picks', 'operands', 'saves_output')
+    `names` are what its formulas need; `fetches` say where each is found in a call: ('value' | 'shape' | 'dtype',
+    position of the parameter), ('output', None) or ('outputs', None).
+    """
 
-    def __init__(self, operation, operands):
+    __slots__ = ('operation', 'names', 'fetches', 'steps', 'joint', 'picks', 'needed')
+
+    def __init__(self, operation, positions):
         self.operation = operation
-        self.operands = operands
-        needed = [name if isinstance(name, str) else name[0] for name in operands]
-        if operation.kind == 'view' and not operation.gradients and operation.joint is None:
-            formulas = [view_gradient(operation)]
-        elif operation.joint is not None:
+        keys = [p if p.__class__ is tuple else (p, None) for p in positions]
+        self.needed = tuple((operation.parameters[p], several) for p, several in keys)
+        self.joint, self.steps, self.picks = operation.joint, (), ()
+        if operation.joint is not None:
             formulas = [operation.joint]
+        elif operation.kind == 'view' and not operation.gradients:
+            formulas = [view_gradient(operation)]
         else:
-            missing = [n for n in needed if n not in operation.gradients]
+            missing = [n for n, _ in self.needed if n not in operation.gradients]
             if missing:
                 raise RuntimeError(f'the derivative of {operation.name} with respect to {missing[0]!r} '
                                    'is not implemented')
-            formulas = [operation.gradients[n] for n in needed]
+            formulas = [operation.gradients[n] for n, _ in self.needed]
         wanted = [getattr(f, 'names', None) or parameters_of(f, 2)[0] for f in formulas]
-        names = list(dict.fromkeys(n for w in wanted for n in w if n != 'needed'))
-        self.names = tuple(names)
-        self.saves_output = 'output' in names or 'outputs' in names
-        self.joint = None
-        if operation.joint is not None:
-            self.joint = formulas[0]
+        names = tuple(dict.fromkeys(n for w in wanted for n in w if n != 'needed'))
+        self.names = names
+        self.fetches = tuple(self._fetch(n) for n in names)
+        if self.joint is not None:
             self.picks = tuple(-1 if n == 'needed' else names.index(n) for n in wanted[0])
-            self.steps = ()
         else:
-            self.picks = ()
-            self.steps = tuple((f, tuple(names.index(n) for n in w)) for f, w in zip(formulas, wanted))
+            self.steps = tuple((f, tuple(names.index(n) for n in w), several)
+                               for f, w, (_, several) in zip(formulas, wanted, self.needed))
+
+    def _fetch(self, name):
+        parameters = self.operation.parameters
+        if name in parameters:
+            return 'value', parameters.index(name)
+        if name in ('output', 'outputs'):
+            return name, None
+        base, _, what = name.rpartition('_')
+        if what in ('shape', 'dtype') and base in parameters:
+            return what, parameters.index(base)
+        raise NameError(f'a gradient of {self.operation.name} names {name!r}, which is neither a parameter, output, '
+                        'outputs, nor NAME_shape or NAME_dtype of one')
 
     def pull(self, node, cotangent, m, tensors):
         """The gradients for the node's edges, as arrays, or as tensors where `tensors` is true."""
@@ -168,20 +187,18 @@ class Plan:
                 saved = unpacked(node)
         values = [_as_tensor(v, node) for v in saved] if tensors else [_as_array(v) for v in saved]
         half = None
-        if self.operation.widen and not tensors:
-            half, cotangent, values = widened(cotangent, values)
+        if self.operation.widen and not tensors and getattr(cotangent, 'itemsize', 2) == 2:
+            half, (cotangent, *values) = widened([cotangent, *values])
         if self.joint is not None:
             grads = self._joint_gradients(m, cotangent, values)
-        elif len(self.steps) == 1:
-            formula, picks = self.steps[0]
-            grads = formula(m, cotangent, *[values[i] for i in picks]),
-            if self.operands[0].__class__ is tuple:
-                grads = [grads[0][i] for i in self.operands[0][1]]
         else:
             grads = []
-            for operand, (formula, picks) in zip(self.operands, self.steps):
+            for formula, picks, several in self.steps:
                 grad = formula(m, cotangent, *[values[i] for i in picks])
-                grads.extend([grad[i] for i in operand[1]] if operand.__class__ is tuple else (grad,))
+                if several is None:
+                    grads.append(grad)
+                else:
+                    grads.extend([grad[i] for i in several])
         if node.shapes is not None:
             grads = [g if g is None or g.shape == s else m.sum_to_size(g, s) for g, s in zip(grads, node.shapes)]
         if half is not None:
@@ -189,15 +206,14 @@ class Plan:
         return grads
 
     def _joint_gradients(self, m, cotangent, values):
-        needed = frozenset(o if o.__class__ is str else o[0] for o in self.operands)
+        needed = frozenset(name for name, _ in self.needed)
         found = self.joint(m, cotangent, *[needed if i < 0 else values[i] for i in self.picks])
         grads = []
-        for operand in self.operands:
-            if operand.__class__ is tuple:
-                several = found[operand[0]]
-                grads.extend(several[i] for i in operand[1])
+        for name, several in self.needed:
+            if several is None:
+                grads.append(found[name])
             else:
-                grads.append(found[operand])
+                grads.extend(found[name][i] for i in several)
         return grads
 
 
@@ -220,7 +236,9 @@ def _as_tensor(value, node):
         from ..autograd.graph import Output
         tensor = object.__new__(Tensor)
         tensor._array = value._array
-        tensor._node = node if value.index is None else Output(node, value.index)
+        tensor._node = None
+        if value._array.dtype.kind in 'fcV':  # indices among the results have no gradient
+            tensor._node = node if value.index is None else Output(node, value.index)
         tensor._counter = value._counter
         return tensor
     if value.__class__ is list:
@@ -241,26 +259,25 @@ def check_versions(node, saved):
     versions = node.versions
     for k, value in enumerate(saved):
         counter = getattr(value, '_counter', None)
-        if counter is not None and counter.value != (0 if versions is None else versions[k]):
+        if counter is not None and counter[0] != (0 if versions is None else versions[k]):
             raise RuntimeError(_overwritten(node, k, value, 0 if versions is None else versions[k]))
         if value.__class__ is list:
             for position, item in enumerate(value):
                 version = 0 if versions is None else versions[k][position]
-                if getattr(item, '_counter', None) is not None and item._counter.value != version:
+                if getattr(item, '_counter', None) is not None and item._counter[0] != version:
                     raise RuntimeError(_overwritten(node, k, item, version))
 
 
 def _overwritten(node, k, value, version):
-    shape, kind, writer = list(value._array.shape), dtypes.of(value._array.dtype), value._counter.writer
-    told = f' It was last changed by {writer[0]} at {writer[1]}:{writer[2]}.' if writer else ''
+    shape, kind, told = list(value._array.shape), dtypes.of(value._array.dtype), told_writer(value._counter)
     return ('one of the variables needed for gradient computation has been modified by an inplace operation: '
-            f'[{kind} {shape}], which is {node.plan.names[k]!r} of {node.name()}, is at version {value._counter.value}; '
+            f'[{kind} {shape}], which is {node.plan.names[k]!r} of {node.name()}, is at version {value._counter[0]}; '
             f'expected version {version} instead.{told} Use the out-of-place form there, or .clone() the value before '
             'changing it.')
 
 
-def widened(cotangent, values):
-    """(the half dtype or None, and both in float32 where they are in a half dtype)."""
+def widened(values):
+    """(the half dtype met among arrays or None, the values with arrays of half dtypes in float32)."""
     half = None
 
     def up(v):
@@ -272,8 +289,8 @@ def widened(cotangent, values):
             half = kind
             return v.astype('float32')
         return v
-    cotangent, values = up(cotangent), [up(v) for v in values]
-    return half, cotangent, values
+    values = [up(v) for v in values]
+    return half, values
 
 
 HALF_ARRAYS = frozenset(d.numpy for d in dtypes.HALVES)
@@ -283,7 +300,7 @@ HALF_ARRAYS = frozenset(d.numpy for d in dtypes.HALVES)
 
 def register(operation: Operation):
     """Makes the operation's public callables and puts them where users look for them. Returns the function."""
-    from . import call
+    from . import call, writing
     if operation.name in OPERATIONS:
         raise ValueError(f'operation {operation.name!r} is declared twice')
     OPERATIONS[operation.name] = operation
@@ -291,7 +308,7 @@ def register(operation: Operation):
     names = (operation.name, *operation.aliases)
     publish(public, names, operation.namespaces, operation.method)
     if operation.inplace:
-        changing = call.inplace_entry(operation)
+        changing = writing.inplace_entry(operation)
         namespaces = operation.namespaces if operation.inplace is True else operation.inplace.split()
         publish(changing, [n + '_' for n in names], namespaces, operation.method)
     return public

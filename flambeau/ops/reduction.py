@@ -24,7 +24,7 @@ def _sum_gradient(m, g, input_shape, dim, keepdim, input_dtype):
     return m.expand(m.cast(restore(m, g, input_shape, dim, keepdim), input_dtype), input_shape)
 
 
-@reduction(grad={'input': _sum_gradient})
+@reduction(kernel='sum', grad={'input': _sum_gradient})
 def sum(m, input, dim=None, keepdim=False, *, dtype=None):
     """The sum over dimensions (all by default); of integers as int64."""
     return m.sum(input, dim, keepdim, dtype=dtype)

@@ -26,8 +26,10 @@ def axis_of(dim, ndim):
 
 def resolved_shape(shape, size):
     """A shape with its -1 worked out for that many elements. Raises RuntimeError where it does not fit."""
-    shape = tuple(n.__index__() for n in shape)
-    known = math.prod(n for n in shape if n != -1)
+    shape = tuple([n.__index__() for n in shape])
+    if -1 not in shape and math.prod(shape) == size and (not shape or min(shape) >= 0):
+        return shape
+    known = math.prod([n for n in shape if n != -1])
     if shape.count(-1) > 1:
         raise RuntimeError('only one dimension can be inferred')
     if any(n < -1 for n in shape):
@@ -60,6 +62,8 @@ def view_as_shape(m, input, shape):
     if len(shape) == 1 and isinstance(shape[0], dtypes.dtype):
         return reinterpreted(input, shape[0])
     shape = resolved_shape(shape, input.size)
+    if input.flags.c_contiguous:
+        return input.reshape(shape)
     try:
         return input.reshape(shape, copy=False)
     except ValueError:
@@ -254,8 +258,8 @@ def expand(m, input, size):
     sizes = tuple(sizes)
     if sizes == old:
         return input.view()
-    if input.size == 1 and input.base is None and input.dtype.kind in 'fiubc':
-        return np.ndarray(sizes, input.dtype, input, 0, (0,) * len(sizes))
+    if input.flags.forc and input.dtype.kind in 'fiubc' and 0 not in sizes and input.flags.writeable:
+        return np.ndarray(sizes, input.dtype, input, 0, strides)
     return restrided(input, sizes, tuple(s // input.itemsize for s in strides)) if 0 not in sizes else \
         np.broadcast_to(input, sizes)
 

@@ -1,0 +1,277 @@
+"""The general way of a call: promotion, half types, recording, and errors that name the operation.
+
+Evaluators of the kinds of operation; `call.py` takes shorter ways where a call needs none of this.
+"""
+from __future__ import annotations
+
+import numpy as np
+
+from .. import dtypes
+from ..autograd.modes import OFF, STATE
+from ..errors import describe_call
+from ..tensor import Parameter, Tensor, wrap
+from .definition import HALF_ARRAYS, PUBLIC, widened
+from .overriding import Overridden, overrides
+from .promotion import common_dtype, to_array
+from .record import complete, record
+from .reference import REFERENCE
+from .results import named, several_views, tensors_of, viewing
+
+__all__ = ['runner', 'lowered', 'invoke', 'raise_refusal', 'SIMPLE']
+
+new = object.__new__
+ndarray = np.ndarray
+
+SIMPLE = frozenset({int, float, bool, complex, str, type(None), slice, type(Ellipsis), dtypes.dtype})
+
+
+def runner(op):
+    """run(values of the parameters) -> results: takes the arrays out of tensors and hands them to the kind's evaluator."""
+    finish, recordable = EVALUATORS[op.kind](op), op.recordable
+
+    def run(values):
+        recording, arrays = False, []
+        for v in values:
+            kind = v.__class__
+            if kind is Tensor or kind is Parameter:
+                arrays.append(v._array)
+                if v._node is not None:
+                    recording = True
+            elif kind in SIMPLE:
+                arrays.append(v)
+            else:
+                array, wants = lowered(v)
+                arrays.append(array)
+                recording = recording or wants
+        return finish(values, arrays, recording and recordable and STATE.recording is not OFF)
+    return run
+
+
+def lowered(value):
+    """(the value with arrays for its tensors, whether one of them may want a gradient)."""
+    if isinstance(value, Tensor):
+        if overrides(value):
+            raise Overridden
+        return value._array, value._node is not None
+    if isinstance(value, (list, tuple)) and value and any(isinstance(v, (Tensor, list, tuple)) for v in value):
+        pairs = [lowered(v) for v in value]
+        return [array for array, _ in pairs], any(wants for _, wants in pairs)
+    if hasattr(type(value), '__torch_function__'):
+        raise Overridden
+    return value, False
+
+
+def reference_call(op):
+    """f(arrays) that computes an operation on arrays: its formula, or the reference's own function where it is one."""
+    count, keywords, formula = len(op.positional), op.keywords, op.formula
+    if op.kernel is not None and op.kind != 'elementwise':
+        own = getattr(REFERENCE, op.kernel)
+        return (lambda arrays: own(*arrays)) if not keywords else \
+            lambda arrays: own(*arrays[:count], **dict(zip(keywords, arrays[count:])))
+    if not keywords:
+        return lambda arrays: formula(REFERENCE, *arrays)
+    return lambda arrays: formula(REFERENCE, *arrays[:count], **dict(zip(keywords, arrays[count:])))
+
+
+def invoke(op, m, values):
+    """Calls the formula of an operation over `m`."""
+    count = len(op.positional)
+    try:
+        return op.formula(m, *values[:count], **dict(zip(op.keywords, values[count:])))
+    except Exception as error:
+        raise_refusal(op, values, error)
+
+
+def raise_refusal(op, values, error):
+    """Raises an error of a formula anew; array libraries' complaints become PyTorch's errors that name the operation."""
+    if isinstance(error, np.exceptions.AxisError):
+        ndim = max(error.ndim or 1, 1)
+        raise IndexError(f'Dimension out of range (expected to be in range of [{-ndim}, {ndim - 1}], but got '
+                         f'{error.axis})') from None
+    if isinstance(error, (ValueError, TypeError)) and (
+            type(error) in (ValueError, TypeError) or type(error).__module__.startswith('numpy')):
+        raise RuntimeError(f'{op.name}(): {error}, in {describe_call(op.name, op.parameters, values)}') from error
+    if isinstance(error, MemoryError) and not isinstance(error, OutOfMemory):
+        raise OutOfMemory(f'{op.name}(): out of memory: {error}, in '
+                          f'{describe_call(op.name, op.parameters, values)}') from None
+    raise error
+
+
+class OutOfMemory(MemoryError, RuntimeError):
+    """Memory ran out in an operation."""
+
+
+def evaluate_plain(op):
+    """Reductions, contractions and whatever has its rules given."""
+    compute, promote, widen = reference_call(op), op.promote is not None, op.widen
+
+    def finish(values, arrays, recording):
+        if promote:
+            values, arrays, recording = promoted_operands(op, values, recording)
+        half = None
+        if widen:
+            for a in arrays:
+                if a.__class__ is ndarray and a.dtype.itemsize == 2 or a.__class__ is list:
+                    half, arrays = widened(arrays)
+                    break
+        try:
+            result = compute(arrays)
+        except Exception as error:
+            raise_refusal(op, values, error)
+        if half is not None:
+            result = _narrowed(result, half)
+        node = record(op, values) if recording else None
+        if result.__class__ is ndarray:
+            out = new(Tensor)
+            out._array, out._node, out._counter = result, None, None
+            if node is not None and result.dtype.kind in 'fcV':
+                out._node = node
+                complete(node, values, (out,), False)
+            return out
+        return tensors_of(op, result, node, values)
+    return finish
+
+
+def _narrowed(result, half):
+    if isinstance(result, (tuple, list)):
+        return type(result)(_narrowed(r, half) for r in result)
+    return result.astype(half) if getattr(result, 'dtype', None) == np.float32 else result
+
+
+def evaluate_view(op):
+    compute, may_copy = reference_call(op), op.may_copy
+
+    def finish(values, arrays, recording):
+        try:
+            result = compute(arrays)
+        except Exception as error:
+            raise_refusal(op, values, error)
+        node = None
+        if recording:
+            node = record(op, values)
+            if node is not None:
+                complete(node, values, (), False)
+        source = values[0]
+        if result.__class__ is ndarray:
+            if may_copy and not source._array.flags.c_contiguous and not np.may_share_memory(result, source._array):
+                return wrap(result, node)
+            return viewing(op, result, source, node)
+        return several_views(op, result, source, node)
+    return finish
+
+
+def evaluate_elementwise(op):
+    compute, widen = reference_call(op), op.widen and op.kernel is None
+
+    def finish(values, arrays, recording):
+        values, arrays, recording = promoted_operands(op, values, recording)
+        half = None
+        if widen and any(a.__class__ is ndarray and a.dtype.itemsize == 2 for a in arrays):
+            half, arrays = widened(arrays)
+        try:
+            result = compute(arrays)
+        except Exception as error:
+            refuse_shapes(op, arrays)
+            raise_refusal(op, values, error)
+        if half is not None and getattr(result, 'dtype', None) == np.float32:
+            result = result.astype(half)
+        node = record(op, values, np.shape(result)) if recording else None
+        return tensors_of(op, result, node, values)
+    return finish
+
+
+def refuse_shapes(op, arrays):
+    """Raises the error of shapes that do not broadcast, if that is what is wrong."""
+    shapes = [a.shape for a in arrays if a.__class__ is ndarray]
+    for second in shapes[1:]:
+        first = shapes[0]
+        for k in range(1, min(len(first), len(second)) + 1):
+            if first[-k] != second[-k] and 1 not in (first[-k], second[-k]):
+                at = max(len(first), len(second)) - k
+                raise RuntimeError(
+                    f'The size of tensor a ({first[-k]}) must match the size of tensor b ({second[-k]}) at '
+                    f'non-singleton dimension {at}, in {describe_call(op.name, op.parameters, arrays)}') from None
+
+
+NUMBERS = (int, float, complex, np.number, np.bool_)
+
+
+def promoted_operands(op, values, recording):
+    """(values, their arrays, recording) with the tensors among them in the dtype that they compute in."""
+    operands = [k for k, name in enumerate(op.positional) if name in op.promote_names]
+    values, arrays = list(values), []
+    for k in operands:
+        if isinstance(values[k], ndarray):
+            values[k] = wrap(values[k])
+        elif not isinstance(values[k], (Tensor, *NUMBERS)) and values[k] is not None:
+            raise TypeError(f"{op.name}(): argument '{op.positional[k]}' must be Tensor or Number, not "
+                            f'{type(values[k]).__name__}')
+    target = common_dtype(op, [values[k] for k in operands if isinstance(values[k], Tensor)],
+                          [values[k] for k in operands if isinstance(values[k], NUMBERS)])
+    for k, v in enumerate(values):
+        if isinstance(v, Tensor):
+            if k in operands and v._array.dtype != target.numpy:
+                v = values[k] = PUBLIC._to_copy(v, target) if recording and v._node is not None \
+                    else wrap(v._array.astype(target.numpy))
+            arrays.append(v._array)
+        elif k in operands and isinstance(v, NUMBERS):
+            arrays.append(to_array(v, target))
+        else:
+            arrays.append(lowered(v)[0])
+    return values, arrays, recording
+
+
+def evaluate_composite(op):
+    """On arrays where that means the same, else over the public operations, which record and promote."""
+    widen = op.widen
+
+    def finish(values, arrays, recording):
+        if not recording:
+            kinds = {a.dtype for a in arrays if a.__class__ is ndarray}
+            if len(kinds) == 1 and kinds <= COMPUTED and not any(a.__class__ is list for a in arrays):
+                return tensors_of(op, invoke(op, REFERENCE, arrays), None, values)
+        half = None
+        if widen:
+            for v in values:
+                if isinstance(v, Tensor) and v._array.dtype in HALF_ARRAYS:
+                    half = v.dtype
+        if half is not None:
+            values = [v.to(dtypes.float32) if isinstance(v, Tensor) and v._array.dtype in HALF_ARRAYS else v
+                      for v in values]
+        result = invoke(op, PUBLIC, values)
+        if half is not None:
+            result = _cast_results(result, half)
+        label_result(result, op)
+        return named(op, result)
+    return finish
+
+
+COMPUTED = {np.dtype('float32'), np.dtype('float64'), np.dtype('complex64'), np.dtype('complex128')}
+
+
+def _cast_results(result, half):
+    if isinstance(result, (tuple, list)):
+        return type(result)(_cast_results(r, half) for r in result)
+    return result.to(half) if isinstance(result, Tensor) and result.dtype is dtypes.float32 else result
+
+
+def label_result(result, op):
+    """Gives the node of a composite's result the composite's name, as PyTorch prints it."""
+    if isinstance(result, Tensor):
+        node = result._node
+        cls = node.__class__
+        if hasattr(cls, 'operation') and cls is not op.node_class:
+            node.__class__ = _labelled(cls, op.node_class.label)
+
+
+def _labelled(cls, label):
+    key = cls, label
+    if key not in _LABELLED:
+        _LABELLED[key] = type(label, (cls,), {'__slots__': (), 'label': label})
+    return _LABELLED[key]
+
+
+_LABELLED = {}
+
+EVALUATORS = {'elementwise': evaluate_elementwise, 'reduction': evaluate_plain, 'view': evaluate_view,
+              'contraction': evaluate_plain, 'composite': evaluate_composite, 'opaque': evaluate_plain}

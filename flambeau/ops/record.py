@@ -1,0 +1,137 @@
+"""Recording: the nodes that calls leave behind for backward, and what they save. Knows no operation by name."""
+from __future__ import annotations
+
+from ..autograd.graph import LEAF, View, counter_of, edge_of, make_node, saved_versions, ticket
+from ..autograd.modes import PLAIN, STATE
+from ..tensor import Parameter, Tensor
+from .definition import SavedOutput, parameters_of
+
+__all__ = ['record', 'complete', 'binary_recorder', 'GENERAL']
+
+new = object.__new__
+
+
+def record(op, values, elementwise_shape=None):
+    """A node for a call of `op`, or None where no operand wants a gradient. `complete` fills in what it saves.
+
+    For elementwise operations the result's shape is given, and operands of another shape are noted.
+    """
+    edges, needed, shapes, position = [], [], [], 0
+    for v in values:
+        kind = v.__class__
+        if kind is Tensor or kind is Parameter or isinstance(v, Tensor):
+            node = v._node
+            if node is not None:
+                edge = v if node is LEAF else node.resolve(v) if node.__class__ is View else node
+                if edge is not None:
+                    edges.append(edge)
+                    needed.append(position)
+                    if elementwise_shape is not None:
+                        shapes.append(v._array.shape)
+        elif kind is list or kind is tuple:
+            found = [(k, edge) for k, t in enumerate(v)
+                     if isinstance(t, Tensor) and t._node is not None and (edge := edge_of(t)) is not None]
+            if found:
+                edges.extend(edge for _, edge in found)
+                needed.append((position, tuple(k for k, _ in found)))
+        position += 1
+    if not edges:
+        return None
+    needed = tuple(needed)
+    node = make_node(op.node_class, tuple(edges), op.plans.get(needed) or op.plan(needed))
+    for shape in shapes:
+        if shape != elementwise_shape:
+            node.shapes = tuple(shapes)
+    if STATE.anomaly:
+        from ..autograd.anomaly import remember_line
+        remember_line(node)
+    return node
+
+
+def complete(node, values, outputs, several):
+    """Saves what the gradients name."""
+    plan = node.plan
+    if not plan.fetches:
+        return
+    saved = []
+    for what, position in plan.fetches:
+        if what == 'value':
+            value = values[position]
+            saved.append(list(value) if value.__class__ is tuple and value and isinstance(value[0], Tensor) else value)
+        elif what == 'output':
+            saved.append(_saved_output(outputs[0], 0 if several else None))
+        elif what == 'outputs':
+            saved.append([_saved_output(o, k) for k, o in enumerate(outputs)])
+        elif what == 'shape':
+            saved.append(_shapes(values[position]))
+        else:
+            saved.append(values[position].dtype)
+    node.versions = saved_versions(saved)
+    if STATE.recording is not PLAIN and STATE.saved_hooks:
+        from ..autograd.saved import pack_saved
+        saved = pack_saved(node, saved)
+    elif STATE.saving_refused is not None:
+        raise RuntimeError(STATE.saving_refused)
+    node.saved = tuple(saved)
+
+
+def _shapes(value):
+    if value.__class__ in (list, tuple):
+        return [_shapes(v) for v in value]
+    return value._array.shape if isinstance(value, Tensor) else ()
+
+
+def _saved_output(out, index):
+    if not isinstance(out, Tensor):
+        return out
+    return SavedOutput(out._array, counter_of(out), index)
+
+
+def binary_recorder(op):
+    """record(input, other) -> the node of a two-operand call with default options, or None where nothing is wanted.
+
+    GENERAL where gradients name the result, which this short way does not save.
+    """
+    cls, defaults = op.node_class, dict(op.formula.__kwdefaults__ or {})
+    plans = {}
+    if not op.gradients:
+        return lambda input, other: None
+
+    def plan_for(*operands):
+        plan = plans.get(operands)
+        if plan is None:
+            plan = plans[operands] = op.plan(operands)
+            if not set(plan.names) <= {'input', 'other', *defaults}:
+                plan = plans[operands] = GENERAL
+        return plan
+
+    def record(input, other):
+        first = edge_of(input) if input._node is not None else None
+        second = edge_of(other) if isinstance(other, Tensor) and other._node is not None else None
+        node = new(cls)
+        if first is None:
+            if second is None:
+                return None
+            plan = plan_for(1)
+            node.edges, node.shapes = (second,), (other._array.shape,)
+        elif second is None:
+            plan = plan_for(0)
+            node.edges, node.shapes = (first,), (input._array.shape,)
+        else:
+            plan = plan_for(0, 1)
+            node.edges, node.shapes = (first, second), (input._array.shape, other._array.shape)
+        if plan is GENERAL:
+            return GENERAL
+        node.plan, node.sequence, node.extra = plan, ticket(), None
+        names = plan.names
+        if not names:
+            node.saved, node.versions = (), None
+        else:
+            saved = node.saved = tuple([input if n == 'input' else other if n == 'other' else defaults[n]
+                                        for n in names])
+            node.versions = saved_versions(saved)
+        return node
+    return record
+
+
+GENERAL = object()

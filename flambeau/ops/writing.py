@@ -1,0 +1,163 @@
+"""Writing over tensors: in-place forms and `out=`, with the rules that keep what backward needs. Knows no operation."""
+from __future__ import annotations
+
+import numpy as np
+
+from .. import dtypes
+from ..autograd.graph import FREED, LEAF, View, counter_of, edge_of, note_write, saved_versions, write_node
+from ..autograd.modes import OFF, STATE
+from ..tensor import Parameter, Tensor
+from .definition import PUBLIC, SavedOutput
+from .overriding import override, overrides
+from .results import named
+
+__all__ = ['change', 'inplace_entry', 'deliver', 'refuse_write']
+
+new = object.__new__
+ndarray = np.ndarray
+
+
+def inplace_entry(op):
+    """The in-place form of an operation: computes the result, then writes it over the first argument."""
+    name, kernels = op.name + '_', op.kernels or {}
+
+    def call(input, *args, **kwargs):
+        if type(input) is Tensor:
+            kernel = kernels.get(input._array.dtype)
+            if kernel.__class__ is np.ufunc and input._node is None and not kwargs and len(args) == kernel.nin - 1 \
+                    and _write_directly(kernel, input, args):
+                note_write(input, name)
+                return input
+        elif overrides(input):
+            return override(getattr(Tensor, name), (input, *args), kwargs)
+        return change(input, name, lambda before: op.public(before, *args, **kwargs), op)
+    call.__name__ = call.__qualname__ = name
+    call.__doc__ = f'In-place form of `{op.name}`.'
+    return call
+
+
+def _write_directly(kernel, tensor, others):
+    """Lets an array function write its result where the tensor lies; False, with nothing written, where it cannot."""
+    array = tensor._array
+    arrays = []
+    for other in others:
+        kind = other.__class__
+        if (kind is Tensor or kind is Parameter) and (other._node is None or STATE.recording is OFF) \
+                and other._array.dtype is array.dtype:
+            arrays.append(other._array)
+        elif kind is float and array.dtype.kind == 'f':
+            arrays.append(other)
+        else:
+            return False
+    if not array.flags.writeable or 0 in array.strides:
+        return False
+    try:
+        kernel(array, *arrays, array)
+    except (ValueError, TypeError):
+        return False
+    return True
+
+
+def refuse_write(tensor, operation):
+    """Raises where a tensor may not be written in place while gradients are recorded."""
+    node = tensor._node
+    if node is LEAF:
+        raise RuntimeError(f'a leaf Variable that requires grad is being used in an in-place operation: {operation} on '
+                           f'{tensor.dtype} {list(tensor.shape)}. Do it under torch.no_grad(), or on a copy (.clone()).')
+    if node.__class__ is View:
+        edge = node.resolve(tensor)
+        if node.base._node is LEAF:
+            raise RuntimeError('a view of a leaf Variable that requires grad is being used in an in-place operation: '
+                               f'{operation}. Do it under torch.no_grad(), or on a copy (.clone()).')
+        if node.refusal is not None and (edge is not None or node.refusal.startswith('is one of')):
+            raise RuntimeError(f'A view {node.refusal} and is being modified inplace with grad mode enabled by '
+                               f'{operation}. Use the out-of-place form, or clone the view first.')
+
+
+def change(tensor, operation, compute, op=None):
+    """Overwrites `tensor` by compute(its value before), with the gradient rules of writing in place."""
+    recording = STATE.recording is not OFF
+    before = new(Tensor)
+    before._array, before._counter = tensor._array, None
+    before._node = None
+    if recording:
+        if tensor._node is not None:
+            refuse_write(tensor, operation)
+            before._node = edge_of(tensor)
+            if before._node is not None and (op is None or op.kind == 'composite'):
+                before._array = tensor._array.copy()  # its parts may save it
+    array = tensor._array
+    if not array.flags.writeable or 0 in array.strides and array.size > 1 and _overlaps(array):
+        raise RuntimeError(f'unsupported operation: {operation} would write more than once to one memory location of '
+                           'an expanded tensor. Please clone() the tensor before performing the operation.')
+    result = compute(before)
+    values = result._array
+    if values.shape != array.shape and np.broadcast_shapes(values.shape, array.shape) != array.shape:
+        raise RuntimeError(f"output with shape {list(array.shape)} doesn't match the broadcast shape "
+                           f'{list(values.shape)}, in {operation}')
+    if values.dtype != array.dtype and not dtypes.can_cast(result.dtype, tensor.dtype):
+        raise RuntimeError(f"result type {_type_name(result.dtype)} can't be cast to the desired output type "
+                           f'{_type_name(tensor.dtype)}, in {operation}: write the result to a new name instead')
+    if recording and result._node is not None and result.dtype is not tensor.dtype:
+        result = PUBLIC._to_copy(result, tensor.dtype)
+    node = edge_of(result) if recording and result._node is not None else None
+    if node is not None:
+        _keep_before(node, before)
+    if values is not array:
+        np.copyto(array, values, casting='unsafe')
+    note_write(tensor, operation)
+    if node is not None:
+        write_node(tensor, node)
+        _follow_output(node, tensor)
+    elif recording and tensor._node is not None and edge_of(tensor) is not None and result is not before:
+        write_node(tensor, None)
+    return tensor
+
+
+def _overlaps(array):
+    return any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape))
+
+
+def _keep_before(node, before):
+    """A value that backward needs is about to be overwritten: keep a copy of it."""
+    saved = getattr(node, 'saved', ())
+    if saved is not FREED and any(v is before for v in saved):
+        before._array = before._array.copy()
+
+
+def _follow_output(node, tensor):
+    """A saved result is the written tensor now: later writes to it must be noticed."""
+    saved = getattr(node, 'saved', ())
+    if saved is FREED or not any(v.__class__ is SavedOutput for v in saved):
+        return
+    counter = counter_of(tensor)
+    node.saved = tuple(SavedOutput(tensor._array, counter, v.index) if v.__class__ is SavedOutput else v for v in saved)
+    node.versions = saved_versions(node.saved)
+
+
+def _type_name(d):
+    return {'bool': 'Bool', 'uint8': 'Byte', 'int8': 'Char', 'int16': 'Short', 'int32': 'Int', 'int64': 'Long',
+            'float16': 'Half', 'bfloat16': 'BFloat16', 'float32': 'Float', 'float64': 'Double',
+            'complex64': 'ComplexFloat', 'complex128': 'ComplexDouble'}.get(d.name, d.name)
+
+
+def deliver(op, result, out):
+    """Writes results into `out=` tensors, which take their shape."""
+    if isinstance(out, (tuple, list)):
+        if not isinstance(result, tuple) or len(out) != len(result):
+            raise TypeError(f'{op.name}(): out= holds {len(out)} tensors, expected '
+                            f'{len(result) if isinstance(result, tuple) else 1}')
+        return named(op, tuple(deliver(op, r, o) for r, o in zip(result, out)))
+    if not isinstance(out, Tensor):
+        raise TypeError(f"{op.name}(): argument 'out' must be Tensor, not {type(out).__name__}")
+    if STATE.recording is not OFF and (result.requires_grad or out.requires_grad):
+        raise RuntimeError(f"{op.name}(): functions with out=... arguments don't support automatic differentiation, "
+                           'but one of the arguments requires grad.')
+    if not dtypes.can_cast(result.dtype, out.dtype):
+        raise RuntimeError(f"result type {_type_name(result.dtype)} can't be cast to the desired output type "
+                           f'{_type_name(out.dtype)}, in {op.name}(out=...)')
+    if out._array.shape != result._array.shape:
+        out.resize_(result._array.shape)
+    np.copyto(out._array, result._array, casting='unsafe')
+    note_write(out, op.name + '(out=...)')
+    return out
