@@ -113,9 +113,10 @@ class Pass:
 
     def visit_nodes(self):
         heap, pending, add, m, tensors = self.heap, self.pending, self.add, self.m, self.tensors
-        retain, found, anomaly = self.retain_graph, self.found, STATE.anomaly
+        retain, found, anomaly, wanted = self.retain_graph, self.found, STATE.anomaly, self.wanted
+        pop, push = heapq.heappop, heapq.heappush
         while heap:
-            node, cotangent = pending.pop(-heapq.heappop(heap))
+            node, cotangent = pending.pop(-pop(heap))
             extra = node.extra
             if extra is not None:
                 cotangent = self.prepared(node, cotangent)
@@ -130,9 +131,19 @@ class Pass:
             if not retain:
                 node.saved = FREED
             for edge, grad in zip(node.edges, grads):
-                if edge is not None and grad is not None:
+                if edge is None or grad is None:
+                    continue
+                if isinstance(edge, Node):
+                    sequence = edge.sequence
+                    entry = pending.get(sequence)
+                    if entry is not None:
+                        entry[1] = entry[1] + grad
+                    elif wanted is None or id(edge) in wanted:
+                        push(heap, -sequence)
+                        pending[sequence] = [edge, grad]
+                else:
                     add(edge, grad)
-            grads = grad = cotangent = None
+            edge = entry = grads = grad = cotangent = None
 
     # ---- what is rare
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-CORE = ('conversion', 'arithmetic', 'mathematics', 'reduction', 'view', 'contraction', 'creation', 'sampling',
+CORE = ('conversion', 'arithmetic', 'mathematics', 'reduction', 'view', 'contraction', 'creation', 'joining', 'sampling',
         'indexing', 'scatter')
 FRAME = ('definition', 'call', 'general', 'record', 'results', 'writing', 'overriding', 'reference', 'promotion')  # what operations are declared with
 

@@ -7,11 +7,22 @@ This module knows nothing of where the indices and weights come from.
 """
 from __future__ import annotations
 
+import math
 from functools import cached_property
 
 import numpy as np
 
 from .definition import opaque
+
+
+CHUNK_BYTES = 1 << 20  # of planes mapped at a time: what the cache of a core holds
+
+
+def progression(index: np.ndarray):
+    """`index` as a slice where its elements are evenly spaced and increasing."""
+    if len(index) > 1 and index[1] > index[0] and np.ptp(np.diff(index)) == 0:
+        return slice(int(index[0]), int(index[-1]) + 1, int(index[1] - index[0]))
+    return index
 
 
 class AxisMap:
@@ -34,12 +45,12 @@ class AxisMap:
 
     @cached_property
     def _taps(self) -> list:
-        """The k-th entry of every row that has one: (rows, columns, weights) for k = 0, 1..."""
+        """The k-th entry of every row that has one: (whether that is all rows, rows, columns, weights) for k = 0, 1..."""
         found = []
         for k in range(int(self.count.max(initial=0))):
             rows = np.flatnonzero(self.count > k)
             entry = self.first[rows] + k
-            found.append((None if len(rows) == self.rows else rows, self.column[entry],
+            found.append((len(rows) == self.rows, progression(rows), progression(self.column[entry]),
                           None if self.weight is None else self.weight[entry]))
         return found
 
@@ -47,18 +58,19 @@ class AxisMap:
         """Replaces `axis`, of `columns` elements, by `rows` elements; in the dtype of `x`."""
         if self.count.max(initial=0) > self.rows:
             return self._by_rows(x, axis)
-        shape = (-1,) + (1,) * (x.ndim - axis - 1)
+        lead, shape = (slice(None),) * axis, (-1,) + (1,) * (x.ndim - axis - 1)
         y = None
-        for rows, column, weight in self._taps:
-            part = x.take(column, axis)
+        for whole, rows, column, weight in self._taps:
+            part = x[(*lead, column)] if column.__class__ is slice else x.take(column, axis)
             if weight is not None:
-                part *= weight.reshape(shape).astype(x.dtype, copy=False)
-            if y is None and rows is None:
-                y = part
-                continue
+                part = np.multiply(part, weight.reshape(shape).astype(x.dtype, copy=False),
+                                   out=None if column.__class__ is slice else part)
             if y is None:
+                if whole:
+                    y = part.copy() if part.base is not None else part
+                    continue
                 y = np.zeros(x.shape[:axis] + (self.rows,) + x.shape[axis + 1:], x.dtype)
-            y[(slice(None),) * axis + (slice(None) if rows is None else rows,)] += part
+            y[(*lead, slice(None) if whole else rows)] += part
         return y
 
     def _by_rows(self, x, axis):
@@ -85,11 +97,20 @@ def apply_maps(x: np.ndarray, maps) -> np.ndarray:
         return x.copy()
     if weighted and dtype.itemsize <= 2:
         x = x.astype(np.float32)
-    for *_, axis, m in sorted(steps, key=lambda step: step[:2]):  # shrinking axes first: the least work
-        x = m(x, axis)
-        if weighted and dtype.kind == 'u':
-            x = np.clip(np.rint(x), 0, np.iinfo(dtype).max)
-    return x.astype(dtype, copy=False)
+    steps.sort(key=lambda step: step[:2])  # shrinking axes first: the least work
+    spatial = x.shape[first:]
+    out = tuple(n if m is None else m.rows for n, m in zip(spatial, maps))
+    planes = x.reshape((math.prod(x.shape[:first]),) + spatial)
+    result = np.empty(planes.shape[:1] + out, dtype)
+    count = max(1, CHUNK_BYTES // max(1, x.itemsize * math.prod(map(max, spatial, out))))
+    for at in range(0, len(planes), count):
+        part = planes[at:at + count]
+        for *_, axis, m in steps:
+            part = m(part, axis - first + 1)
+            if weighted and dtype.kind == 'u':
+                part = np.clip(np.rint(part), 0, np.iinfo(dtype).max)
+        result[at:at + count] = part
+    return result.reshape(x.shape[:first] + out)
 
 
 @opaque(namespace='', method=False, grad={

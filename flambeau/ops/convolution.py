@@ -44,7 +44,7 @@ def _working_dtype(*arrays) -> np.dtype:
 
 
 def _blocks(batch: int, out, bytes_per_position: int):
-    """Splits the output positions of a batch into (images, rows of the first spatial axis) that share a patch buffer."""
+    """Splits the positions of an output into (images, rows of the first spatial axis) that share a patch buffer."""
     per_row = max(1, bytes_per_position * math.prod(out[1:]))
     rows = max(1, PATCH_BYTES // per_row)
     if rows >= out[0]:
@@ -58,7 +58,7 @@ def _blocks(batch: int, out, bytes_per_position: int):
 
 
 def _patch_blocks(x, kernel, geometry, out):
-    """Yields (images, rows, patches): patches of shape (groups, channels of a group * taps, positions) in one buffer."""
+    """Yields (images, rows, patches): patches (groups, channels of a group * taps, positions) in one buffer."""
     groups, channels = geometry.groups, x.shape[1] // geometry.groups
     spatial = x.strides[2:]
     view = as_strided(
@@ -79,7 +79,7 @@ def _patch_blocks(x, kernel, geometry, out):
 
 def _by_group(y, images, rows):
     """The block of (batch, groups, channels, *out) as (groups, channels, images, rows, ...)."""
-    return np.moveaxis(y[images, :, :, rows], 0, 2)
+    return y[images, :, :, rows].transpose(1, 2, 0, *range(3, y.ndim))
 
 
 def _split(a, axis: int, groups: int):
@@ -210,7 +210,8 @@ def _bias_gradient(m, g):
 def _refuse_dtypes(input, weight, bias=None):
     for name, other in (('weight', weight), ('bias', bias)):
         if other is not None and other.dtype != input.dtype:
-            raise RuntimeError(f'Input type ({input.dtype.name}) and {name} type ({other.dtype.name}) should be the same')
+            raise RuntimeError(f'Input type ({input.dtype.name}) and {name} type ({other.dtype.name}) should be the '
+                               'same')
     if input.dtype.kind == 'b':
         raise NotImplementedError('convolution is not implemented for bool tensors: convert them, as with .float()')
 
@@ -311,7 +312,8 @@ def _padding_pairs(operation, dims, padding, kernel, stride, dilation):
     if padding != 'same':
         raise RuntimeError(f"{operation}: invalid padding string {padding!r}, expected 'valid' or 'same'")
     if set(stride) != {1}:
-        raise RuntimeError(f"{operation}: padding='same' is not supported for strided convolutions, got stride={stride}")
+        raise RuntimeError(f"{operation}: padding='same' is not supported for strided convolutions, got "
+                           f'stride={stride}')
     totals = [d * (k - 1) for d, k in zip(dilation, kernel)]
     return tuple((total // 2, total - total // 2) for total in totals)
 
@@ -329,13 +331,13 @@ def _declare_convolution(dims):
         if min(geometry.output(input.shape[2:], kernel)) <= 0:
             padded = [n + sum(p) for n, p in zip(input.shape[2:], pairs)]
             spans = [d * (k - 1) + 1 for d, k in zip(dilation, kernel)]
-            raise RuntimeError(f'{operation}: calculated padded input size per channel: {padded}. Kernel size: {spans}. '
-                               "Kernel size can't be greater than actual input size")
+            raise RuntimeError(f'{operation}: calculated padded input size per channel: {padded}. Kernel size: '
+                               f"{spans}. Kernel size can't be greater than actual input size")
         return same_for_batch(m, m._convolution(input, weight, bias, geometry), unbatched)
 
     conv.__doc__ = f"""Cross-correlates `input` with `weight` over {dims} spatial dimension{'s' * (dims > 1)}.
 
-    input (N, C, *spatial) or (C, *spatial), weight (O, C/groups, *kernel), bias (O); `padding` is one int, one per axis,
+    input (N, C, *spatial) or (C, *spatial), weight (O, C/groups, *kernel), bias (O); `padding` is an int, one per axis,
     'valid' or 'same' (output as large as the input, stride 1).
     """
     return composite(conv, name=operation, namespace='torch nn.functional', method=False, widen=False,

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from .. import dtypes
 from ..autograd.graph import FREED, Node, told_writer
-from ..tensor import Tensor
+from ..tensor import Parameter, Tensor
 
 __all__ = ['Operation', 'elementwise', 'primitive', 'reduction', 'view', 'contraction', 'composite', 'opaque',
            'export', 'OPERATIONS', 'EXPORTS', 'PUBLIC', 'exports']
@@ -133,10 +133,10 @@ class Plan:
     position of the parameter), ('output', None) or ('outputs', None).
     """
 
-    __slots__ = ('operation', 'names', 'fetches', 'steps', 'joint', 'picks', 'needed')
+    __slots__ = ('operation', 'names', 'fetches', 'steps', 'joint', 'picks', 'needed', 'widen')
 
     def __init__(self, operation, positions):
-        self.operation = operation
+        self.operation, self.widen = operation, operation.widen
         keys = [p if p.__class__ is tuple else (p, None) for p in positions]
         self.needed = tuple((operation.parameters[p], several) for p, several in keys)
         self.joint, self.steps, self.picks = operation.joint, (), ()
@@ -181,13 +181,26 @@ class Plan:
                 f'already been freed) at {node.name()}. Saved intermediate values of the graph are freed when you call '
                 '.backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the graph a '
                 'second time or if you need to access saved tensors after calling backward.')
-        if saved:
+        if tensors or node.extra is not None:
             check_versions(node, saved)
-            if node.extra is not None:
-                saved = unpacked(node)
-        values = [_as_tensor(v, node) for v in saved] if tensors else [_as_array(v) for v in saved]
+            saved = saved if node.extra is None else unpacked(node)
+            values = [_as_tensor(v, node) for v in saved] if tensors else [_as_array(v) for v in saved]
+        else:
+            values, versions = [], node.versions
+            for v in saved:
+                kind = v.__class__
+                if kind is Tensor or kind is SavedOutput or kind is Parameter:
+                    counter = v._counter
+                    if counter is not None and counter[0] != (0 if versions is None else versions[len(values)]):
+                        check_versions(node, saved)
+                    values.append(v._array)
+                elif kind is list:
+                    check_versions(node, saved)
+                    values.append([_as_array(x) for x in v])
+                else:
+                    values.append(v if not isinstance(v, Tensor) else v._array)
         half = None
-        if self.operation.widen and not tensors and getattr(cotangent, 'itemsize', 2) == 2:
+        if self.widen and not tensors and getattr(cotangent, 'itemsize', 2) == 2:
             half, (cotangent, *values) = widened([cotangent, *values])
         if self.joint is not None:
             grads = self._joint_gradients(m, cotangent, values)

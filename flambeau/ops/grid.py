@@ -75,9 +75,9 @@ def _axis_taps(m, u, size, mode, padding_mode, align_corners):
 
 def _check_sampling(input, grid, mode, padding_mode):
     if mode not in SAMPLE_MODES:
-        raise ArgumentError(f'nn.functional.grid_sample(): expected mode to be one of {SAMPLE_MODES}, but got: {mode!r}')
+        raise ArgumentError(f'grid_sample(): expected mode to be one of {SAMPLE_MODES}, but got: {mode!r}')
     if padding_mode not in PADDING_MODES:
-        raise ArgumentError(f'nn.functional.grid_sample(): expected padding_mode to be one of {PADDING_MODES}, but got: '
+        raise ArgumentError(f'grid_sample(): expected padding_mode to be one of {PADDING_MODES}, but got: '
                             f'{padding_mode!r}')
     met = f'input {input.dtype} {list(input.shape)} and grid {grid.dtype} {list(grid.shape)}'
     if input.ndim not in (4, 5) or grid.ndim != input.ndim or input.shape[0] != grid.shape[0] or \

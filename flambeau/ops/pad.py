@@ -33,8 +33,8 @@ def _pairs(pad, ndim: int) -> tuple[tuple[int, int], ...]:
     if len(pad) % 2:
         raise RuntimeError(f'Padding length must be divisible by 2, got {len(pad)}')
     if len(pad) > 2 * ndim:
-        raise RuntimeError('Padding length should be less than or equal to two times the input dimension but got padding '
-                           f'length {len(pad)} and input of dimension {ndim}')
+        raise RuntimeError('Padding length should be less than or equal to two times the input dimension but got '
+                           f'padding length {len(pad)} and input of dimension {ndim}')
     pad = [int(p) for p in pad]
     return tuple(zip(pad[::2], pad[1::2]))[::-1]
 
@@ -42,8 +42,8 @@ def _pairs(pad, ndim: int) -> tuple[tuple[int, int], ...]:
 def _refuse_negative(input, pairs, least=0):
     for size, (before, after) in zip(input.shape[input.ndim - len(pairs):], pairs):
         if size + before + after < least:
-            raise RuntimeError(f'The input size {size}, plus negative padding {before} and {after}, resulted in a negative '
-                               f'output size, which is invalid: pad of input {list(input.shape)}')
+            raise RuntimeError(f'The input size {size}, plus negative padding {before} and {after}, resulted in a '
+                               f'negative output size, which is invalid: pad of input {list(input.shape)}')
 
 
 @opaque(method=False, grad={'input': lambda m, g, pad: m.constant_pad_nd(g, tuple(-p for p in pad))})
@@ -59,15 +59,15 @@ def _refuse_source(mode, input, pairs):
     """Raises where there is nothing to copy padding from."""
     if (len(pairs), input.ndim) not in ((1, 2), (1, 3), (2, 3), (2, 4), (3, 4), (3, 5)):
         raise NotImplementedError(
-            f'Padding size {2 * len(pairs)} is not supported for {input.ndim}D input tensor. Non-constant padding takes '
-            '2 amounts for 2D or 3D input, 4 for 3D or 4D, 6 for 4D or 5D')
+            f'Padding size {2 * len(pairs)} is not supported for {input.ndim}D input tensor. Non-constant padding '
+            'takes 2 amounts for 2D or 3D input, 4 for 3D or 4D, 6 for 4D or 5D')
     _refuse_negative(input, pairs, 0 if mode == 'circular' else 1)
     for axis, (before, after) in enumerate(pairs, input.ndim - len(pairs)):
         size = input.shape[axis]
         limit = {'reflect': size - 1, 'circular': size, 'replicate': max(before, after) if size else 0}[mode]
         if max(before, after) > limit:
-            raise RuntimeError(f'{mode} padding size should be at most {limit} for the corresponding input dimension, but '
-                               f'got: padding ({before}, {after}) at dimension {axis} of input {list(input.shape)}')
+            raise RuntimeError(f'{mode} padding size should be at most {limit} for the corresponding input dimension, '
+                               f'but got: padding ({before}, {after}) at dimension {axis} of input {list(input.shape)}')
 
 
 @composite(namespace='nn.functional', method=False, widen=False)

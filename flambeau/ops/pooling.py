@@ -53,7 +53,7 @@ def gather_planes(x: np.ndarray, indices: np.ndarray) -> np.ndarray:
 
 
 def scatter_planes(g: np.ndarray, indices: np.ndarray, spatial) -> np.ndarray:
-    """The adjoint of `gather_planes` for `g` (batch, channels, ...): sums its elements into planes of sizes `spatial`."""
+    """The adjoint of `gather_planes`: sums `g` (batch, channels, ...) into planes of sizes `spatial`."""
     planes, size = math.prod(g.shape[:2]), math.prod(spatial)
     flat = np.broadcast_to(indices, g.shape).reshape(planes, math.prod(g.shape[2:])) + np.arange(planes)[:, None] * size
     total = np.bincount(flat.reshape(-1), g.reshape(-1), planes * size)
@@ -109,6 +109,23 @@ def max_pool_with_indices(x: np.ndarray, window: Window) -> tuple[np.ndarray, np
     candidates = ((padded[index], corner + shift) for (_, index), shift in zip(window.parts(out), shifts.flat))
     best, indices = _running_max(candidates, inside, may_be_nan)
     return best.astype(x.dtype, copy=False), indices
+
+
+def max_pool_gradient(g: np.ndarray, x: np.ndarray, y: np.ndarray, window: Window) -> np.ndarray:
+    """Hands the gradient of every maximum in `y` to the first element of its window that is equal to it."""
+    out = y.shape[2:]
+    if window.by_windows(out) or y.dtype.kind not in 'iu' and not np.isfinite(y).all():
+        return scatter_planes(g, max_pool_with_indices(x, window)[1], x.shape[2:])
+    cover = window.cover(x.shape[2:], out)
+    padded = pad_spatial(x, cover, lowest(x.dtype))
+    total = np.zeros(padded.shape, _widened(g).dtype)
+    waiting = np.ones(y.shape, bool)
+    for _, index in window.parts(out):
+        hit = padded[index] == y
+        hit &= waiting
+        waiting ^= hit
+        total[index] += np.where(hit, g, g.dtype.type(0))
+    return unpad_spatial(total, cover).astype(g.dtype, copy=False)
 
 
 def _running_max(candidates, first, may_be_nan):
@@ -231,7 +248,8 @@ def avg_pool(x: np.ndarray, window: Window, count_include_pad: bool = True, divi
     dtype, spatial = x.dtype, x.shape[2:]
     out = window.output(spatial)
     total = sum_windows(pad_spatial(_widened(x), window.cover(spatial, out)), window, out)
-    return _divide(total, divisor or divisors(spatial, window, count_include_pad, total.dtype)).astype(dtype, copy=False)
+    divisor = divisor or divisors(spatial, window, count_include_pad, total.dtype)
+    return _divide(total, divisor).astype(dtype, copy=False)
 
 
 def avg_pool_adjoint(g: np.ndarray, window: Window, spatial, count_include_pad: bool = True,
@@ -309,9 +327,14 @@ def _max_pool_with_indices(m, input, window):
     return max_pool_with_indices(input, window)
 
 
+@opaque(namespace='', method=False, grad={
+    'g': lambda m, g, input, window: m._gather_planes(g, m._max_pool_with_indices(input, window)[1])})
+def _max_pool_gradient(m, g, input, maximum, window):
+    return max_pool_gradient(g, input, maximum, window)
+
+
 @opaque(namespace='', method=False, label='MaxPoolWithIndicesBackward0', grad={
-    'input': lambda m, g, input, window:
-        m._scatter_planes(g, m._max_pool_with_indices(m.stop(input), window)[1], input.shape[2:])})
+    'input': lambda m, g, input, output, window: m._max_pool_gradient(g, m.stop(input), m.stop(output), window)})
 def _max_pool(m, input, window):
     _refuse_bool(input, 'max_pool')
     return max_pool(input, window)
@@ -339,8 +362,8 @@ def _window(operation, dims, kernel_size, stride, padding, dilation, ceil_mode) 
     if min(padding) < 0:
         raise RuntimeError(f'{operation}: padding must be non-negative, but got {padding}')
     if any(p > (d * (k - 1) + 1) // 2 for p, k, d in zip(padding, kernel, dilation)):
-        raise RuntimeError(f'{operation}: pad should be at most half of effective kernel size, but got padding={padding}, '
-                           f'kernel_size={kernel} and dilation={dilation}')
+        raise RuntimeError(f'{operation}: pad should be at most half of effective kernel size, but got '
+                           f'padding={padding}, kernel_size={kernel} and dilation={dilation}')
     return Window(kernel, stride, tuple((p, p) for p in padding), dilation, bool(ceil_mode))
 
 
@@ -356,8 +379,8 @@ def _planes(m, operation, dims, input):
 def _refuse_small(operation, input, window):
     out = window.output(input.shape[2:])
     if min(out) <= 0:
-        raise RuntimeError(f'{operation}: Given input size: {list(input.shape[1:])}. Calculated output size: {list(out)}. '
-                           'Output size is too small')
+        raise RuntimeError(f'{operation}: Given input size: {list(input.shape[1:])}. Calculated output size: '
+                           f'{list(out)}. Output size is too small')
 
 
 def _pair_for_batch(m, pair, unbatched):
@@ -375,7 +398,7 @@ def _declare_max_pool(dims):
             return _pair_for_batch(m, m._max_pool_with_indices(input, window), unbatched)
         return same_for_batch(m, m._max_pool(input, window), unbatched)
 
-    max_pool.__doc__ = f"""The maximum over windows of the last {dims} dimension(s) of (N, C, *spatial) or (C, *spatial).
+    max_pool.__doc__ = f"""The maximum over windows of the last {dims} dimension(s) of (N, C, *spatial), (C, *spatial).
 
     With `return_indices` also the flat position of each maximum in its plane, which `max_unpool{dims}d` takes.
     """
@@ -406,7 +429,8 @@ def _bins(operation, dims, output_size, input) -> tuple[int, ...]:
     out = per_axis([n if want is None else want for n, want in zip(input.shape[2:], sizes)], dims, operation,
                    'output_size')
     if min(out) < 0:
-        raise RuntimeError(f'{operation}: elements of output_size must be greater than or equal to 0 but received {out}')
+        raise RuntimeError(f'{operation}: elements of output_size must be greater than or equal to 0 but received '
+                           f'{out}')
     return out
 
 
@@ -447,8 +471,8 @@ def _unpooled_size(operation, dims, input, kernel_size, stride, padding, output_
         output_size = tuple(output_size[-dims:])
         for d, (n, size, s) in enumerate(zip(default, output_size, stride)):
             if not n - s < size < n + s:
-                raise ArgumentError(f'{operation}: invalid output_size "{output_size}" (dim {d} must be between {n - s} '
-                                    f'and {n + s})')
+                raise ArgumentError(f'{operation}: invalid output_size "{output_size}" (dim {d} must be between '
+                                    f'{n - s} and {n + s})')
     if min(output_size) < 0:
         raise ArgumentError(f'{operation}: output_size must contain non-negative spatial dimensions, got {output_size}')
     return output_size
@@ -490,8 +514,8 @@ def _declare_fractional_max_pool(dims):
         input, unbatched = _planes(PUBLIC, operation, dims, input)
         for n, k, o in zip(input.shape[2:], kernel, out):
             if o <= 0 or k <= 0 or o + k - 1 > n:
-                raise RuntimeError(f'{operation}: kernel {kernel} and output size {out} are too large relative to input '
-                                   f'{list(input.shape[2:])}: each axis needs 0 < output + kernel - 1 <= input')
+                raise RuntimeError(f'{operation}: kernel {kernel} and output size {out} are too large relative to '
+                                   f'input {list(input.shape[2:])}: each axis needs 0 < output + kernel - 1 <= input')
         if _random_samples is None:
             _random_samples = rand(*input.shape[:2], dims, dtype=input.dtype)
         batch, *sampled = _random_samples.shape
@@ -502,7 +526,8 @@ def _declare_fractional_max_pool(dims):
         return _pair_for_batch(PUBLIC, pair, unbatched) if return_indices else \
             same_for_batch(PUBLIC, pair[0], unbatched)
 
-    def with_indices(input, kernel_size, output_size=None, output_ratio=None, return_indices=True, _random_samples=None):
+    def with_indices(input, kernel_size, output_size=None, output_ratio=None, return_indices=True,
+                     _random_samples=None):
         return fractional_max_pool(input, kernel_size, output_size, output_ratio, True, _random_samples)
 
     fractional_max_pool.__doc__ = """The maximum over windows at pseudo-random steps (Graham 2014).
@@ -589,7 +614,7 @@ def _declare_lp_pool(dims):
         count = math.prod(per_axis(kernel_size, dims, operation, 'kernel_size'))
         return m.pow(m.sign(average) * m.abs(average) * count, 1.0 / norm_type)
 
-    lp_pool.__doc__ = f"""The p-norm (sum of x^p)^(1/p), p = `norm_type`, over windows of the last {dims} dimension(s)."""
+    lp_pool.__doc__ = f"""The p-norm (sum of x^p)^(1/p), p = `norm_type`, over windows of {dims} dimension(s)."""
     return composite(lp_pool, name=operation, namespace='nn.functional', method=False)
 
 

@@ -73,12 +73,12 @@ def fold(input, output_size, kernel_size, dilation=1, padding=0, stride=1):
     input, unbatched = batched(PUBLIC, input, 1, 'fold')
     out, count = window.output(spatial), math.prod(window.kernel)
     if input.shape[1] == 0 or input.shape[1] % count:
-        raise RuntimeError("fold: expected size of input's dimension 1 to be divisible by the product of kernel_size, but "
-                           f'got input.size(1)={input.shape[1]} and kernel_size={window.kernel}')
+        raise RuntimeError("fold: expected size of input's dimension 1 to be divisible by the product of kernel_size, "
+                           f'but got input.size(1)={input.shape[1]} and kernel_size={window.kernel}')
     if min(out) < 1 or input.shape[2] != out[0] * out[1]:
-        raise RuntimeError(f"fold: given output_size={spatial} and {window}, expected size of input's dimension 2 to match "
-                           f'the calculated number of sliding blocks {out[0]} * {out[1]} = {out[0] * out[1]}, but got '
-                           f'input.size(2)={input.shape[2]}')
+        raise RuntimeError(f"fold: given output_size={spatial} and {window}, expected size of input's dimension 2 to "
+                           f'match the calculated number of sliding blocks {out[0]} * {out[1]} = {out[0] * out[1]}, but '
+                           f'got input.size(2)={input.shape[2]}')
     return same_for_batch(PUBLIC, PUBLIC._from_columns(input, window, spatial), unbatched)
 
 
@@ -127,6 +127,7 @@ def channel_shuffle(m, input, groups):
     _check_shuffle('channel_shuffle', input, groups, 'groups', 3)
     batch, channels, *spatial = input.shape
     if channels % groups:
-        raise RuntimeError(f'Number of channels must be divisible by groups. Got {channels} channels and {groups} groups.')
+        raise RuntimeError(f'Number of channels must be divisible by groups. Got {channels} channels and {groups} '
+                           'groups.')
     x = m.reshape(input, (batch, groups, channels // groups, *spatial))
     return m.reshape(m.permute(x, (0, 2, 1, *range(3, x.ndim))), (batch, channels, *spatial))

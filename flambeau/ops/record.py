@@ -93,45 +93,73 @@ def binary_recorder(op):
     GENERAL where gradients name the result, which this short way does not save.
     """
     cls, defaults = op.node_class, dict(op.formula.__kwdefaults__ or {})
-    plans = {}
     if not op.gradients:
         return lambda input, other: None
+    ways = {}  # positions that want a gradient -> (plan, keep) with keep(input, other) the values to save
 
-    def plan_for(*operands):
-        plan = plans.get(operands)
-        if plan is None:
-            plan = plans[operands] = op.plan(operands)
-            if not set(plan.names) <= {'input', 'other', *defaults}:
-                plan = plans[operands] = GENERAL
-        return plan
+    def way_for(positions):
+        plan = op.plan(positions)
+        constants = set(plan.names) - {'input', 'other'}
+        if not constants <= set(defaults):
+            ways[positions] = GENERAL, None
+        elif not plan.names:
+            ways[positions] = plan, None
+        else:
+            ways[positions] = plan, _keeper(plan.names, defaults)
+        return ways[positions]
 
     def record(input, other):
-        first = edge_of(input) if input._node is not None else None
-        second = edge_of(other) if isinstance(other, Tensor) and other._node is not None else None
-        node = new(cls)
+        node = input._node
+        first = None if node is None else input if node is LEAF else node.resolve(input) if node.__class__ is View \
+            else node
+        node = other._node if isinstance(other, Tensor) else None
+        second = None if node is None else other if node is LEAF else node.resolve(other) if node.__class__ is View \
+            else node
         if first is None:
             if second is None:
                 return None
-            plan = plan_for(1)
-            node.edges, node.shapes = (second,), (other._array.shape,)
+            plan, keep = ways.get(SECOND) or way_for(SECOND)
+            edges, shapes = (second,), (other._array.shape,)
         elif second is None:
-            plan = plan_for(0)
-            node.edges, node.shapes = (first,), (input._array.shape,)
+            plan, keep = ways.get(FIRST) or way_for(FIRST)
+            edges, shapes = (first,), (input._array.shape,)
         else:
-            plan = plan_for(0, 1)
-            node.edges, node.shapes = (first, second), (input._array.shape, other._array.shape)
+            plan, keep = ways.get(BOTH) or way_for(BOTH)
+            edges, shapes = (first, second), (input._array.shape, other._array.shape)
         if plan is GENERAL:
             return GENERAL
-        node.plan, node.sequence, node.extra = plan, ticket(), None
-        names = plan.names
-        if not names:
-            node.saved, node.versions = (), None
-        else:
-            saved = node.saved = tuple([input if n == 'input' else other if n == 'other' else defaults[n]
-                                        for n in names])
-            node.versions = saved_versions(saved)
+        node = new(cls)
+        node.edges, node.plan, node.shapes, node.sequence, node.extra = edges, plan, shapes, ticket(), None
+        node.saved, node.versions = ((), None) if keep is None else keep(input, other)
         return node
     return record
+
+
+FIRST, SECOND, BOTH = (0,), (1,), (0, 1)
+
+
+def _keeper(names, defaults):
+    """keep(input, other) -> (values of those names, their versions)."""
+    if names == ('input', 'other'):
+        return lambda input, other: ((input, other), _versions(input, other))
+    if names == ('input',):
+        return lambda input, other: ((input,), None if input._counter is None else (input._counter[0],))
+    if names == ('other',):
+        def keep(input, other):
+            counter = other._counter if isinstance(other, Tensor) else None
+            return (other,), None if counter is None else (counter[0],)
+        return keep
+
+    def keep_some(input, other):
+        saved = tuple([input if n == 'input' else other if n == 'other' else defaults[n] for n in names])
+        return saved, saved_versions(saved)
+    return keep_some
+
+
+def _versions(input, other):
+    if input._counter is None and getattr(other, '_counter', None) is None:
+        return None
+    return saved_versions((input, other))
 
 
 GENERAL = object()

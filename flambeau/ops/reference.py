@@ -212,6 +212,12 @@ class Reference:
     def matmul(self, x, y):
         return self.xp.matmul(x, y)
 
+    def cat(self, tensors, dim=0):
+        return self.xp.concatenate(tensors, dim)
+
+    def stack(self, tensors, dim=0):
+        return self.xp.stack(tensors, dim)
+
     def cast_like(self, x, like):
         return x.astype(like.dtype)
 

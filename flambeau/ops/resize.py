@@ -1,8 +1,8 @@
 """Interpolation on regular grids.
 
-Every mode is a separable linear map: a table of weights per axis, made by the functions below, acts on each axis in turn
-(axis_map.py), and its transpose is the gradient. Positions are computed in the precision that the input has, so that
-they round to the same side as PyTorch's.
+Every mode is a separable linear map: a table of weights per axis, made by the functions below, acts on each axis in
+turn (axis_map.py), and its transpose is the gradient. Positions are computed in the precision that the input has, so
+that they round to the same side as PyTorch's.
 """
 from __future__ import annotations
 
@@ -125,9 +125,9 @@ def _for_axes(value, dims, name, input):
     if not isinstance(value, (tuple, list)):
         return (value,) * dims
     if len(value) != dims:
-        raise ArgumentError(f'Input and {name} must have the same number of spatial dimensions, but got input with spatial '
-                            f'dimensions of {list(input.shape[2:])} and {name} of {value}. Please provide input tensor in '
-                            f'(N, C, d1, d2, ...,dK) format and {name} in (o1, o2, ...,oK) format')
+        raise ArgumentError(f'Input and {name} must have the same number of spatial dimensions, but got input with '
+                            f'spatial dimensions of {list(input.shape[2:])} and {name} of {value}. Please provide '
+                            f'input tensor in (N, C, d1, d2, ...,dK) format and {name} in (o1, o2, ...,oK) format')
     return tuple(value)
 
 
@@ -144,8 +144,8 @@ def _output_and_scales(input, size, scale_factor, recompute):
         try:
             return tuple(map(operator.index, sizes)), (None,) * len(spatial)
         except TypeError:
-            raise ArgumentTypeError('expected size to be one of int or Tuple[int] or Tuple[int, int] or Tuple[int, int, '
-                                    f'int], but got size with types {[type(x) for x in sizes]}') from None
+            raise ArgumentTypeError('expected size to be one of int or Tuple[int] or Tuple[int, int] or Tuple[int, '
+                                    f'int, int], but got size with types {[type(x) for x in sizes]}') from None
     scales = tuple(map(float, _for_axes(scale_factor, len(spatial), 'scale_factor', input)))
     out = tuple(int(n * s) for n, s in zip(spatial, scales))
     return out, (None,) * len(spatial) if recompute else scales
@@ -162,8 +162,8 @@ def _check_interpolation(input, mode, align_corners, antialias):
         raise ArgumentError('align_corners option can only be set with the interpolating modes: linear | bilinear | '
                             'bicubic | trilinear')
     if antialias and mode not in ('bilinear', 'bicubic', 'lanczos'):
-        raise ArgumentError('Anti-alias option is restricted to bilinear, bicubic, and lanczos modes and requires a 4-D '
-                            'tensor as input')
+        raise ArgumentError('Anti-alias option is restricted to bilinear, bicubic, and lanczos modes and requires a '
+                            '4-D tensor as input')
     if mode == 'lanczos' and (align_corners or not antialias):
         raise ArgumentError('Lanczos mode requires antialias=True and does not support align_corners=True')
 
@@ -181,8 +181,8 @@ def interpolate(m, input, size=None, scale_factor=None, mode='nearest', align_co
     out, scales = _output_and_scales(input, size, scale_factor, recompute_scale_factor or
                                      mode == 'area' and size is None)
     if 0 in input.shape[1:] or min(out) <= 0:
-        raise RuntimeError(f'Input and output sizes should be greater than 0, but got input {list(input.shape)} and output '
-                           f'size {list(out)}')
+        raise RuntimeError(f'Input and output sizes should be greater than 0, but got input {list(input.shape)} and '
+                           f'output size {list(out)}')
     if mode == 'area':
         return getattr(m, f'adaptive_avg_pool{input.ndim - 2}d')(input, out)
     real = np.float64 if input.dtype.itemsize == 8 else np.float32

@@ -258,10 +258,11 @@ def expand(m, input, size):
     sizes = tuple(sizes)
     if sizes == old:
         return input.view()
-    if input.flags.forc and input.dtype.kind in 'fiubc' and 0 not in sizes and input.flags.writeable:
-        return np.ndarray(sizes, input.dtype, input, 0, strides)
-    return restrided(input, sizes, tuple(s // input.itemsize for s in strides)) if 0 not in sizes else \
-        np.broadcast_to(input, sizes)
+    if input.flags.forc and input.dtype.kind in 'fiubc' and 0 not in sizes:
+        made = np.ndarray(sizes, input.dtype, input, 0, strides)
+        made.flags.writeable = False  # one place in memory stands for several elements
+        return made
+    return np.broadcast_to(input, sizes)
 
 
 @export('', method=True)

@@ -9,6 +9,7 @@ import itertools
 import math
 import operator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -102,27 +103,34 @@ class Window:
                        for i, k, s, d in zip(position, self.kernel, self.stride, self.dilation)))
 
 
+@lru_cache(maxsize=1024)
+def _padding_plan(sizes, padding):
+    """(padded sizes, where the input goes in them, what of the input goes there)."""
+    target = tuple(slice(max(before, 0), max(before, 0) + max(n + min(before, 0) + min(after, 0), 0))
+                   for n, (before, after) in zip(sizes, padding))
+    source = tuple(slice(max(-before, 0), max(n - max(-after, 0), 0)) for n, (before, after) in zip(sizes, padding))
+    return tuple(before + n + after for n, (before, after) in zip(sizes, padding)), (..., *target), (..., *source)
+
+
 def pad_spatial(x: np.ndarray, padding, value=0, dtype=None) -> np.ndarray:
-    """`x` with its trailing `len(padding)` axes padded by (before, after) pairs; `x` itself where nothing is to be done.
+    """`x` with its trailing `len(padding)` axes padded by (before, after) pairs; `x` itself where all are zero.
 
     A negative amount takes elements away.
     """
     dtype = dtype or x.dtype
     if not any(map(any, padding)):
         return x.astype(dtype, copy=False)
-    lead = x.shape[:x.ndim - len(padding)]
-    sizes = x.shape[len(lead):]
-    shape = lead + tuple(before + n + after for n, (before, after) in zip(sizes, padding))
+    lead = x.ndim - len(padding)
+    sizes, target, source = _padding_plan(x.shape[lead:], padding)
+    shape = x.shape[:lead] + sizes
     y = np.full(shape, value, dtype) if value else np.zeros(shape, dtype)
-    y[(..., *(slice(max(before, 0), max(before, 0) + max(n + min(before, 0) + min(after, 0), 0))
-              for n, (before, after) in zip(sizes, padding)))] = \
-        x[(..., *(slice(max(-before, 0), max(n - max(-after, 0), 0)) for n, (before, after) in zip(sizes, padding)))]
+    y[target] = x[source]
     return y
 
 
 def unpad_spatial(x: np.ndarray, padding) -> np.ndarray:
     """The adjoint of `pad_spatial`: takes the padding away, and puts zeros where it took elements away."""
-    return pad_spatial(x, [(-before, -after) for before, after in padding])
+    return pad_spatial(x, tuple((-before, -after) for before, after in padding))
 
 
 def taps(kernel):

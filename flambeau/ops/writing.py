@@ -1,6 +1,8 @@
 """Writing over tensors: in-place forms and `out=`, with the rules that keep what backward needs. Knows no operation."""
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 
 from .. import dtypes
@@ -19,43 +21,74 @@ ndarray = np.ndarray
 
 def inplace_entry(op):
     """The in-place form of an operation: computes the result, then writes it over the first argument."""
-    name, kernels = op.name + '_', op.kernels or {}
+    name = op.name + '_'
 
-    def call(input, *args, **kwargs):
-        if type(input) is Tensor:
-            kernel = kernels.get(input._array.dtype)
-            if kernel.__class__ is np.ufunc and input._node is None and not kwargs and len(args) == kernel.nin - 1 \
-                    and _write_directly(kernel, input, args):
-                note_write(input, name)
-                return input
-        elif overrides(input):
+    def general(input, *args, **kwargs):
+        if type(input) is not Tensor and overrides(input):
             return override(getattr(Tensor, name), (input, *args), kwargs)
         return change(input, name, lambda before: op.public(before, *args, **kwargs), op)
+    call = DIRECT[op.positional](op, general, name) if op.kernels is not None else general
     call.__name__ = call.__qualname__ = name
     call.__doc__ = f'In-place form of `{op.name}`.'
     return call
 
 
-def _write_directly(kernel, tensor, others):
-    """Lets an array function write its result where the tensor lies; False, with nothing written, where it cannot."""
-    array = tensor._array
-    arrays = []
-    for other in others:
-        kind = other.__class__
-        if (kind is Tensor or kind is Parameter) and (other._node is None or STATE.recording is OFF) \
-                and other._array.dtype is array.dtype:
-            arrays.append(other._array)
-        elif kind is float and array.dtype.kind == 'f':
-            arrays.append(other)
-        else:
-            return False
-    if not array.flags.writeable or 0 in array.strides:
-        return False
-    try:
-        kernel(array, *arrays, array)
-    except (ValueError, TypeError):
-        return False
-    return True
+def unary_inplace(op, general, name):
+    """Lets the array function write its result where the tensor lies, if it can."""
+    kernels, ufunc = op.kernels, np.ufunc
+
+    def call(input, **options):
+        if type(input) is Tensor and input._node is None and not options:
+            array = input._array
+            kernel = kernels.get(array.dtype)
+            if kernel.__class__ is ufunc:
+                try:
+                    kernel(array, array)
+                except (ValueError, TypeError):
+                    return general(input)  # which says what is wrong
+                counter = input._counter
+                if counter is None:
+                    counter = input._counter = [0, None]
+                counter[0] += 1
+                frame = sys._getframe(1)
+                counter[1] = name, frame.f_code, frame.f_lasti
+                return input
+        return general(input, **options)
+    return call
+
+
+def binary_inplace(op, general, name):
+    """Lets the array function write its result where the first tensor lies, if it can."""
+    kernels, ufunc = op.kernels, np.ufunc
+
+    def call(input, other, **options):
+        if type(input) is Tensor and input._node is None and not options:
+            array = input._array
+            kernel = kernels.get(array.dtype)
+            if kernel.__class__ is ufunc:
+                kind = other.__class__
+                if kind is Tensor or kind is Parameter:
+                    value = other._array
+                    fits = value.dtype is array.dtype and (other._node is None or STATE.recording is OFF)
+                else:
+                    value, fits = other, kind is float and array.dtype.kind == 'f'
+                if fits:
+                    try:
+                        kernel(array, value, array)
+                    except (ValueError, TypeError):
+                        return general(input, other)  # which says what is wrong
+                    counter = input._counter
+                    if counter is None:
+                        counter = input._counter = [0, None]
+                    counter[0] += 1
+                    frame = sys._getframe(1)
+                    counter[1] = name, frame.f_code, frame.f_lasti
+                    return input
+        return general(input, other, **options)
+    return call
+
+
+DIRECT = {('input',): unary_inplace, ('input', 'other'): binary_inplace}
 
 
 def refuse_write(tensor, operation):
@@ -87,7 +120,7 @@ def change(tensor, operation, compute, op=None):
             if before._node is not None and (op is None or op.kind == 'composite'):
                 before._array = tensor._array.copy()  # its parts may save it
     array = tensor._array
-    if not array.flags.writeable or 0 in array.strides and array.size > 1 and _overlaps(array):
+    if not array.flags.writeable:
         raise RuntimeError(f'unsupported operation: {operation} would write more than once to one memory location of '
                            'an expanded tensor. Please clone() the tensor before performing the operation.')
     result = compute(before)
@@ -112,10 +145,6 @@ def change(tensor, operation, compute, op=None):
     elif recording and tensor._node is not None and edge_of(tensor) is not None and result is not before:
         write_node(tensor, None)
     return tensor
-
-
-def _overlaps(array):
-    return any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape))
 
 
 def _keep_before(node, before):

@@ -1,0 +1,268 @@
+"""Losses over classes: negative log likelihood, cross entropy of indices or probabilities, and both after a linear layer."""
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+
+from .. import dtypes
+from .activation import need_floating
+from .contraction import linear
+from .definition import OPERATIONS, export, opaque
+from .loss import reduced, reduction_of, warn
+from .softmax import log_softmax
+
+__all__ = ['nll_loss', 'cross_entropy', 'linear_cross_entropy', 'LinearCrossEntropyOptions']
+
+
+# ---- negative log likelihood: linear in its input, so that its gradient's gradient is itself
+
+def _class_weights(target, weight, ignore_index, classes, dtype):
+    """(target with ignored entries at class 0, the weight of each target, 0 where ignored). Raises IndexError."""
+    ignored = target == ignore_index
+    if ignored.any():
+        target = np.where(ignored, 0, target)
+    else:
+        ignored = None
+    if target.size and (target.min() < 0 or target.max() >= classes):
+        bad = target[(target < 0) | (target >= classes)][0]
+        raise IndexError(f'Target {bad} is out of bounds: there are {classes} classes, 0 to {classes - 1}')
+    weights = np.ones((), dtype) if weight is None else weight[target]
+    if ignored is not None:
+        weights = np.where(ignored, 0, weights).astype(dtype)
+    return target, weights
+
+
+def _total(weights, target, reduction):
+    """What the sum of losses is divided by."""
+    if reduction != 'mean':
+        return 1
+    return weights.sum() if weights.ndim else target.size
+
+
+def _class_axis(rank):
+    return 0 if rank == 1 else 1
+
+
+def _nll_loss(m, input, target, weight, ignore_index, reduction):
+    need_floating('nll_loss', input)
+    axis = _class_axis(input.ndim)
+    target, weights = _class_weights(target, weight, ignore_index, input.shape[axis], input.dtype)
+    picked = np.take_along_axis(input, np.expand_dims(target, axis), axis).squeeze(axis)
+    losses = -picked
+    losses *= weights
+    if weights.ndim:
+        losses = np.where(weights == 0, 0, losses)  # an ignored -inf is no nan
+    if reduction == 'none':
+        return losses
+    return losses.sum() / np.asarray(_total(weights, target, reduction), input.dtype)
+
+
+def _nll_loss_gradient(m, g, target, weight, ignore_index, reduction, shape):
+    axis = _class_axis(len(shape))
+    target, weights = _class_weights(target, weight, ignore_index, shape[axis], g.dtype)
+    values = g * weights / np.asarray(-_total(weights, target, reduction), g.dtype)
+    out = np.zeros(shape, g.dtype)
+    values = np.broadcast_to(values, target.shape)
+    np.put_along_axis(out, np.expand_dims(target, axis), np.expand_dims(values, axis), axis)
+    return out
+
+
+def _declare_nll_loss(name, label):
+    """One of PyTorch's two negative log likelihoods, which differ in the rank of their input alone."""
+    adjoint = f'{name}_gradient'
+    opaque(name=adjoint, namespace='', method=False, widen=True, grad={
+        'g': lambda m, g, target, weight, ignore_index, reduction:
+            getattr(m, name)(g, target, weight, ignore_index, reduction)})(_nll_loss_gradient)
+    return opaque(name=name, namespace='', method=False, widen=True, label=label, grad={
+        'input': lambda m, g, target, weight, ignore_index, reduction, input_shape:
+            getattr(m, adjoint)(g, target, weight, ignore_index, reduction, input_shape)})(_nll_loss)
+
+
+_nll_loss_1d = _declare_nll_loss('_nll_loss', 'NllLossBackward0')
+_nll_loss_2d = _declare_nll_loss('_nll_loss2d', 'NllLoss2DBackward0')
+
+
+def _check_weight(weight, classes):
+    if weight is not None and (weight.dim() != 1 or weight.shape[0] != classes):
+        raise RuntimeError(f'weight tensor should be defined either for all {classes} classes or no classes but got '
+                           f'weight tensor of shape: {list(weight.shape)}')
+
+
+def _nll(name, input, target, weight, ignore_index, reduction):
+    """The negative log likelihood of checked arguments."""
+    a, t = input._array, target._array
+    rank = a.ndim
+    if rank == 0:
+        raise RuntimeError(f'{name}(): input must have at least one dimension, the classes')
+    if t.dtype.kind not in 'iu' or t.dtype.itemsize not in (1, 8):
+        raise RuntimeError(f'{name}(): expected target dtype to be Long or Byte, but got {target.dtype}: use '
+                           '.long() for class indices')
+    if t.ndim == 0 and rank == 1:
+        pass
+    elif t.ndim == 0 or a.shape[0] != t.shape[0] and rank > 1:
+        raise ValueError(f'{name}(): expected input batch_size ({a.shape[0]}) to match target batch_size '
+                         f'({t.shape[0] if t.ndim else 1}).')
+    elif t.shape != (*a.shape[:1 if rank > 1 else 0], *a.shape[2:]):
+        raise RuntimeError(f'{name}(): expected target size {[a.shape[0], *a.shape[2:]]}, got {list(t.shape)}, for an '
+                           f'input of shape {list(a.shape)}')
+    if weight is not None:
+        _check_weight(weight, a.shape[_class_axis(rank)])
+    return (_nll_loss_1d if rank < 3 else _nll_loss_2d)(input, target, weight, ignore_index, reduction)
+
+
+@export('nn.functional')
+def nll_loss(input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction='mean'):
+    """Minus the log probability in `input` (N, C, ...) or (C) of each target class (N, ...) or ().
+
+    `weight` holds a factor per class; the mean is divided by the sum of those used. Targets equal to ignore_index do not
+    count. Raises IndexError for a target that is no class, ValueError for different batch sizes.
+    """
+    return _nll('nll_loss', input, target, weight, ignore_index, reduction_of(reduction, size_average, reduce))
+
+
+# ---- cross entropy
+
+@export('nn.functional')
+def cross_entropy(input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction='mean',
+                  label_smoothing=0.0):
+    """nll_loss of the log softmax of `input` (N, C, ...) or (C), which holds unnormalised scores of classes.
+
+    target: class indices (N, ...), or probabilities of the shape of `input`. label_smoothing mixes that share of a
+    uniform distribution into the targets.
+    """
+    if size_average is not None or reduce is not None or reduction not in ('mean', 'none', 'sum'):
+        reduction = reduction_of(reduction, size_average, reduce)
+    if not 0 <= label_smoothing <= 1:
+        raise RuntimeError(f'label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}')
+    rank = input._array.ndim
+    axis = 1 if rank > 1 else 0
+    if target._array.shape == input._array.shape:
+        if not target.is_floating_point():
+            raise RuntimeError(f'cross_entropy(): Expected floating point type for target with class probabilities, got '
+                               f'{target.dtype}')
+        return _cross_entropy_of_probabilities(input, target, weight, axis, reduction, label_smoothing)
+    logarithms = log_softmax(input, axis)
+    loss = _nll('cross_entropy', logarithms, target, weight, ignore_index, reduction)
+    if not label_smoothing:
+        return loss
+    return loss * (1 - label_smoothing) + _uniform_part(logarithms, target, weight, axis, ignore_index, reduction) * (
+        label_smoothing / input.shape[axis])
+
+
+def _uniform_part(logarithms, target, weight, axis, ignore_index, reduction):
+    """The loss against all classes alike, which label smoothing mixes in."""
+    ignored = target == ignore_index
+    losses = -_times_weight(logarithms, weight, axis).sum(axis)
+    losses = losses.masked_fill(ignored, 0)
+    if reduction != 'mean':
+        return reduced(None, losses, reduction) if reduction == 'none' else losses.sum()
+    if weight is None:
+        return losses.sum() / (~ignored).sum()
+    return losses.sum() / weight[target.masked_fill(ignored, 0).long()].masked_fill(ignored, 0).sum()
+
+
+def _times_weight(x, weight, axis):
+    if weight is None:
+        return x
+    _check_weight(weight, x.shape[axis])
+    return x * weight.reshape(tuple(-1 if k == axis else 1 for k in range(x.dim())))
+
+
+def _cross_entropy_of_probabilities(input, target, weight, axis, reduction, label_smoothing):
+    if label_smoothing:
+        target = target * (1 - label_smoothing) + label_smoothing / input.shape[axis]
+    losses = -_times_weight(log_softmax(input, axis) * target, weight, axis)
+    if reduction == 'none':
+        return losses.sum(axis)
+    total = losses.sum()
+    return total if reduction == 'sum' else total / (input.numel() // max(input.shape[axis], 1))
+
+
+# ---- cross entropy of a linear layer
+
+@dataclasses.dataclass(frozen=True)
+class LinearCrossEntropyOptions:
+    """How `linear_cross_entropy` goes through a batch: in chunks, so that the scores of all are never held at once.
+
+    batch_chunk_size is the number of samples in a chunk; None picks about in_features / num_classes of the batch.
+    The other fields choose among PyTorch's kernels, and make no difference here.
+    """
+
+    allow_retain_graph: bool = False
+    batch_chunk_size: int | None = None
+    chunking_method: str | None = 'auto'
+    acc_policy: str = 'auto'
+    acc_dtype: dtypes.dtype | None = None
+
+    def rows(self, batch, in_features, num_classes):
+        """How many samples a chunk holds."""
+        if self.batch_chunk_size is not None:
+            return max(self.batch_chunk_size, 1)
+        return max(math.ceil(batch * min(in_features / max(num_classes, 1), 1)), 1)
+
+
+@export('nn.functional')
+def linear_cross_entropy(input, linear_weight, target, *, linear_bias=None, weight=None, reduction='mean',
+                         ignore_index=None, label_smoothing=0.0, options=None):
+    """cross_entropy(linear(input, linear_weight, linear_bias), target, ...) for an input (N, in_features) or (in_features).
+
+    linear_weight: (C, in_features), or (C, d1, ..., in_features) for a loss with more dimensions. `options` asks for
+    computing in chunks of the batch.
+    """
+    scores_shape = _checked_scores_shape(input, linear_weight, linear_bias)
+    if target.shape == scores_shape and ignore_index is not None:
+        raise RuntimeError('linear_cross_entropy(): ignore_index cannot be specified when target contains probabilities')
+    arguments = {'weight': weight, 'ignore_index': -100 if ignore_index is None else ignore_index}
+    if options is not None:
+        indices = target.dtype is dtypes.int64 and linear_weight.dim() == 2
+        if indices and not label_smoothing and reduction in ('mean', 'sum', 'none'):
+            return _chunked(input, linear_weight, linear_bias, target, reduction, options, arguments)
+        warn('linear_cross_entropy: options are ignored: chunks need class indices of dtype int64, a weight of two '
+             f'dimensions and no label smoothing; got {target.dtype}, {list(linear_weight.shape)} and {label_smoothing}.')
+    rows = linear_weight.reshape(-1, linear_weight.shape[-1])
+    scores = linear(input, rows, None if linear_bias is None else linear_bias.reshape(-1))
+    return cross_entropy(scores.reshape(scores_shape), target, reduction=reduction, label_smoothing=label_smoothing,
+                         **arguments)
+
+
+def _checked_scores_shape(input, linear_weight, linear_bias):
+    if input.dim() not in (1, 2):
+        raise RuntimeError(f'linear_cross_entropy(): expected input with dimensionality 1 or 2, got {input.dim()}')
+    if linear_weight.dim() < 2:
+        raise RuntimeError('linear_cross_entropy(): expected linear_weight with dimensionality at least 2, got '
+                           f'{linear_weight.dim()}')
+    if input.shape[-1] != linear_weight.shape[-1]:
+        raise RuntimeError('linear_cross_entropy(): expected equal last dimensions of input and linear_weight, got '
+                           f'{input.shape[-1]} and {linear_weight.shape[-1]}')
+    if linear_bias is not None and linear_bias.shape != linear_weight.shape[:-1]:
+        raise RuntimeError(f'linear_cross_entropy(): expected linear_bias shape {tuple(linear_weight.shape[:-1])}, got '
+                           f'{tuple(linear_bias.shape)}')
+    if linear_weight.dim() > 2 and input.dim() == 1:
+        raise RuntimeError(f'linear_cross_entropy(): a linear_weight of shape {tuple(linear_weight.shape)} requires '
+                           f'batched input (N, {input.shape[-1]}), got {tuple(input.shape)}')
+    return (*input.shape[:-1], *linear_weight.shape[:-1])
+
+
+def _chunked(input, linear_weight, linear_bias, target, reduction, options, arguments):
+    """The loss as the sum over chunks of the batch; the scores of a chunk are computed again for its gradient."""
+    from ..utils.checkpoint import checkpoint
+    if input.dim() == 1:
+        loss = _chunked(input.unsqueeze(0), linear_weight, linear_bias, target.unsqueeze(0), reduction, options, arguments)
+        return loss.squeeze(0) if reduction == 'none' else loss
+    each = 'none' if reduction == 'none' else 'sum'
+
+    def loss_of(rows, weight, bias, classes):
+        return cross_entropy(linear(rows, weight, bias), classes, reduction=each, **arguments)
+    size = options.rows(*input.shape, linear_weight.shape[0])
+    losses = [checkpoint(loss_of, rows, linear_weight, linear_bias, classes, use_reentrant=False)
+              for rows, classes in zip(input.split(size), target.split(size))]
+    if reduction == 'none':
+        return OPERATIONS['cat'].public(losses)
+    total = sum(losses[1:], losses[0])
+    if reduction == 'sum':
+        return total
+    valid = target != arguments['ignore_index']
+    weight = arguments['weight']
+    return total / (valid.sum() if weight is None else (weight[target.masked_fill(~valid, 0)] * valid).sum())

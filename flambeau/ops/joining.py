@@ -1,0 +1,391 @@
+"""Several tensors into one: cat, stack and their relatives; repetition and rearrangement of whole dimensions."""
+from __future__ import annotations
+
+import numpy as np
+
+from ..tensor import Tensor
+from .definition import PUBLIC, export, opaque
+from .promotion import result_dtype
+from .view import axis_of
+
+__all__ = ['cat', 'stack']
+
+
+def _cat_gradient(m, g, tensors_shape, dim):
+    parts, at = [], 0
+    axis = dim % len(g.shape)
+    for shape in tensors_shape:
+        if shape == (0,) and len(g.shape) > 1:
+            parts.append(m.zeros_of((0,), g))
+            continue
+        parts.append(m.narrow(g, axis, at, shape[axis]))
+        at += shape[axis]
+    return parts
+
+
+@opaque(name='_cat', namespace='', method=False, label='CatBackward0', grad={'tensors': _cat_gradient})
+def _cat(m, tensors, dim):
+    return m.xp.concatenate(tensors, dim)
+
+
+def _listed(name, tensors):
+    if isinstance(tensors, Tensor):
+        raise TypeError(f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not Tensor")
+    tensors = list(tensors)
+    if not tensors:
+        raise RuntimeError(f'{name} expects a non-empty TensorList: torch.{name}(): expected a non-empty list of Tensors')
+    for k, t in enumerate(tensors):
+        if not isinstance(t, Tensor):
+            raise TypeError(f'expected Tensor as element {k} in argument 0, but got {type(t).__name__}')
+    return tensors
+
+
+def _alike(tensors):
+    """The tensors in one dtype."""
+    first = tensors[0]._array.dtype
+    for t in tensors:
+        if t._array.dtype is not first:
+            target = result_dtype(tensors)
+            return [PUBLIC.cast(t, target) for t in tensors]
+    return tensors
+
+
+def _delivered(name, result, out):
+    from .contraction import write_out
+    return result if out is None else write_out(name, result, out)
+
+
+@export(aliases=('concat', 'concatenate'))
+def cat(tensors, dim=0, *, out=None):
+    """The tensors one behind the other along an existing dimension. Empty 1-d tensors are passed over."""
+    tensors = _listed('cat', tensors)
+    shapes = [t._array.shape for t in tensors]
+    rank = max(len(s) for s in shapes)
+    if any(not s for s in shapes):
+        raise RuntimeError(f'zero-dimensional tensor (at position {shapes.index(())}) cannot be concatenated')
+    axis = axis_of(dim, rank)
+    full = [k for k, s in enumerate(shapes) if s != (0,) or rank == 1]
+    tensors = _alike(tensors)
+    if not full:
+        return _delivered('cat', tensors[0].clone(), out)
+    like = shapes[full[0]]
+    for k in full[1:]:
+        s = shapes[k]
+        if len(s) != len(like):
+            raise RuntimeError(f'Tensors must have same number of dimensions: got {len(like)} and {len(s)}')
+        for d, (n, want) in enumerate(zip(s, like)):
+            if d != axis and n != want:
+                raise RuntimeError(f'Sizes of tensors must match except in dimension {axis}. Expected size {want} but got '
+                                   f'size {n} for tensor number {k} in the list. (shapes {list(like)} and {list(s)})')
+    return _delivered('cat', _cat([tensors[k] for k in full], axis), out)
+
+
+@opaque(name='_stack', namespace='', method=False, label='StackBackward0',
+        grad={'tensors': lambda m, g, dim: list(m.unbind(g, dim))})
+def _stack(m, tensors, dim):
+    return m.xp.stack(tensors, dim)
+
+
+@export()
+def stack(tensors, dim=0, *, out=None):
+    """The tensors, all of one shape, along a new dimension."""
+    tensors = _listed('stack', tensors)
+    first = tensors[0]._array.shape
+    for k, t in enumerate(tensors):
+        if t._array.shape != first:
+            raise RuntimeError(f'stack expects each tensor to be equal size, but got {list(first)} at entry 0 and '
+                               f'{list(t.shape)} at entry {k}')
+    return _delivered('stack', _stack(_alike(tensors), axis_of(dim, len(first) + 1)), out)
+
+
+@export()
+def atleast_1d(*tensors):
+    """The tensors with at least one dimension."""
+    return _each(tensors, lambda t: t if t.dim() else t.reshape(1))
+
+
+@export()
+def atleast_2d(*tensors):
+    """The tensors with at least two dimensions."""
+    return _each(tensors, lambda t: t if t.dim() > 1 else t.reshape(1, -1))
+
+
+@export()
+def atleast_3d(*tensors):
+    """The tensors with at least three dimensions."""
+    return _each(tensors, lambda t: t if t.dim() > 2 else t.reshape(1, -1, 1) if t.dim() < 2 else t.unsqueeze(-1))
+
+
+def _each(tensors, convert):
+    if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
+        return tuple(convert(t) for t in tensors[0])
+    made = tuple(convert(t) for t in tensors)
+    return made[0] if len(made) == 1 else made
+
+
+@export(aliases=('row_stack',))
+def vstack(tensors, *, out=None):
+    """The tensors as rows below each other."""
+    return cat(atleast_2d(_listed('vstack', tensors)), 0, out=out)
+
+
+@export()
+def hstack(tensors, *, out=None):
+    """The tensors side by side."""
+    tensors = atleast_1d(_listed('hstack', tensors))
+    return cat(tensors, 0 if tensors[0].dim() == 1 else 1, out=out)
+
+
+@export()
+def dstack(tensors, *, out=None):
+    """The tensors along a third dimension."""
+    return cat(atleast_3d(_listed('dstack', tensors)), 2, out=out)
+
+
+@export()
+def column_stack(tensors, *, out=None):
+    """The tensors, vectors as columns, side by side."""
+    return cat([t if t.dim() > 1 else t.reshape(-1, 1) for t in _listed('column_stack', tensors)], 1, out=out)
+
+
+@opaque(grad={'input': lambda m, g, dims: m.flip(g, dims)}, variadic='dims')
+def flip(m, input, dims):
+    """The order of places along dimensions reversed, as a copy."""
+    from .reference import axes_of
+    return np.ascontiguousarray(np.flip(input, axes_of(tuple(dims), input.ndim) if dims else ()))
+
+
+@export(method=True)
+def fliplr(input):
+    """The order of columns reversed."""
+    if input.dim() < 2:
+        raise RuntimeError('Input must be >= 2-d.')
+    return flip(input, (1,))
+
+
+@export(method=True)
+def flipud(input):
+    """The order of rows reversed."""
+    if input.dim() < 1:
+        raise RuntimeError('Input must be >= 1-d.')
+    return flip(input, (0,))
+
+
+def _negated(shifts):
+    return tuple(-s for s in shifts) if isinstance(shifts, (tuple, list)) else -shifts
+
+
+@opaque(grad={'input': lambda m, g, shifts, dims: m.roll(g, _negated(shifts), dims)})
+def roll(m, input, shifts, dims=None):
+    """Places moved along dimensions, those that fall off the end coming in at the start."""
+    if dims in (None, (), []):
+        if isinstance(shifts, (tuple, list)) and len(shifts) != 1:
+            raise RuntimeError(f'shifts and dimensions must align. shifts: {len(shifts)}, dims:0')
+        return m.xp.roll(input, shifts)
+    shifts = shifts if isinstance(shifts, (tuple, list)) else (shifts,)
+    dims = dims if isinstance(dims, (tuple, list)) else (dims,)
+    if len(shifts) != len(dims):
+        raise RuntimeError(f'shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(dims)}')
+    return m.xp.roll(input, tuple(shifts), tuple(axis_of(d, input.ndim) for d in dims))
+
+
+@opaque(grad={'input': lambda m, g, k, dims: m.rot90(g, -k, dims)})
+def rot90(m, input, k=1, dims=(0, 1)):
+    """The plane of two dimensions turned by k quarters."""
+    if len(dims) != 2:
+        raise RuntimeError(f'expected total rotation dims == 2, but got dims = {len(dims)}')
+    if input.ndim < 2:
+        raise RuntimeError(f'expected total dims >= 2, but got total dims = {input.ndim}')
+    if axis_of(dims[0], input.ndim) == axis_of(dims[1], input.ndim):
+        raise RuntimeError(f'expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}')
+    return np.ascontiguousarray(m.xp.rot90(input, k, tuple(dims)))
+
+
+def _repeat_gradient(m, g, input_shape, repeats):
+    padded = (1,) * (len(repeats) - len(input_shape)) + input_shape
+    split = tuple(n for pair in zip(repeats, padded) for n in pair)
+    summed = m.sum(m.reshape(g, split), tuple(range(0, len(split), 2))) if split else g
+    return m.reshape(summed, input_shape)
+
+
+@opaque(namespace='', variadic='repeats', grad={'input': _repeat_gradient})
+def repeat(m, input, repeats):
+    """The tensor repeated so many times along each dimension."""
+    repeats = tuple(n.__index__() for n in repeats)
+    if len(repeats) < input.ndim:
+        raise RuntimeError('Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor')
+    if any(n < 0 for n in repeats):
+        raise RuntimeError(f'Trying to create tensor with negative dimension {min(repeats)}: {list(repeats)}')
+    return m.xp.tile(input, repeats)
+
+
+@export(method=True)
+def tile(input, *dims):
+    """The tensor repeated along dimensions, counted from the last."""
+    dims = tuple(dims[0]) if len(dims) == 1 and isinstance(dims[0], (tuple, list)) else dims
+    return input.repeat((1,) * (input.dim() - len(dims)) + tuple(dims))
+
+
+def _interleave_gradient(m, g, input_shape, repeats, dim):
+    shape = input_shape if dim is not None else (int(np.prod(input_shape)),)
+    axis = dim % len(shape) if dim is not None else 0
+    if isinstance(repeats, int):
+        wide = (*shape[:axis], shape[axis], repeats, *shape[axis + 1:])
+        return m.reshape(m.sum(m.reshape(g, wide), axis + 1), input_shape)
+    counts = repeats.tolist()
+    index = np.repeat(np.arange(shape[axis]), counts if len(counts) > 1 else counts * shape[axis])
+    from ..tensor import wrap
+    index = wrap(index) if isinstance(g, Tensor) else index
+    return m.reshape(m.index_add(m.zeros_of(shape, g), axis, index, g), input_shape)
+
+
+@opaque(name='_repeat_interleave', namespace='', method=False, label='RepeatInterleaveBackward0',
+        grad={'input': _interleave_gradient})
+def _repeat_interleave(m, input, repeats, dim):
+    return m.xp.repeat(input, repeats, dim)
+
+
+@export(method=True)
+def repeat_interleave(input, repeats=None, dim=None, *, output_size=None):
+    """Each element repeated, flattened unless along a dimension; of counts alone, the places they stand for."""
+    if repeats is None:
+        from ..tensor import wrap
+        return wrap(np.repeat(np.arange(input.numel()), input._array))
+    if isinstance(repeats, Tensor):
+        if repeats.dim() > 1:
+            raise RuntimeError('repeats must be 0-dim or 1-dim tensor')
+        if repeats.dtype.name not in ('int32', 'int64'):
+            raise RuntimeError(f'repeats has to be Long or Int tensor, got {repeats.dtype}')
+        size = input.numel() if dim is None else input.shape[dim]
+        if repeats.dim() and repeats.numel() not in (1, size):
+            raise RuntimeError(f'repeats must have the same size as input along dim, but got repeats.size(0) = '
+                               f'{repeats.numel()} and input.size({dim}) = {size}')
+    if np.any(np.less(getattr(repeats, '_array', repeats), 0)):
+        raise RuntimeError('repeats can not be negative')
+    if isinstance(repeats, Tensor) and repeats.numel() == 1:
+        repeats = int(repeats.item())
+    return _repeat_interleave(input, repeats, dim)
+
+
+def _triangular(name):
+    @opaque(name=name, inplace=True, grad={'input': lambda m, g, diagonal: getattr(m, name)(g, diagonal)})
+    def triangle(m, input, diagonal=0):
+        if input.ndim < 2:
+            raise RuntimeError(f'{name}: input tensor must have at least 2 dimensions')
+        return getattr(m.xp, name)(input, diagonal)
+    triangle.__doc__ = f'The {"lower" if name == "tril" else "upper"} triangle of matrices, zeros elsewhere.'
+    return triangle
+
+
+tril, triu = _triangular('tril'), _triangular('triu')
+
+
+@export(method=True)
+def diag(input, diagonal=0, *, out=None):
+    """The diagonal of a matrix, or the matrix with a vector on its diagonal."""
+    if input.dim() not in (1, 2):
+        raise RuntimeError(f'diag(): Supports 1D or 2D tensors. Got {input.dim()}D')
+    result = input.diagonal(diagonal).clone() if input.dim() == 2 else diag_embed(input, diagonal)
+    return _delivered('diag', result, out)
+
+
+@opaque(grad={'input': lambda m, g, offset, dim1, dim2: m.diagonal(g, offset, dim1, dim2)})
+def diag_embed(m, input, offset=0, dim1=-2, dim2=-1):
+    """Matrices over two new dimensions with the last one on their diagonal."""
+    ndim = input.ndim + 1
+    a, b = axis_of(dim1, ndim), axis_of(dim2, ndim)
+    if a == b:
+        raise RuntimeError(f'diagonal dimensions cannot be identical {dim1}, {dim2}')
+    n = input.shape[-1] + abs(offset)
+    made = m.xp.zeros((*input.shape[:-1], n, n), input.dtype)
+    rows = np.arange(input.shape[-1]) + max(-offset, 0)
+    made[..., rows, rows + offset] = input
+    return np.moveaxis(made, (-2, -1), (a, b))
+
+
+@export(method=True)
+def diagflat(input, offset=0):
+    """The matrix with all elements on its diagonal."""
+    return diag_embed(input.reshape(-1), offset)
+
+
+@export(method=True)
+def block_diag(*tensors):
+    """Matrices along the diagonal of one."""
+    from .creation import zeros
+    tensors = [t if t.dim() == 2 else t.reshape(1, -1) for t in tensors]
+    width = sum(t.shape[1] for t in tensors)
+    rows, at = [], 0
+    dtype = result_dtype(tensors)
+    for t in tensors:
+        parts = [zeros(t.shape[0], at, dtype=dtype), t, zeros(t.shape[0], width - at - t.shape[1], dtype=dtype)]
+        rows.append(cat(parts, 1))
+        at += t.shape[1]
+    return cat(rows, 0)
+
+
+@export()
+def meshgrid(*tensors, indexing=None):
+    """Coordinates on a grid spanned by vectors; indexing 'ij' (the default) or 'xy'."""
+    tensors = list(tensors[0]) if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else list(tensors)
+    if not tensors:
+        raise RuntimeError('meshgrid expects a non-empty TensorList')
+    if indexing not in (None, 'ij', 'xy'):
+        raise RuntimeError(f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')
+    if len({t.dtype for t in tensors}) > 1:
+        raise RuntimeError('torch.meshgrid expects all tensors to have the same dtype')
+    if any(t.dim() > 1 for t in tensors):
+        raise RuntimeError('torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: '
+                           f'{next(t for t in tensors if t.dim() > 1)}')
+    swap = indexing == 'xy' and len(tensors) > 1
+    if swap:
+        tensors[:2] = tensors[1::-1]
+    shape = tuple(t.numel() for t in tensors)
+    grids = [t.reshape((1,) * k + (-1,) + (1,) * (len(tensors) - k - 1)).expand(shape) for k, t in enumerate(tensors)]
+    if swap:
+        grids = [g.transpose(0, 1) for g in grids]
+        grids[:2] = grids[1::-1]
+    return tuple(grids)
+
+
+@export()
+def broadcast_tensors(*tensors):
+    """The tensors expanded to their common shape."""
+    tensors = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
+    shape = broadcast_shapes(*(t.shape for t in tensors))
+    return tuple(t.expand(shape) for t in tensors)
+
+
+@export()
+def broadcast_shapes(*shapes):
+    """The shape that several shapes broadcast to. Raises RuntimeError where they do not."""
+    from ..tensor import Size
+    try:
+        return Size(np.broadcast_shapes(*shapes))
+    except ValueError as error:
+        raise RuntimeError(f'Shape mismatch: objects cannot be broadcast to a single shape: {list(shapes)}') from error
+
+
+@export()
+def cartesian_prod(*tensors):
+    """All combinations of elements of vectors, as rows."""
+    if len(tensors) == 1:
+        return tensors[0]
+    return stack([g.reshape(-1) for g in meshgrid(*tensors)], 1)
+
+
+@export()
+def combinations(input, r=2, with_replacement=False):
+    """All combinations of r elements of a vector, as rows."""
+    import itertools
+    from .creation import tensor
+    if input.dim() != 1:
+        raise RuntimeError(f'Expect a 1D vector, but got shape {list(input.shape)}')
+    if r < 0:
+        raise RuntimeError(f'Expect a non-negative number, but got {r}')
+    if r == 0:
+        return input.new_empty(0)
+    choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
+    places = list(choose(range(input.numel()), r))
+    index = tensor(places).reshape(len(places), r) if places else tensor([], dtype=None).long().reshape(0, r)
+    return input[index]
