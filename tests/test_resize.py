@@ -140,7 +140,8 @@ def test_convolution_is_a_product_of_columns():
     x, w = map(flambeau.tensor, arrays(6, (2, 3, 6, 5), (4, 3, 3, 2)))
     columns = F.unfold(x, (3, 2), padding=1, stride=(2, 1))
     expected = F.conv2d(x, w, padding=1, stride=(2, 1))
-    np.testing.assert_allclose((w.reshape(4, -1) @ columns).reshape(expected.shape).numpy(), expected.numpy(), atol=1e-10)
+    product = (w.reshape(4, -1) @ columns).reshape(expected.shape)
+    np.testing.assert_allclose(product.numpy(), expected.numpy(), atol=1e-10)
 
 
 @pytest.mark.parametrize('name, shape, arguments', [

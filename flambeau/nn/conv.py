@@ -103,7 +103,8 @@ class _Conv(_ConvNd):
             return per_axis(value, self.dims, type(self).__name__, argument)
         super().__init__(in_channels, out_channels, sizes(kernel_size, 'kernel_size'), sizes(stride, 'stride'),
                          padding if isinstance(padding, str) else sizes(padding, 'padding'),
-                         sizes(dilation, 'dilation'), False, (0,) * self.dims, groups, bias, padding_mode, device, dtype)
+                         sizes(dilation, 'dilation'), False, (0,) * self.dims, groups, bias, padding_mode, device,
+                         dtype)
 
     def _conv_forward(self, input, weight, bias):
         padding = self.padding

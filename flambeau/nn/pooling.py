@@ -5,8 +5,9 @@ from ..ops import pooling
 from ..ops.windows import per_axis
 from .module import Module
 
-__all__ = [kind + f'{dims}d' for kind in ('MaxPool', 'MaxUnpool', 'AvgPool', 'LPPool', 'AdaptiveMaxPool', 'AdaptiveAvgPool')
-           for dims in (1, 2, 3)] + ['FractionalMaxPool2d', 'FractionalMaxPool3d']
+__all__ = [f'{kind}{dims}d' for dims in (1, 2, 3) for kind in
+           ('MaxPool', 'MaxUnpool', 'AvgPool', 'LPPool', 'AdaptiveMaxPool', 'AdaptiveAvgPool')] + [
+               'FractionalMaxPool2d', 'FractionalMaxPool3d']
 
 
 class _Pool(Module):

@@ -13,9 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from .definition import opaque
-
-
-CHUNK_BYTES = 1 << 20  # of planes mapped at a time: what the cache of a core holds
+from .windows import chunks
 
 
 def progression(index: np.ndarray):
@@ -45,7 +43,7 @@ class AxisMap:
 
     @cached_property
     def _taps(self) -> list:
-        """The k-th entry of every row that has one: (whether that is all rows, rows, columns, weights) for k = 0, 1..."""
+        """(whether all rows have one, rows, columns, weights) of the first entry of every row, the second..."""
         found = []
         for k in range(int(self.count.max(initial=0))):
             rows = np.flatnonzero(self.count > k)
@@ -102,14 +100,13 @@ def apply_maps(x: np.ndarray, maps) -> np.ndarray:
     out = tuple(n if m is None else m.rows for n, m in zip(spatial, maps))
     planes = x.reshape((math.prod(x.shape[:first]),) + spatial)
     result = np.empty(planes.shape[:1] + out, dtype)
-    count = max(1, CHUNK_BYTES // max(1, x.itemsize * math.prod(map(max, spatial, out))))
-    for at in range(0, len(planes), count):
-        part = planes[at:at + count]
+    for chunk in chunks(len(planes), x.itemsize * math.prod(map(max, spatial, out))):
+        part = planes[chunk]
         for *_, axis, m in steps:
             part = m(part, axis - first + 1)
             if weighted and dtype.kind == 'u':
                 part = np.clip(np.rint(part), 0, np.iinfo(dtype).max)
-        result[at:at + count] = part
+        result[chunk] = part
     return result.reshape(x.shape[:first] + out)
 
 

@@ -15,7 +15,7 @@ from ..errors import ArgumentError
 from .axis_map import AxisMap
 from .definition import PUBLIC, composite, export, opaque
 from .sampling import rand
-from .windows import Window, batched, pad_spatial, per_axis, same_for_batch, taps, unpad_spatial
+from .windows import Window, batched, chunks, pad_spatial, per_axis, same_for_batch, taps, unpad_spatial
 
 
 def lowest(dtype: np.dtype):
@@ -119,12 +119,14 @@ def max_pool_gradient(g: np.ndarray, x: np.ndarray, y: np.ndarray, window: Windo
     cover = window.cover(x.shape[2:], out)
     padded = pad_spatial(x, cover, lowest(x.dtype))
     total = np.zeros(padded.shape, _widened(g).dtype)
-    waiting = np.ones(y.shape, bool)
-    for _, index in window.parts(out):
-        hit = padded[index] == y
-        hit &= waiting
-        waiting ^= hit
-        total[index] += np.where(hit, g, g.dtype.type(0))
+    zero = g.dtype.type(0)
+    for chunk in chunks(len(y), y[:1].nbytes):
+        waiting = np.ones(y[chunk].shape, bool)
+        for _, index in window.parts(out):
+            hit = padded[chunk][index] == y[chunk]
+            hit &= waiting
+            waiting ^= hit
+            total[chunk][index] += np.where(hit, g[chunk], zero)
     return unpad_spatial(total, cover).astype(g.dtype, copy=False)
 
 

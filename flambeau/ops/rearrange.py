@@ -77,8 +77,8 @@ def fold(input, output_size, kernel_size, dilation=1, padding=0, stride=1):
                            f'but got input.size(1)={input.shape[1]} and kernel_size={window.kernel}')
     if min(out) < 1 or input.shape[2] != out[0] * out[1]:
         raise RuntimeError(f"fold: given output_size={spatial} and {window}, expected size of input's dimension 2 to "
-                           f'match the calculated number of sliding blocks {out[0]} * {out[1]} = {out[0] * out[1]}, but '
-                           f'got input.size(2)={input.shape[2]}')
+                           f'match the calculated number of sliding blocks {out[0]} * {out[1]} = {out[0] * out[1]}, '
+                           f'but got input.size(2)={input.shape[2]}')
     return same_for_batch(PUBLIC, PUBLIC._from_columns(input, window, spatial), unbatched)
 
 

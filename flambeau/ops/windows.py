@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import ArgumentTypeError
 
+CHUNK_BYTES = 1 << 20  # worked on at a time where many passes go over the same data: what a core's cache holds
 COUNTS = ('no', 'one', 'two', 'three')
 
 
@@ -101,6 +102,12 @@ class Window:
         """The index of all elements of the window at `position` in the padded input."""
         return (..., *(slice(i * s, i * s + d * (k - 1) + 1, d)
                        for i, k, s, d in zip(position, self.kernel, self.stride, self.dilation)))
+
+
+def chunks(count: int, size: int):
+    """Slices of `count` parts of `size` bytes each that together fit the cache."""
+    step = max(1, CHUNK_BYTES // max(1, size))
+    return [slice(at, min(at + step, count)) for at in range(0, count, step)]
 
 
 @lru_cache(maxsize=1024)
