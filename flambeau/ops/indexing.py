@@ -709,7 +709,7 @@ def masked_select(m, input, mask):
     return np.broadcast_to(input, shape)[np.broadcast_to(mask, shape)]
 
 
-@opaque(namespace='', method=False, grad={'g': lambda m, g, mask: m.masked_select(g, mask)})
+@opaque(namespace='', method=False, widen=True, grad={'g': lambda m, g, mask: m.masked_select(g, mask)})
 def masked_select_adjoint(m, g, shape, mask):
     """Zeros of `shape` to which `g` is added where `mask` is true."""
     out = np.zeros(np.broadcast_shapes(shape, mask.shape), g.dtype)

@@ -310,7 +310,7 @@ def index_copy(m, input, dim, index, source):
 
 
 @writing(grad={'input': lambda m, g, dim, index: m.index_fill(g, dim, index, 0),
-               'value': lambda m, g, dim, index: m.sum(m.index_select(g, dim, index))})
+               'value': lambda m, g, dim, index: m.sum(g - m.index_fill(g, dim, index, 0))})
 def index_fill(m, input, dim, index, value):
     """`input` with `value` (a number or 0-d tensor) in the rows along `dim` that `index` (int64) names."""
     dim = axis_of(dim, input.ndim)

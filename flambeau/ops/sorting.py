@@ -11,8 +11,9 @@ import numpy as np
 from .. import dtypes
 from ..errors import ArgumentTypeError
 from ..tensor import Tensor
-from .results import return_type
+from .creation import linspace
 from .definition import composite, export, opaque
+from .results import return_type
 from .scatter import with_dimensions
 from .view import axis_of
 
@@ -515,8 +516,8 @@ def bincount(m, input, weights=None, minlength=0):
     return counts.astype(np.float32) if weights.dtype == np.float32 else counts
 
 
-def _floating(name: str, input: np.ndarray) -> None:
-    if input.dtype.kind != 'f':
+def _require_floating(name: str, input: np.ndarray) -> None:
+    if not dtypes.of(input.dtype).is_floating_point:
         raise NotImplementedError(f'"{name}" not implemented for {dtypes.of(input.dtype)}')
 
 
@@ -531,10 +532,10 @@ def _outer_edges(name: str, values: np.ndarray, low, high, dim: int = 0) -> tupl
     return (low, high) if low != high else (low - 0.5, high + 0.5)
 
 
-@opaque
+@opaque(widen=True)
 def histc(m, input, bins=100, min=0, max=0):
     """How many elements fall into each of `bins` bins of equal width from min to max (of the elements, if both are 0)."""
-    _floating('histogram_cpu', input)
+    _require_floating('histogram_cpu', input)
     if bins <= 0:
         raise RuntimeError(f'torch.histc: bins must be > 0, but got {bins}')
     values = input.reshape(-1)
@@ -565,7 +566,8 @@ def _edges(name: str, values: np.ndarray, bins, low, high, dim: int) -> np.ndarr
         return bins
     if bins <= 0:
         raise RuntimeError(f'{name}: bins must be > 0, but got {bins} for dimension {dim}')
-    return np.linspace(*_outer_edges(name, values, low, high, dim), bins + 1, dtype=values.dtype)
+    low, high = _outer_edges(name, values, low, high, dim)
+    return linspace(low, high, bins + 1, dtype=dtypes.of(values.dtype))._array
 
 
 def _histogram(values: np.ndarray, edges: list[np.ndarray], weight, density: bool) -> np.ndarray:
@@ -603,7 +605,7 @@ def histogram(m, input, bins, *, range=None, weight=None, density=False):
     Returns the counts (sums of `weight`, if given; integrating to 1 with `density`) and the edges.
     """
     name = 'torch.histogram'
-    _floating('histogram', input)
+    _require_floating('histogram', input)
     _check_weight(name, weight, input.shape, input.dtype)
     low, high = range if range is not None else (None, None)
     values = input.reshape(-1)
@@ -626,7 +628,7 @@ def histogramdd(input, bins, *, range=None, weight=None, density=False):
 def boxes(m, input, bins, *, range=None, weight=None, density=False):
     """The counts of `histogramdd`, then the edges of each dimension."""
     name = 'torch.histogramdd'
-    _floating('histogramdd', input)
+    _require_floating('histogramdd', input)
     if input.ndim < 2:
         raise RuntimeError(f'{name}: input tensor should have at least 2 dimensions, but got {input.ndim}')
     count = input.shape[-1]
