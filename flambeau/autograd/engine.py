@@ -158,7 +158,7 @@ class Pass:
     def prepared(self, node, cotangent):
         """The cotangent of a node that has several outputs, hooks, or tensors that retain their gradient."""
         extra = node.extra
-        if 'outputs' in extra:
+        if 'outputs' in extra and getattr(node, 'materialize_grads', True):
             cotangent = [self.zeros(meta) if c is None and meta is not None else c
                          for c, meta in zip(cotangent, extra['outputs'])]
         for index, hooks in extra.get('tensor hooks', {}).items():

@@ -184,7 +184,7 @@ class Plan:
         if tensors or node.extra is not None:
             check_versions(node, saved)
             saved = saved if node.extra is None else unpacked(node)
-            values = [_as_tensor(v, node) for v in saved] if tensors else [_as_array(v) for v in saved]
+            values = [as_tensor(v, node) for v in saved] if tensors else [as_array(v) for v in saved]
         else:
             values, versions = [], node.versions
             for v in saved:
@@ -196,7 +196,7 @@ class Plan:
                     values.append(v._array)
                 elif kind is list:
                     check_versions(node, saved)
-                    values.append([_as_array(x) for x in v])
+                    values.append([as_array(x) for x in v])
                 else:
                     values.append(v if not isinstance(v, Tensor) else v._array)
         half = None
@@ -238,13 +238,13 @@ def view_gradient(operation):
     return adjoint
 
 
-def _as_array(value):
+def as_array(value):
     if value.__class__ is list:
-        return [_as_array(v) for v in value]
+        return [as_array(v) for v in value]
     return getattr(value, '_array', value)
 
 
-def _as_tensor(value, node):
+def as_tensor(value, node):
     if value.__class__ is SavedOutput:
         from ..autograd.graph import Output
         tensor = object.__new__(Tensor)
@@ -255,7 +255,7 @@ def _as_tensor(value, node):
         tensor._counter = value._counter
         return tensor
     if value.__class__ is list:
-        return [_as_tensor(v, node) for v in value]
+        return [as_tensor(v, node) for v in value]
     return value
 
 

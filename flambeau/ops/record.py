@@ -70,8 +70,6 @@ def complete(node, values, outputs, several):
     if STATE.recording is not PLAIN and STATE.saved_hooks:
         from ..autograd.saved import pack_saved
         saved = pack_saved(node, saved)
-    elif STATE.saving_refused is not None:
-        raise RuntimeError(STATE.saving_refused)
     node.saved = tuple(saved)
 
 
