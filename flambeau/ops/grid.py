@@ -60,7 +60,7 @@ def _cubic_weights(t):
 
 
 def _axis_taps(m, u, size, mode, padding_mode, align_corners):
-    """Pairs of (whole position, weight or None) of the elements that count along one axis."""
+    """Pairs of (whole position, weight) of the elements that count along one axis."""
     x = _pixel(m, u, size, align_corners)
     if mode == 'bicubic':
         low = m.stop(m.floor(x))
@@ -68,9 +68,16 @@ def _axis_taps(m, u, size, mode, padding_mode, align_corners):
                 for k, weight in enumerate(_cubic_weights(x - low))]
     x = _padded(m, x, size, padding_mode, align_corners)
     if mode == 'nearest':
-        return [(m.round(m.stop(x)), None)]
+        return [(m.round(m.stop(x)), 1 + 0 * (x - m.stop(x)))]  # the gradient in the positions is zero, not absent
     low = m.floor(m.stop(x))
     return [(low, 1 - (x - low)), (low + 1, x - low)]
+
+
+def _located(m, tap, size):
+    """(index, whether it lies in the image, weight) of a tap; the index is 0 where it does not."""
+    position, weight = tap
+    within = (position >= 0) & (position <= size - 1)
+    return m.cast(m.where(within, position, m.zeros_like(position)), dtypes.int64), within, weight
 
 
 def _check_sampling(input, grid, mode, padding_mode):
@@ -107,20 +114,14 @@ def grid_sample(m, input, grid, mode='bilinear', padding_mode='zeros', align_cor
     if align_corners is None:
         _warn_default()
     spatial = input.shape[2:]
-    taps = [_axis_taps(m, u, size, mode, padding_mode, bool(align_corners))
+    taps = [[_located(m, tap, size) for tap in _axis_taps(m, u, size, mode, padding_mode, bool(align_corners))]
             for u, size in zip(m.unbind(grid, -1)[::-1], spatial)]
     total = None
     for corner in itertools.product(*taps):
-        inside = weight = index = None
-        for (position, share), size in zip(corner, spatial):
-            within = (position >= 0) & (position <= size - 1)
-            inside = within if inside is None else inside & within
-            weight = share if weight is None else weight * share
-            index = position if index is None else index * size + position
-        index = m.unsqueeze(m.cast(m.where(inside, index, m.zeros_like(index)), dtypes.int64), 1)
-        values = m._gather_planes(input, index)
-        if weight is not None:
-            values = values * m.unsqueeze(weight, 1)
+        index, inside, weight = corner[0]
+        for (more, within, share), size in zip(corner[1:], spatial[1:]):
+            index, inside, weight = index * size + more, inside & within, weight * share
+        values = m._gather_planes(input, m.unsqueeze(index, 1)) * m.unsqueeze(weight, 1)
         values = m.where(m.unsqueeze(inside, 1), values, m.zeros_like(values))
         total = values if total is None else total + values
     return total

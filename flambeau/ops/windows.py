@@ -145,6 +145,7 @@ def taps(kernel):
     return itertools.product(*map(range, kernel))
 
 
+@lru_cache(maxsize=4096)
 def tap_slices(tap, out, stride, dilation, first: int = 0) -> tuple:
     """The index that picks, from a padded array, the element at `tap` of every window.
 
