@@ -46,7 +46,8 @@ def adagrad(m, param, grad, sum, *, lr, eps, weight_decay, maximize):
     return param - grad * lr / (m.sqrt(sum) + eps), sum
 
 
-def rmsprop(m, param, grad, square_avg, momentum_buffer, grad_avg, *, lr, alpha, eps, momentum, weight_decay, maximize):
+def rmsprop(m, param, grad, square_avg, momentum_buffer=None, grad_avg=None, *, lr, alpha, eps, momentum, weight_decay,
+            maximize):
     """Tieleman and Hinton 2012; with `grad_avg` centered as in Graves 2013. States not used are None."""
     grad = directed(param, grad, weight_decay, maximize)
     square_avg = average_of_squares(square_avg, grad, alpha)
@@ -69,7 +70,7 @@ def adadelta(m, param, grad, square_avg, acc_delta, *, lr, rho, eps, weight_deca
     return param - delta * lr, square_avg, average_of_squares(acc_delta, delta, rho)
 
 
-def adam(m, param, grad, exp_avg, exp_avg_sq, max_exp_avg_sq, *, beta1, beta2, step_size, root_correction, eps,
+def adam(m, param, grad, exp_avg, exp_avg_sq, max_exp_avg_sq=None, *, beta1, beta2, step_size, root_correction, eps,
          shrink, weight_decay, maximize):
     """Kingma and Ba 2015; `shrink` is the factor of decoupled weight decay (Loshchilov and Hutter 2019).
 
@@ -143,7 +144,8 @@ def root_mean_square(m, x):
     return m.sqrt(m.mean(x * x))
 
 
-def adafactor(m, param, grad, row_var, col_var, variance, *, new_weight, rate, eps1, eps2, d, shrink, maximize):
+def adafactor(m, param, grad, row_var=None, col_var=None, variance=None, *, new_weight, rate, eps1, eps2, d, shrink,
+              maximize):
     """Shazeer and Stern 2018. Matrices keep the variance by rows and columns, vectors in full; the rest is None."""
     if maximize:
         grad = -grad

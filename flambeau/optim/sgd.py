@@ -1,0 +1,94 @@
+"""Stochastic gradient descent."""
+from __future__ import annotations
+
+import numpy as np
+
+from ..ops import update
+from ..ops.reference import REFERENCE
+from ..tensor import Tensor
+from .elementwise import ElementwiseOptimizer, optional
+from .optimizer import ParamsT, as_number, check, check_implementation, check_lr
+from .pieces import PIECE, check_gradients, note_updates
+
+__all__ = ['SGD']
+
+DIRECT = frozenset(np.dtype(name) for name in ('float32', 'float64', 'complex64', 'complex128'))
+
+
+class SGD(ElementwiseOptimizer):
+    """Stochastic gradient descent, with momentum (Sutskever et al. 2013) as an option.
+
+    The first step of a parameter takes its gradient as the momentum, undamped.
+
+    >>> optimizer = flambeau.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    """
+
+    rule = staticmethod(update.sgd)
+
+    def __init__(self, params: ParamsT, lr: float | Tensor = 1e-3, momentum: float = 0, dampening: float = 0,
+                 weight_decay: float | Tensor = 0, nesterov: bool = False, *, maximize: bool = False,
+                 foreach: bool | None = None, differentiable: bool = False, fused: bool | None = None) -> None:
+        check_lr(lr)
+        check(momentum >= 0.0, 'Invalid momentum value: {}', momentum)
+        check(weight_decay >= 0.0, 'Invalid weight_decay value: {}', weight_decay)
+        if nesterov and (momentum <= 0 or dampening != 0):
+            raise ValueError('Nesterov momentum requires a momentum and zero dampening')
+        check_implementation(foreach, fused, differentiable)
+        super().__init__(params, {
+            'lr': lr, 'momentum': momentum, 'dampening': dampening, 'weight_decay': weight_decay, 'nesterov': nesterov,
+            'maximize': maximize, 'foreach': foreach, 'differentiable': differentiable, 'fused': fused})
+
+    def counters(self, group):
+        return {}
+
+    def states(self, group):
+        return {'momentum_buffer': 0.0} if group['momentum'] else {}
+
+    def scalars(self, group, lr, fresh):
+        momentum, decay = group['momentum'], optional(group['weight_decay'])
+        scalars = {'lr': lr, 'weight_decay': decay if group['differentiable'] else as_number(decay),
+                   'maximize': group['maximize']}
+        if momentum:
+            scalars |= {'momentum': momentum, 'nesterov': group['nesterov'], 'kept': 0.0 if fresh else momentum,
+                        'taken': 1.0 if fresh else 1 - group['dampening']}
+        return scalars, ()
+
+    def step(self, closure=None):
+        """Changes the parameters that have gradients. `closure` computes the loss anew; it is returned."""
+        loss = None if closure is None else self._evaluate(closure)
+        work = self._direct_work()
+        if work is None:
+            super().step()
+            return loss
+        rule = update.sgd
+        for group, params in work:
+            lr, decay = group['lr'], group['weight_decay']
+            if lr.__class__ is not float:
+                lr = as_number(lr)
+            decay = None if decay.__class__ is int and decay == 0 else as_number(optional(decay))
+            maximize = group['maximize']
+            for p in params:
+                array = p._array
+                array[...] = rule(REFERENCE, array, p._grad._array, lr=lr, weight_decay=decay, maximize=maximize)[0]
+            note_updates(params)
+        return loss
+
+    def _direct_work(self):
+        """Pairs of (group, parameters) where nothing is to be gained from gathering, else None.
+
+        That is where all parameters are small and have no momentum.
+        """
+        work = []
+        for group in self.param_groups:
+            if group['momentum'] or group['differentiable']:
+                return None
+            params = []
+            for p in group['params']:
+                if p._grad is not None:
+                    array = p._array
+                    if array.size > PIECE or array.dtype not in DIRECT or p._grad._array.dtype is not array.dtype:
+                        return None
+                    params.append(p)
+            check_gradients(params)
+            work.append((group, params))
+        return work
