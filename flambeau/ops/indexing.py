@@ -262,6 +262,10 @@ def accumulate_rows(array: np.ndarray, rank: int, rows: np.ndarray, values: np.n
     width = array.size
     for size in array.shape[:rank]:
         width //= size
+    if width > 8 and np.bincount(rows).max() == 1:  # no row twice: they can be combined all at once
+        places = np.unravel_index(rows, array.shape[:rank])
+        array[places] = ufunc(array[places], values.reshape(rows.shape + array.shape[rank:]))
+        return
     flat_index = rows if width == 1 else (rows[:, None] * width + np.arange(width)).ravel()
     flat = array.reshape(-1)  # a copy where the rows do not lie one behind another
     ufunc.at(flat, flat_index, np.ascontiguousarray(values, array.dtype).reshape(-1))

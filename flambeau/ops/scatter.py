@@ -46,7 +46,7 @@ def element_places(name: str, shape: tuple[int, ...], dim: int, index: np.ndarra
         raise RuntimeError(f'{name}(): index {outside} is out of bounds for dimension {dim} with size {size}')
     places, stride = None, 1
     for d in reversed(range(len(shape))):
-        steps = index * stride if d == dim else \
+        steps = (index if stride == 1 else index * stride) if d == dim else \
             (np.arange(index.shape[d]) * stride).reshape((-1,) + (1,) * (len(shape) - 1 - d))
         places = steps if places is None else places + steps
         stride *= shape[d]

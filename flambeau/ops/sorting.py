@@ -144,8 +144,10 @@ def _median(input: np.ndarray, dim: int, keepdim: bool, ignore_nan: bool, name: 
         raise NotImplementedError(f'"{name}_cpu" not implemented for {dtypes.of(input.dtype)}')
     dim = axis_of(dim, input.ndim)
     _require_elements(name, input, dim)
-    x = with_dimensions(input)
-    return _kth(input, _median_rank(x, dim, ignore_nan), dim, keepdim, name)
+    ranks = _median_rank(with_dimensions(input), dim, ignore_nan)
+    if ranks.size and (ranks == ranks.flat[0]).all():
+        ranks = int(ranks.flat[0])
+    return _kth(input, ranks, dim, keepdim, name)
 
 
 def _even_gradient(m, g, input, output):
@@ -331,7 +333,13 @@ def unique(m, input, sorted=True, return_inverse=False, return_counts=False, dim
         raise NotImplementedError(f'"unique" not implemented for {dtypes.of(input.dtype)}')
     if dim is None:
         rows = input.reshape(-1)
-        order = _order(rows, 0, False, 'unique')
+        if rows.size and rows.dtype.kind in 'iu' and int(rows.max()) - int(rows.min()) < 2 * rows.size:
+            return _unique_by_counting(rows, input.shape, return_inverse, return_counts)
+        if not return_inverse:
+            rows = np.sort(_orderable(rows, 'unique')).astype(rows.dtype)
+            begins = _begins(rows)
+            return _with_extras(rows[begins], begins, None, input, dim, False, return_counts)
+        order = _orderable(rows, 'unique').argsort()
     else:
         rows, dim = _slices(input, dim, 'unique')
         order = np.lexsort([_orderable(column, 'unique') for column in _matrix(rows).T[::-1]]) \
@@ -352,6 +360,19 @@ def unique_consecutive(m, input, return_inverse=False, return_counts=False, dim=
         rows, dim = _slices(input, dim, 'unique_consecutive')
     begins = _begins(rows)
     return _with_extras(rows[begins], begins, np.cumsum(begins) - 1, input, dim, return_inverse, return_counts)
+
+
+def _unique_by_counting(rows: np.ndarray, shape, return_inverse: bool, return_counts: bool):
+    """`unique` of integers that lie close together: without sorting."""
+    lowest = rows.min().astype(np.int64)
+    places = rows.astype(np.int64) - lowest
+    counts = np.bincount(places)
+    results = [(np.flatnonzero(counts) + lowest).astype(rows.dtype)]
+    if return_inverse:
+        results.append((np.cumsum(counts > 0) - 1)[places].reshape(shape))
+    if return_counts:
+        results.append(counts[counts > 0])
+    return tuple(results) if len(results) > 1 else results[0]
 
 
 def _slices(input: np.ndarray, dim: int, name: str):
