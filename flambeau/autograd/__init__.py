@@ -17,7 +17,8 @@ _MODULES = ('functional', 'function', 'variable', 'anomaly', 'saved', 'graph', '
 def __getattr__(name):
     import importlib
     if name in _LAZY:
-        return getattr(importlib.import_module('.' + _LAZY[name], __name__), name)
+        value = globals()[name] = getattr(importlib.import_module('.' + _LAZY[name], __name__), name)
+        return value
     if name in _MODULES:
         return importlib.import_module('.' + name, __name__)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
