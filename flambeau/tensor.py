@@ -540,7 +540,7 @@ class Tensor:
 
     def __repr__(self, *, tensor_contents=None):
         from .printing import tensor_text
-        return tensor_text(self)
+        return tensor_text(self, tensor_contents=tensor_contents)
 
     def __format__(self, spec):
         if self._array.ndim == 0 and type(self) is Tensor:
@@ -549,6 +549,15 @@ class Tensor:
 
     def __dir__(self):
         return sorted(set(object.__dir__(self)))
+
+    def __getattr__(self, name):
+        """A method of a family of operations that is not loaded yet."""
+        if not name.startswith('_') and not hasattr(Tensor, name):
+            from .ops import load_all
+            load_all()
+            if hasattr(Tensor, name):
+                return getattr(self, name)
+        raise AttributeError(f'{type(self).__name__!r} object has no attribute {name!r}')
 
     # ---- copies
 
