@@ -302,7 +302,7 @@ class BackwardHook:
 
     def setup_input_hook(self, args):
         """The positional arguments with the inner boundary put after them."""
-        args, places = with_boundary(args, self.entering)
+        args, places = with_boundary(args, self.entering, True)
         self.inputs = (len(args), places)
         return args
 
@@ -312,14 +312,14 @@ class BackwardHook:
             if not hasattr(result, 'requires_grad'):
                 warnings.warn('For backward hooks to be called, module output should be a Tensor or a tuple of Tensors '
                               f'but received {type(result)}', stacklevel=4)
-            values, places = with_boundary((result,), self.leaving)
+            values, places = with_boundary((result,), self.leaving, False)
             self.outputs = (1, places)
             return values[0]
-        result, places = with_boundary(result, self.leaving)
+        result, places = with_boundary(result, self.leaving, False)
         self.outputs = (len(result), places)
         return result
 
-    def leaving(self, _, grad_output):
+    def leaving(self, grad_output):
         """Backward reaches the module: keeps grad_output for the hooks, and returns what the pre-hooks made of it."""
         count, places = self.outputs
         gradients = spread(grad_output, places, count)
@@ -344,10 +344,10 @@ class BackwardHook:
                 raise RuntimeError('Backward hook for Modules where no input requires gradient should always return '
                                    'None or None for all gradients.')
 
-    def entering(self, grad_input, _):
+    def entering(self, grad_input):
         """Backward leaves the module: runs the hooks, and returns what they made of grad_input."""
         if self.grad_outputs is None:
-            return None  # the gradient came past the module's output, as in a double backward
+            return grad_input  # the gradient came past the module's output, as in a double backward
         count, places = self.inputs
         gradients = spread(grad_input, places, count)
         for hook in self.user_hooks:
@@ -370,38 +370,39 @@ def spread(values, places, count):
     return tuple(found.get(place) for place in range(count))
 
 
-def with_boundary(values, hook):
-    """The values with a boundary after their tensors whose backward calls `hook`, and the places of the tensors.
+def with_boundary(values, notify, zeros):
+    """The values with a boundary after their tensors whose backward calls `notify`, and the places of the tensors.
 
-    Without a tensor that needs a gradient: the values as they are, and None.
+    notify(gradients) returns the gradients to go on with; `zeros`: it gets zeros for tensors that were not used, else
+    None. Without a tensor that needs a gradient: the values as they are, and None.
     """
     from ..autograd.modes import is_grad_enabled
     from ..tensor import Tensor
     places = [place for place, value in enumerate(values) if isinstance(value, Tensor)]
     if not (is_grad_enabled() and any(values[place].requires_grad for place in places)):
         return values, None
-    passed = boundary_function().apply(*(values[place] for place in places))
-    next(t.grad_fn for t in passed if t.grad_fn is not None).register_hook(hook)
     changed = list(values)
-    for place, tensor in zip(places, passed):
+    for place, tensor in zip(places, boundary_function().apply(notify, zeros, *(values[place] for place in places))):
         changed[place] = tensor
     return (tuple(changed) if type(values) is tuple else type(values)(*changed)), places
 
 
 @functools.cache
 def boundary_function():
-    """The operation that marks a boundary: it changes nothing, and its node carries the hook."""
+    """The operation that marks a boundary: it changes nothing and passes on the gradients that `notify` returns."""
     from ..autograd.function import Function
 
     class BackwardHookFunction(Function):
         @staticmethod
-        def forward(ctx, *tensors):
+        def forward(ctx, notify, zeros, *tensors):
+            ctx.notify = notify
+            ctx.set_materialize_grads(zeros)
             ctx.mark_non_differentiable(*(t for t in tensors if not t.requires_grad))
             return tuple(t.view_as(t) for t in tensors)
 
         @staticmethod
         def backward(ctx, *gradients):
-            return gradients
+            return None, None, *ctx.notify(gradients)
     return BackwardHookFunction
 
 
