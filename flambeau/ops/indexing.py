@@ -46,8 +46,8 @@ def separate(key, shape: tuple[int, ...]) -> tuple[tuple, tuple | None]:
     Integers and masks are checked against the shape, index arrays are not. Raises IndexError, or ValueError for a
     slice that does not go forward.
 
-    >>> separate((0, ..., None, [1, 2]), (5, 6, 7))
-    ((0, slice(None, None, None), None, slice(None, None, None), Ellipsis), (slice(None, None, None), ..., array([1, 2])))
+    >>> separate((0, None, [1, 2]), (5, 6))
+    ((0, None, slice(None, None, None), Ellipsis), (slice(None, None, None), array([1, 2])))
     """
     array = getattr(key, '_array', None)
     if array is not None and shape and array.ndim and array.dtype == np.int64:
@@ -112,7 +112,8 @@ def _normal(item):
     if isinstance(array, np.ndarray):
         if array is item and array.dtype.kind == 'f':
             array = array.astype(np.int64)  # an array that is no tensor is converted as a list is
-        return index_array(array) if array.ndim or array.dtype.kind not in 'iu' or array.dtype == np.uint8 else int(array)
+        is_number = array.ndim == 0 and array.dtype.kind in 'iu' and array.dtype != np.uint8
+        return int(array) if is_number else index_array(array)
     if isinstance(item, Sequence):
         return _array_of_sequence(item)
     try:
@@ -253,9 +254,9 @@ def _row_numbers(shape: tuple[int, ...], dims: list[int], indices: list[np.ndarr
 
 def accumulate_rows(array: np.ndarray, rank: int, rows: np.ndarray, values: np.ndarray,
                     ufunc: np.ufunc = np.add) -> None:
-    """Combines `values[k]` into row `rows[k]` of `array`, whose first `rank` dimensions count as one, one after another.
+    """Combines `values[k]` into row `rows[k]` of `array`, whose first `rank` dimensions count as one.
 
-    Deterministic: a row receives its values in the order of k.
+    Deterministic: a row receives its values one after another, in the order of k.
     """
     if rows.size == 0 or array.size == 0:
         return
@@ -492,7 +493,8 @@ def index_put(m, input, indices, values, accumulate=False):
     range, RuntimeError for values that do not fit.
     """
     if not isinstance(indices, (tuple, list)):
-        raise ArgumentTypeError(f"index_put(): argument 'indices' must be tuple of Tensors, not {type(indices).__name__}")
+        raise ArgumentTypeError("index_put(): argument 'indices' must be tuple of Tensors, not "
+                                f'{type(indices).__name__}')
     for value in (*indices, values):
         if value is not None and not isinstance(value, np.ndarray):
             raise ArgumentTypeError(f'index_put(): indices and values must be Tensors, got {type(value).__name__}')
@@ -753,7 +755,10 @@ def masked_scatter_adjoint(m, g, mask, shape):
 
 
 def flat_places(name: str, index: np.ndarray, size: int) -> np.ndarray:
-    """An index into a flattened tensor of `size` elements. Raises RuntimeError for its dtype, IndexError out of range."""
+    """An index into a flattened tensor of `size` elements.
+
+    Raises RuntimeError for its dtype, IndexError out of range.
+    """
     if index.dtype != np.int64:
         raise RuntimeError(f'{name}(): Expected a long tensor for index, but got {dtypes.of(index.dtype)}')
     outside = index[(index < -size) | (index >= size)]

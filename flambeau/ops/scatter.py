@@ -1,4 +1,4 @@
-"""Reading and writing along one dimension by an index tensor: gather, scatter and the index_* family; views overwritten.
+"""Reading and writing along one dimension by an index tensor: gather, scatter, the index_* family; views overwritten.
 
 Two kinds of index: one of as many dimensions as the tensor, which gives every element its own place along `dim`
 (gather, scatter), and a vector of rows (index_select, index_add, ...). Keys and masks are in indexing.py.
@@ -210,7 +210,7 @@ def _neutral(reduce: str, kind: np.dtype) -> np.ndarray:
 
 @composite
 def take_along_dim(m, input, indices, dim=None):
-    """The elements that `indices` (int64) names along `dim`, both broadcast in the other dimensions; flat without dim."""
+    """The elements that `indices` names along `dim`, both broadcast in the other dimensions; flat without dim."""
     if dim is None:
         return m.gather(m.reshape(input, (-1,)), 0, m.reshape(indices, (-1,)))
     if input.ndim != indices.ndim:

@@ -1,4 +1,4 @@
-"""Order: sort, topk, medians, quantiles; what is there: unique, nonzero, isin; where it falls: searchsorted, histograms.
+"""Order: sort, topk, medians, quantiles. What is there: unique, nonzero. Where it falls: searchsorted, histograms.
 
 NaN is greater than every number, as PyTorch orders them. Equal values keep their order where PyTorch promises it.
 """
@@ -555,7 +555,7 @@ def _outer_edges(name: str, values: np.ndarray, low, high, dim: int = 0) -> tupl
 
 @opaque(widen=True)
 def histc(m, input, bins=100, min=0, max=0):
-    """How many elements fall into each of `bins` bins of equal width from min to max (of the elements, if both are 0)."""
+    """How many elements fall into each of `bins` equal bins from min to max (of the elements, if both are 0)."""
     _require_floating('histogram_cpu', input)
     if bins <= 0:
         raise RuntimeError(f'torch.histc: bins must be > 0, but got {bins}')
