@@ -189,14 +189,19 @@ class Point(NamedTuple):
 
 
 def cubic_minimum(p, q, low, high):
-    """Where the cubic through two points with their slopes is least, within bounds; their middle if there is none."""
+    """Where the cubic through two points with their slopes is least, within bounds; their middle if there is none.
+
+    On a nearly straight stretch rounding of the losses alone would decide whether there is a minimum; it counts as one
+    far away then.
+    """
     if p.t > q.t:
         p, q = q, p
     d1 = p.slope + q.slope - 3 * (p.loss - q.loss) / (p.t - q.t)
     square = d1 ** 2 - p.slope * q.slope
-    if not square >= 0:
+    rounding = 12 * np.finfo(p.grad.dtype).eps * abs(d1) * max(abs(p.loss), abs(q.loss)) / (q.t - p.t)
+    if not square >= -rounding:
         return (low + high) / 2.0
-    d2 = np.sqrt(square)
+    d2 = np.sqrt(max(square, 0.0))
     t = q.t - (q.t - p.t) * ((q.slope + d2 - d1) / (q.slope - p.slope + 2 * d2))
     return float(min(max(t, low), high))
 
