@@ -9,7 +9,7 @@ import numpy as np
 from .. import dtypes
 from .activation import need_floating
 from .contraction import linear
-from .definition import OPERATIONS, export, opaque
+from .definition import export, opaque
 from .loss import reduced, reduction_of, warn
 from .softmax import log_softmax
 
@@ -19,26 +19,21 @@ __all__ = ['nll_loss', 'cross_entropy', 'linear_cross_entropy', 'LinearCrossEntr
 # ---- negative log likelihood: linear in its input, so that its gradient's gradient is itself
 
 def _class_weights(target, weight, ignore_index, classes, dtype):
-    """(target with ignored entries at class 0, the weight of each target, 0 where ignored). Raises IndexError."""
+    """(target with ignored entries at class 0, the weight of each target, 0 where ignored; None where all are 1).
+
+    Raises IndexError for a target that is no class.
+    """
     ignored = target == ignore_index
-    if ignored.any():
-        target = np.where(ignored, 0, target)
-    else:
+    if not ignored.any():
         ignored = None
+    else:
+        target = np.where(ignored, 0, target)
     if target.size and (target.min() < 0 or target.max() >= classes):
-        bad = target[(target < 0) | (target >= classes)][0]
+        bad = target[(target < 0) | (target >= classes)].flat[0]
         raise IndexError(f'Target {bad} is out of bounds: there are {classes} classes, 0 to {classes - 1}')
-    weights = np.ones((), dtype) if weight is None else weight[target]
-    if ignored is not None:
-        weights = np.where(ignored, 0, weights).astype(dtype)
-    return target, weights
-
-
-def _total(weights, target, reduction):
-    """What the sum of losses is divided by."""
-    if reduction != 'mean':
-        return 1
-    return weights.sum() if weights.ndim else target.size
+    if ignored is None:
+        return target, None if weight is None else weight[target]
+    return target, np.where(ignored, 0, 1 if weight is None else weight[target]).astype(dtype)
 
 
 def _class_axis(rank):
@@ -49,20 +44,25 @@ def _nll_loss(m, input, target, weight, ignore_index, reduction):
     need_floating('nll_loss', input)
     axis = _class_axis(input.ndim)
     target, weights = _class_weights(target, weight, ignore_index, input.shape[axis], input.dtype)
-    picked = np.take_along_axis(input, np.expand_dims(target, axis), axis).squeeze(axis)
-    losses = -picked
-    losses *= weights
-    if weights.ndim:
-        losses = np.where(weights == 0, 0, losses)  # an ignored -inf is no nan
+    losses = -np.take_along_axis(input, np.expand_dims(target, axis), axis).squeeze(axis)
+    if weights is not None:
+        losses = np.where(weights == 0, 0, losses * weights)  # an ignored -inf is no nan
     if reduction == 'none':
         return losses
-    return losses.sum() / np.asarray(_total(weights, target, reduction), input.dtype)
+    total = losses.sum(dtype=input.dtype)
+    if reduction == 'mean':
+        total = total / (target.size if weights is None else weights.sum()) if target.size else total * np.nan
+    return np.asarray(total)
 
 
 def _nll_loss_gradient(m, g, target, weight, ignore_index, reduction, shape):
     axis = _class_axis(len(shape))
     target, weights = _class_weights(target, weight, ignore_index, shape[axis], g.dtype)
-    values = g * weights / np.asarray(-_total(weights, target, reduction), g.dtype)
+    values = -g
+    if weights is not None:
+        values = values * weights
+    if reduction == 'mean':
+        values = values / (max(target.size, 1) if weights is None else weights.sum())
     out = np.zeros(shape, g.dtype)
     values = np.broadcast_to(values, target.shape)
     np.put_along_axis(out, np.expand_dims(target, axis), np.expand_dims(values, axis), axis)
@@ -218,7 +218,10 @@ def linear_cross_entropy(input, linear_weight, target, *, linear_bias=None, weig
     if options is not None:
         indices = target.dtype is dtypes.int64 and linear_weight.dim() == 2
         if indices and not label_smoothing and reduction in ('mean', 'sum', 'none'):
-            return _chunked(input, linear_weight, linear_bias, target, reduction, options, arguments)
+            batch, classes = (input, target) if input.dim() == 2 else (input.unsqueeze(0), target.unsqueeze(0))
+            size = options.rows(*batch.shape, linear_weight.shape[0])
+            loss = _chunked_cross_entropy(batch, linear_weight, linear_bias, classes, *arguments.values(), reduction, size)
+            return loss.squeeze(0) if loss.dim() > input.dim() - 1 else loss
         warn('linear_cross_entropy: options are ignored: chunks need class indices of dtype int64, a weight of two '
              f'dimensions and no label smoothing; got {target.dtype}, {list(linear_weight.shape)} and {label_smoothing}.')
     rows = linear_weight.reshape(-1, linear_weight.shape[-1])
@@ -245,24 +248,44 @@ def _checked_scores_shape(input, linear_weight, linear_bias):
     return (*input.shape[:-1], *linear_weight.shape[:-1])
 
 
-def _chunked(input, linear_weight, linear_bias, target, reduction, options, arguments):
-    """The loss as the sum over chunks of the batch; the scores of a chunk are computed again for its gradient."""
-    from ..utils.checkpoint import checkpoint
-    if input.dim() == 1:
-        loss = _chunked(input.unsqueeze(0), linear_weight, linear_bias, target.unsqueeze(0), reduction, options, arguments)
-        return loss.squeeze(0) if reduction == 'none' else loss
-    each = 'none' if reduction == 'none' else 'sum'
+def _divisor(m, target, weight, ignore_index, like):
+    """The sum of the weights of all targets, which a mean is divided by."""
+    counted = m.cast_like(m.ne(target, ignore_index), like)
+    if weight is not None:
+        counted = counted * m.index_select(weight, 0, m.where(m.ne(target, ignore_index), target, m.zeros_like(target)))
+    return m.sum(counted)
 
-    def loss_of(rows, weight, bias, classes):
-        return cross_entropy(linear(rows, weight, bias), classes, reduction=each, **arguments)
-    size = options.rows(*input.shape, linear_weight.shape[0])
-    losses = [checkpoint(loss_of, rows, linear_weight, linear_bias, classes, use_reentrant=False)
-              for rows, classes in zip(input.split(size), target.split(size))]
+
+def _chunks(m, size, *tensors):
+    count = tensors[0].shape[0]
+    return [[m.narrow(t, 0, start, min(size, count - start)) for t in tensors] for start in range(0, count, size)]
+
+
+def _chunked_gradients(m, g, input, linear_weight, linear_bias, target, weight, ignore_index, reduction, size, needed):
+    """The scores of each chunk are computed again, so that those of the whole batch are never held at once."""
+    if reduction == 'mean':
+        g = g / _divisor(m, target, weight, ignore_index, g)
+    found = {name: [] for name in needed}
+    each = reduction == 'none'
+    for rows, classes, *part in _chunks(m, size, input, target, *([g] if each else [])):
+        scores = m._linear(rows, linear_weight, linear_bias)
+        slopes = m._nll_loss_gradient(part[0] if each else g, classes, weight, ignore_index, 'none' if each else 'sum',
+                                      scores.shape)
+        slopes = slopes - m.softmax(scores, 1) * m.sum(slopes, 1, True)
+        if 'input' in needed:
+            found['input'].append(m.contract(slopes, linear_weight, ('no', 'ok', 'nk')))
+        if 'linear_weight' in needed:
+            found['linear_weight'].append(m.contract(slopes, rows, ('no', 'nk', 'ok')))
+        if 'linear_bias' in needed:
+            found['linear_bias'].append(m.sum(slopes, 0))
+    return {name: m.cat(parts, 0) if name == 'input' else sum(parts[1:], parts[0]) for name, parts in found.items()}
+
+
+@opaque(namespace='', method=False, widen=True, grad=_chunked_gradients)
+def _chunked_cross_entropy(m, input, linear_weight, linear_bias, target, weight, ignore_index, reduction, size):
+    losses = np.concatenate([
+        m._nll_loss(m.log_softmax(m._linear(rows, linear_weight, linear_bias), 1), classes, weight, ignore_index, 'none')
+        for rows, classes in _chunks(m, size, input, target)])
     if reduction == 'none':
-        return OPERATIONS['cat'].public(losses)
-    total = sum(losses[1:], losses[0])
-    if reduction == 'sum':
-        return total
-    valid = target != arguments['ignore_index']
-    weight = arguments['weight']
-    return total / (valid.sum() if weight is None else (weight[target.masked_fill(~valid, 0)] * valid).sum())
+        return losses
+    return losses.sum() / (_divisor(m, target, weight, ignore_index, losses) if reduction == 'mean' else 1)

@@ -11,8 +11,9 @@ An operation is declared once, by a decorator of its kind on its formula:
 
 A formula's first parameter is `m`, the set of all operations: over arrays (ops/reference.py), over tensors (`PUBLIC`), or
 over whatever else reads it (tracing, kernels). Its other parameters are PyTorch's, with PyTorch's names and defaults.
-A gradient is a formula `(m, g, names...)` whose names are what it needs: parameters, `output`, `outputs`, `NAME_shape`,
-`NAME_dtype`, or `needed` (the operands whose gradient is asked for). Only what is named is saved.
+A gradient is a formula `(m, g, names...)` whose names are what it needs: parameters, `output`, `outputs`, `outputK` (one
+of several results), `NAME_shape`, `NAME_dtype`, or `needed` (the operands whose gradient is asked for). Only what is
+named is saved.
 This module knows nothing of how arrays are computed or when formulas run; `call.py` does.
 """
 from __future__ import annotations
@@ -130,7 +131,7 @@ class Plan:
     """How one operation's gradients are computed for a given set of operands that need one.
 
     `names` are what its formulas need; `fetches` say where each is found in a call: ('value' | 'shape' | 'dtype',
-    position of the parameter), ('output', None) or ('outputs', None).
+    position of the parameter), ('output', None), ('outputs', None) or ('result', k) for `outputK`.
     """
 
     __slots__ = ('operation', 'names', 'fetches', 'steps', 'joint', 'picks', 'needed', 'widen')
@@ -166,6 +167,8 @@ class Plan:
             return 'value', parameters.index(name)
         if name in ('output', 'outputs'):
             return name, None
+        if name[:6] == 'output' and name[6:].isdigit():
+            return 'result', int(name[6:])
         base, _, what = name.rpartition('_')
         if what in ('shape', 'dtype') and base in parameters:
             return what, parameters.index(base)

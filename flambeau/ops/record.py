@@ -62,10 +62,12 @@ def complete(node, values, outputs, several):
             saved.append(_saved_output(outputs[0], 0 if several else None))
         elif what == 'outputs':
             saved.append([_saved_output(o, k) for k, o in enumerate(outputs)])
+        elif what == 'result':
+            saved.append(_saved_output(outputs[position], position))
         elif what == 'shape':
             saved.append(_shapes(values[position]))
         else:
-            saved.append(values[position].dtype)
+            saved.append(getattr(values[position], 'dtype', None))
     node.versions = saved_versions(saved)
     if STATE.recording is not PLAIN and STATE.saved_hooks:
         from ..autograd.saved import pack_saved

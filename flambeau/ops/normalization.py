@@ -1,0 +1,395 @@
+"""Normalisation: values brought to mean 0 and variance 1 (or to mean square 1) over some dimensions, then scaled.
+
+Batch, layer, group, instance and root mean square normalisation are one formula over one layout: the input is looked at
+in a `shape`, `axes` of which are averaged over, and weight and bias are looked at in shapes that broadcast to it. It is
+an operation of its own, since a derived gradient would pass over the data about eight times instead of four.
+"""
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .. import dtypes
+from ..autograd.graph import note_write
+from .activation import need_floating
+from .definition import PUBLIC, composite, export, opaque
+
+__all__ = ['batch_norm', 'layer_norm', 'group_norm', 'instance_norm', 'rms_norm', 'local_response_norm']
+
+
+# ---- the one formula
+
+def _like(m, x, y):
+    """`x` in the dtype of `y`: half types are computed in float32."""
+    return x if x is None or x.dtype == y.dtype else m.cast_like(x, y)
+
+
+def _affine_gradients(m, g, standardized, parameter_shape, affine_shape, needed):
+    """The gradients of weight and bias."""
+    found = {}
+    if 'weight' in needed:
+        found['weight'] = m.reshape(m.sum_to_size(g * standardized, affine_shape), parameter_shape)
+    if 'bias' in needed:
+        found['bias'] = m.reshape(m.sum_to_size(g, affine_shape), parameter_shape)
+    return found
+
+
+def _normalize_gradients(m, g, input, weight, bias_dtype, output1, output2, shape, axes, affine_shape, eps, centered,
+                         needed):
+    """In the cotangents of all three results: second derivatives go through the statistics."""
+    mean, variance = output1, output2
+    of_output, of_mean, of_variance = g
+    scale = m.rsqrt(variance + eps)
+    of_output = _like(m, m.reshape(of_output, shape), variance)
+    offsets = _like(m, m.reshape(input, shape), variance)
+    if centered:
+        offsets = offsets - mean
+    found = {}
+    if 'weight' in needed or 'bias' in needed:
+        parameter_shape = affine_shape[1:] if weight is None else weight.shape
+        found = _affine_gradients(m, of_output, offsets * scale, parameter_shape, affine_shape, needed)
+    if 'input' in needed:
+        if weight is not None:
+            of_output = of_output * m.reshape(_like(m, weight, variance), affine_shape)
+        count = max(math.prod(shape[a] for a in axes), 1)
+        along = of_variance * 2 - m.sum(of_output * offsets, axes, True) * (scale * scale * scale)
+        slopes = of_output * scale + offsets * (along / count)
+        if centered:
+            slopes = slopes + (of_mean - m.sum(of_output, axes, True) * scale) / count
+        found['input'] = m.reshape(slopes, input.shape)
+    return {name: _to_dtype_of(m, value, {'input': input, 'weight': weight}.get(name), bias_dtype)
+            for name, value in found.items()}
+
+
+def _to_dtype_of(m, value, operand, bias_dtype):
+    """A gradient in the dtype of its operand."""
+    return m.cast(value, bias_dtype) if operand is None else _like(m, value, operand)
+
+
+def _working(array):
+    """Half types as float32, others as they are."""
+    return array if array is None or array.dtype.itemsize > 2 else array.astype(np.float32)
+
+
+def _normalize(m, input, weight, bias, shape, axes, affine_shape, eps, centered):
+    """(the normalised input, mean, variance) over `axes` of the input in `shape`.
+
+    Not centered: the mean is left where it is, and the mean square stands for the variance.
+    """
+    x = _working(input).reshape(shape)
+    if centered:
+        mean = m.mean(x, axes, True)
+        out = x - mean
+        variance = m.mean(out * out, axes, True)
+        out *= _scale(m, variance, eps)
+    else:
+        mean, variance = np.zeros((), x.dtype), m.mean(x * x, axes, True)
+        out = x * _scale(m, variance, eps)
+    if weight is not None:
+        out *= _working(weight).reshape(affine_shape)
+    if bias is not None:
+        out += _working(bias).reshape(affine_shape)
+    return out.reshape(input.shape).astype(input.dtype, copy=False), mean, variance
+
+
+def _scale(m, variance, eps):
+    scale = m.sqrt(variance + eps)
+    return np.divide(1, scale, out=scale)
+
+
+def _declare(name, label):
+    return opaque(name=name, namespace='', method=False, label=label, grad=_normalize_gradients)(_normalize)
+
+
+_batch_norm = _declare('_batch_normalize', 'NativeBatchNormBackward0')
+_layer_norm = _declare('_layer_normalize', 'NativeLayerNormBackward0')
+_group_norm = _declare('_group_normalize', 'NativeGroupNormBackward0')
+_rms_norm = _declare('_rms_normalize', 'MulBackward0')
+
+
+def _fixed_gradients(m, g, input, weight, bias_dtype, mean, variance, shape, affine_shape, eps, needed):
+    scale = m.reshape(m.rsqrt(variance + eps), affine_shape)
+    g = _like(m, m.reshape(g, shape), variance)
+    offsets = _like(m, m.reshape(input, shape), variance) - m.reshape(mean, affine_shape)
+    found = _affine_gradients(m, g, offsets * scale, mean.shape, affine_shape, needed)
+    if 'input' in needed:
+        slope = scale if weight is None else scale * m.reshape(_like(m, weight, variance), affine_shape)
+        found['input'] = m.reshape(g * slope, input.shape)
+    return {name: _to_dtype_of(m, value, {'input': input, 'weight': weight}.get(name), bias_dtype)
+            for name, value in found.items()}
+
+
+@opaque(namespace='', method=False, label='NativeBatchNormBackward0', grad=_fixed_gradients)
+def _fixed_normalize(m, input, weight, bias, mean, variance, shape, affine_shape, eps):
+    """The input normalised by statistics that are given."""
+    factor = _scale(m, variance, eps)
+    if weight is not None:
+        factor *= _working(weight)
+    shift = -mean * factor if bias is None else _working(bias) - mean * factor
+    out = _working(input).reshape(shape) * factor.reshape(affine_shape)
+    out += shift.reshape(affine_shape)
+    return out.reshape(input.shape).astype(input.dtype, copy=False)
+
+
+# ---- checks
+
+def _check_channels(name, channels, **vectors):
+    """Raises where weight, bias or running statistics do not hold one number per channel."""
+    for what, vector in vectors.items():
+        if vector is not None and vector._array.shape != (channels,):
+            raise RuntimeError(f'{name}: {what} should contain {channels} elements, one per channel of the input, not '
+                               f'{vector.numel()}')
+
+
+def _channels(name, input):
+    """The number of channels, dimension 1."""
+    need_floating(name, input._array)
+    if input._array.ndim < 2:
+        raise IndexError(f'{name}: Dimension out of range: the input has shape {list(input.shape)}, but its dimension 1 '
+                         'is that of the channels')
+    return input._array.shape[1]
+
+
+def _by_channel(shape):
+    """(the shape to look at an input in: (N, C, everything else), the shape of one number per channel in it)."""
+    if len(shape) == 2:
+        return shape, (1, shape[1])
+    return (shape[0], shape[1], math.prod(shape[2:])), (1, shape[1], 1)
+
+
+def _update(running, batch, momentum):
+    """Moves running statistics towards those of a batch, in place."""
+    values = running._array
+    values[...] = values * (1 - momentum) + batch.reshape(values.shape) * momentum
+    note_write(running, 'batch_norm')
+
+
+def _update_running(running_mean, running_var, mean, variance, count, momentum):
+    if running_mean is not None:
+        _update(running_mean, mean, momentum)
+    if running_var is not None:
+        _update(running_var, variance * (count / max(count - 1, 1)), momentum)
+
+
+# ---- over the batch
+
+def _normalize_batch(input, weight, bias, running_mean, running_var, training, momentum, eps):
+    """(normalised input, batch mean, batch variance), the last two None where running statistics are used."""
+    channels = _channels('batch_norm', input)
+    _check_channels('batch_norm', channels, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
+    for what, statistic in (('running_mean', running_mean), ('running_var', running_var)):
+        if statistic is not None and statistic.requires_grad:
+            raise RuntimeError(f"The function 'batch_norm' is not differentiable with respect to argument '{what}'. This "
+                               'input cannot have requires_grad True.')
+    shape, affine_shape = _by_channel(input._array.shape)
+    if not training:
+        for what, statistic in (('running_mean', running_mean), ('running_var', running_var)):
+            if statistic is None:
+                raise RuntimeError(f'batch_norm: {what} must be defined in evaluation mode')
+        return _fixed_normalize(input, weight, bias, running_mean, running_var, shape, affine_shape, eps), None, None
+    axes = (0, 2)[:len(shape) - 1]
+    out, mean, variance = _batch_norm(input, weight, bias, shape, axes, affine_shape, eps, True)
+    count = math.prod(shape[a] for a in axes)
+    if count:
+        _update_running(running_mean, running_var, mean._array, variance._array, count, momentum)
+    return out, mean, variance
+
+
+@export('nn.functional')
+def batch_norm(input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
+    """(input - mean) / sqrt(variance + eps) * weight + bias per channel (dimension 1).
+
+    Training: with the statistics of the batch, towards which the running ones are moved in place by the share
+    `momentum` (the variance by its unbiased estimate). Otherwise with the running ones.
+    """
+    if training:
+        shape = input._array.shape
+        if math.prod(shape[:1] + shape[2:]) == 1:
+            raise ValueError(f'Expected more than 1 value per channel when training, got input size {input.shape}')
+        if eps <= 0:
+            raise ValueError(f'batch_norm eps must be positive during training, but got {eps}')
+        if (running_mean is None) != (running_var is None):
+            raise ValueError('batch_norm: running_mean and running_var must either both be None or neither be None')
+    return _normalize_batch(input, weight, bias, running_mean, running_var, training, momentum, eps)[0]
+
+
+@export(name='batch_norm')
+def _torch_batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps, cudnn_enabled=True):
+    """`nn.functional.batch_norm` with the arguments in another order."""
+    return _normalize_batch(input, weight, bias, running_mean, running_var, training, momentum, eps)[0]
+
+
+def _statistics(mean, variance, eps, shape):
+    """Mean and 1 / sqrt(variance + eps), which PyTorch returns without gradient."""
+    return mean.detach().reshape(shape), (variance.detach() + eps).rsqrt().reshape(shape)
+
+
+@export()
+def native_batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps):
+    """(output, batch mean, 1 / sqrt(batch variance + eps)) of batch_norm; the last two are empty if not training."""
+    out, mean, variance = _normalize_batch(input, weight, bias, running_mean, running_var, training, momentum, eps)
+    if mean is None:
+        return out, PUBLIC.empty_like(running_mean).resize_(0), PUBLIC.empty_like(running_mean).resize_(0)
+    return out, *_statistics(mean, variance, eps, (-1,))
+
+
+def _normalize_instances(input, running_mean, running_var, weight, bias, momentum, eps):
+    channels = _channels('instance_norm', input)
+    _check_channels('instance_norm', channels, running_mean=running_mean, running_var=running_var, weight=weight,
+                    bias=bias)
+    batch = input._array.shape[0]
+    shape = (batch, channels, math.prod(input._array.shape[2:]))
+    out, mean, variance = _batch_norm(input, weight, bias, shape, (2,), (1, channels, 1), eps, True)
+    if batch:
+        _update_running(running_mean, running_var, mean._array.mean(0), variance._array.mean(0), shape[2], momentum)
+    return out
+
+
+@export('nn.functional')
+def instance_norm(input, running_mean=None, running_var=None, weight=None, bias=None, use_input_stats=True, momentum=0.1,
+                  eps=1e-5):
+    """batch_norm of each sample by itself; the running statistics are moved towards the samples' mean."""
+    if not use_input_stats:
+        if running_mean is None or running_var is None:
+            raise RuntimeError('Expected running_mean and running_var to be defined when use_input_stats is false')
+        return _normalize_batch(input, weight, bias, running_mean, running_var, False, momentum, eps)[0]
+    if math.prod(input._array.shape[2:]) == 1:
+        raise ValueError(f'Expected more than 1 spatial element when training, got input size {input.shape}')
+    return _normalize_instances(input, running_mean, running_var, weight, bias, momentum, eps)
+
+
+@export(name='instance_norm')
+def _torch_instance_norm(input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps,
+                         cudnn_enabled=True):
+    """`nn.functional.instance_norm` with the arguments in another order."""
+    return instance_norm(input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps)
+
+
+# ---- over the last dimensions
+
+def _last_dimensions(name, input, normalized_shape, weight, bias):
+    """(shape, axes, affine shape) for statistics over the last dimensions, which must be `normalized_shape`."""
+    if not isinstance(normalized_shape, (tuple, list)):
+        raise TypeError(f"{name}(): argument 'normalized_shape' must be tuple of ints, not "
+                        f'{type(normalized_shape).__name__}')
+    given, whole, count = tuple(normalized_shape), input._array.shape, len(normalized_shape)
+    if not count:
+        raise RuntimeError(f'{name}: expected normalized_shape to be at least 1-dimensional, i.e., containing at least '
+                           'one element, but got normalized_shape = []')
+    for what, parameter in (('weight', weight), ('bias', bias)):
+        if parameter is not None and parameter._array.shape != given:
+            raise RuntimeError(f'{name}: expected {what} to be of same shape as normalized_shape, but got {what} of shape '
+                               f'{list(parameter.shape)} and normalized_shape = {list(given)}')
+    if whole[-count:] != given:
+        expected = ', '.join(map(str, given))
+        raise RuntimeError(f'{name}: given normalized_shape={list(given)}, expected input with shape [*, {expected}], but '
+                           f'got input of size {list(whole)}')
+    need_floating(name, input._array)
+    inner = math.prod(given)
+    return (math.prod(whole[:-count]), inner), (1,), (1, inner)
+
+
+@export('nn.functional')
+def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
+    """(input - mean) / sqrt(variance + eps) * weight + bias, with statistics over the last dimensions.
+
+    Weight and bias have the sizes `normalized_shape` of these dimensions.
+    """
+    shape, axes, affine_shape = _last_dimensions('layer_norm', input, normalized_shape, weight, bias)
+    return _layer_norm(input, weight, bias, shape, axes, affine_shape, eps, True)[0]
+
+
+@export(name='layer_norm')
+def _torch_layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5, cudnn_enable=True):
+    """`nn.functional.layer_norm`."""
+    return layer_norm(input, normalized_shape, weight, bias, eps)
+
+
+@export()
+def native_layer_norm(input, normalized_shape, weight, bias, eps):
+    """(output, mean, 1 / sqrt(variance + eps)) of layer_norm."""
+    layout = _last_dimensions('native_layer_norm', input, normalized_shape, weight, bias)
+    out, mean, variance = _layer_norm(input, weight, bias, *layout, eps, True)
+    count = len(normalized_shape)
+    return out, *_statistics(mean, variance, eps, (*input.shape[:-count], *(1,) * count))
+
+
+@export('torch nn.functional')
+def rms_norm(input, normalized_shape, weight=None, eps=None):
+    """input / sqrt(mean square over the last dimensions + eps) * weight; eps None is the smallest step from 1."""
+    layout = _last_dimensions('rms_norm', input, normalized_shape, weight, None)
+    if eps is None:
+        eps = float(np.finfo(np.float64 if input.dtype is dtypes.float64 else np.float32).eps)
+    return _rms_norm(input, weight, None, *layout, eps, False)[0]
+
+
+# ---- over groups of channels
+
+def _normalize_groups(name, input, num_groups, weight, bias, eps):
+    whole = input._array.shape
+    if len(whole) < 2:
+        raise RuntimeError(f'{name}: Expected at least 2 dimensions for input tensor but received {len(whole)}')
+    channels = _channels(name, input)
+    if num_groups < 1 or channels % num_groups:
+        raise RuntimeError(f'{name}: Expected number of channels in input to be divisible by num_groups, but got input of '
+                           f'shape {list(whole)} and num_groups={num_groups}')
+    _check_channels(name, channels, weight=weight, bias=bias)
+    each = channels // num_groups
+    shape = (whole[0], num_groups, each, math.prod(whole[2:]))
+    return _group_norm(input, weight, bias, shape, (2, 3), (1, num_groups, each, 1), eps, True)
+
+
+@export('nn.functional')
+def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
+    """layer_norm over each of `num_groups` groups of channels (dimension 1); one weight and bias per channel."""
+    if input._array.ndim >= 2 and input._array.size and num_groups > 0 and \
+            input._array.size // num_groups == 1 and input._array.shape[1] % num_groups == 0:
+        raise ValueError(f'Expected more than 1 value per channel when training, got input size {list(input.shape)}')
+    return _normalize_groups('group_norm', input, num_groups, weight, bias, eps)[0]
+
+
+@export(name='group_norm')
+def _torch_group_norm(input, num_groups, weight=None, bias=None, eps=1e-5, cudnn_enabled=True):
+    """`nn.functional.group_norm`, also for a single value per group."""
+    return _normalize_groups('group_norm', input, num_groups, weight, bias, eps)[0]
+
+
+@export()
+def native_group_norm(input, weight, bias, N, C, HxW, group, eps):
+    """(output, mean (N, group), 1 / sqrt(variance + eps) (N, group)) of group_norm for N samples, C channels of HxW."""
+    if input.numel() != N * C * HxW:
+        raise RuntimeError(f'native_group_norm: input of shape {list(input.shape)} does not hold {N} x {C} x {HxW} values')
+    out, mean, variance = _normalize_groups('native_group_norm', input, group, weight, bias, eps)
+    return out, *_statistics(mean, variance, eps, (N, group))
+
+
+# ---- over neighbouring channels
+
+def _neighbours(m, x, size):
+    """The sum over `size` channels around each, as many as there are."""
+    before, after = size // 2, (size - 1) // 2
+    channels = x.shape[1]
+    total = x
+    for distance in range(1, min(before, channels - 1) + 1):
+        zeros = m.zeros_like(m.narrow(x, 1, 0, distance))
+        total = total + m.cat([zeros, m.narrow(x, 1, 0, channels - distance)], 1)
+    for distance in range(1, min(after, channels - 1) + 1):
+        zeros = m.zeros_like(m.narrow(x, 1, 0, distance))
+        total = total + m.cat([m.narrow(x, 1, distance, channels - distance), zeros], 1)
+    return total
+
+
+@composite(namespace='', method=False, label='DivBackward0')
+def _local_response_norm(m, input, size, alpha, beta, k):
+    return input / m.pow(_neighbours(m, input * input, size) * (alpha / size) + k, beta)
+
+
+@export('nn.functional')
+def local_response_norm(input, size, alpha=1e-4, beta=0.75, k=1.0):
+    """input / (k + alpha * mean square over `size` neighbouring channels)**beta (Krizhevsky et al., 2012)."""
+    if input.dim() < 3:
+        raise ValueError(f'local_response_norm: Expected 3D or higher dimensionality input (got {input.dim()} dimensions)')
+    if size < 1:
+        raise RuntimeError(f'local_response_norm: size must be positive, got {size}')
+    return _local_response_norm(input, size, alpha, beta, k)
