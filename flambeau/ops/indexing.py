@@ -19,13 +19,13 @@ from ..autograd.modes import OFF, PLAIN, STATE
 from ..errors import ArgumentError, ArgumentTypeError
 from ..tensor import Parameter, Tensor, wrap
 from .call import binder
-from .general import invoke, lowered
+from .general import SIMPLE, invoke, lowered, raise_refusal
 from .overriding import Overridden, override, overrides
 from .record import complete, record
 from .results import viewing
 from .writing import change
 from .definition import opaque, publish, view
-from .general import invoke, lowered
+from .general import SIMPLE, invoke, lowered, raise_refusal
 from .overriding import Overridden, override, overrides
 from .record import complete, record
 from .reference import sized
@@ -309,6 +309,8 @@ def masked_shape(input: np.ndarray, mask: np.ndarray, name: str) -> tuple[int, .
     """The shape that an array and its mask broadcast to. Raises RuntimeError for what is no mask or does not fit."""
     if mask.dtype != bool:
         raise RuntimeError(f'{name} only supports boolean masks, but got mask with dtype {dtypes.of(mask.dtype).name}')
+    if input.shape == mask.shape:
+        return input.shape
     try:
         return np.broadcast_shapes(input.shape, mask.shape)
     except ValueError:
@@ -332,6 +334,13 @@ def number_array(value, like: np.ndarray, name: str) -> np.ndarray:
         return np.array(int(value) % (1 << 8 * kind.itemsize) if value < 0 and not kind.is_signed else int(value),
                         like.dtype)
     return np.array(value).astype(like.dtype)
+
+
+def fits_plainly(value, kind: str) -> bool:
+    """Whether a Python number certainly fits any array of a NumPy kind, so that NumPy may convert it itself."""
+    if kind == 'f':
+        return value.__class__ is float and -60000 < value < 60000 or value.__class__ is int and -2048 < value < 2048
+    return kind == 'i' and value.__class__ is int and -128 <= value < 128
 
 
 def _holds(kind: dtypes.dtype, value) -> bool:
@@ -376,9 +385,9 @@ def writing(formula=None, *, inplace='', **options):
 
 def _writer(op):
     name = op.name + '_'
-    bind = None
+    formula, bind = op.formula, None
 
-    def call(input, *args, **kwargs):
+    def general(input, *args, **kwargs):
         nonlocal bind
         if type(input) is not Tensor and overrides(input):
             return override(getattr(Tensor, name), (input, *args), kwargs)
@@ -389,9 +398,35 @@ def _writer(op):
             return change(input, name, lambda before: write_directly(op, before, values), op)
         except Overridden:
             return override(getattr(Tensor, name), (input, *args), kwargs)
+
+    def call(input, *args, **kwargs):
+        if kwargs or not _is_unrecorded(input) or not input._array.flags.writeable:
+            return general(input, *args, **kwargs)
+        target = input._array
+        arrays = []
+        for value in args:
+            if _is_unrecorded(value):
+                arrays.append(_apart(value._array, target))
+            elif value.__class__ in SIMPLE:
+                arrays.append(value)
+            else:
+                return general(input, *args)
+        try:
+            formula(IN_PLACE, target, *arrays)
+        except Exception as error:
+            raise_refusal(op, (input, *args), error)
+        note_write(input, name)
+        return input
     call.__name__ = call.__qualname__ = name
     call.__doc__ = f'In-place form of `{op.name}`.'
     return call
+
+
+def _is_unrecorded(value) -> bool:
+    """Whether this is a plain tensor that no gradient flows through."""
+    kind = value.__class__
+    return (kind is Tensor or kind is Parameter) and (
+        value._node is None or STATE.recording is OFF or edge_of(value) is None)
 
 
 def write_directly(op, before: Tensor, values: list) -> Tensor:
@@ -628,12 +663,7 @@ def set_item(self, key, value):
 
 def _set_number(array: np.ndarray, key, value) -> bool:
     """Does the common assignment of a number that certainly fits; False where more care is needed."""
-    kind = array.dtype.kind
-    if kind == 'f':
-        fits = value.__class__ is float and -60000 < value < 60000 or value.__class__ is int and -2048 < value < 2048
-    else:
-        fits = kind == 'i' and value.__class__ is int and -128 <= value < 128
-    if not fits or 0 in array.strides or not array.flags.writeable:
+    if not fits_plainly(value, array.dtype.kind) or 0 in array.strides or not array.flags.writeable:
         return False
     basic = plain_key(key)
     try:
@@ -695,7 +725,8 @@ Tensor.__setitem__ = set_item
 def masked_fill(m, input, mask, value):
     """`input` with `value` (a number or 0-d tensor) where `mask` is true; both broadcast."""
     shape = masked_shape(input, mask, 'masked_fill')
-    value = number_array(value, input, 'masked_fill')
+    if not fits_plainly(value, input.dtype.kind):
+        value = number_array(value, input, 'masked_fill')
     if m is not IN_PLACE:
         return np.where(mask, value, input)
     _require_shape(input, shape)
@@ -712,7 +743,9 @@ def _require_shape(array, shape):
 def masked_select(m, input, mask):
     """The elements of `input` where `mask` is true, as one dimension; both broadcast."""
     shape = masked_shape(input, mask, 'masked_select')
-    return np.broadcast_to(input, shape)[np.broadcast_to(mask, shape)]
+    if input.shape != shape:
+        input = np.broadcast_to(input, shape)
+    return input[mask if mask.shape == shape else np.broadcast_to(mask, shape)]
 
 
 @opaque(namespace='', method=False, widen=True, grad={'g': lambda m, g, mask: m.masked_select(g, mask)})

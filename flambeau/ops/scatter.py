@@ -5,6 +5,8 @@ Two kinds of index: one of as many dimensions as the tensor, which gives every e
 """
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .. import dtypes
@@ -37,26 +39,30 @@ def element_places(name: str, shape: tuple[int, ...], dim: int, index: np.ndarra
     if index.ndim != len(shape):
         raise RuntimeError(f'{name}(): Index tensor must have the same number of dimensions as the tensor, got index '
                            f'{list(index.shape)} and tensor {list(shape)}')
-    if any(n > size for d, (n, size) in enumerate(zip(index.shape, shape)) if d != dim):
+    if index.shape != shape and any(n > shape[d] for d, n in enumerate(index.shape) if d != dim):
         raise RuntimeError(f'{name}(): Size does not match: expected index {list(index.shape)} to be no larger than '
                            f'self {list(shape)} apart from dimension {dim}')
     size = shape[dim]
-    if index.min() < 0 or index.max() >= size:
+    if index.view(np.uint64 if index.itemsize == 8 else np.uint32).max() >= size:  # negative ones are large as unsigned
         outside = index[(index < 0) | (index >= size)].flat[0]
         raise RuntimeError(f'{name}(): index {outside} is out of bounds for dimension {dim} with size {size}')
-    places, stride = None, 1
+    stride = math.prod(shape[dim + 1:])
+    places = index if stride == 1 else index * stride
+    stride = 1
     for d in reversed(range(len(shape))):
-        steps = (index if stride == 1 else index * stride) if d == dim else \
-            (np.arange(index.shape[d]) * stride).reshape((-1,) + (1,) * (len(shape) - 1 - d))
-        places = steps if places is None else places + steps
+        if d != dim and index.shape[d] > 1:
+            steps = np.arange(0, index.shape[d] * stride, stride)
+            places = places + (steps.reshape((-1,) + (1,) * (len(shape) - 1 - d)) if d < len(shape) - 1 else steps)
         stride *= shape[d]
-    return np.broadcast_to(places, index.shape)
+    return places
 
 
 def _source_part(name: str, src: np.ndarray, index: np.ndarray) -> np.ndarray:
     """The elements of `src` that correspond to those of `index`."""
     if index.size == 0:
         return np.empty(0, src.dtype)
+    if src.shape == index.shape:
+        return src
     if src.ndim != index.ndim or any(n > size for n, size in zip(index.shape, src.shape)):
         raise RuntimeError(f'{name}(): Expected index {list(index.shape)} to have as many dimensions as src '
                            f'{list(src.shape)} and no larger size')
@@ -85,13 +91,12 @@ def _write_elements(m, name, input, dim, index, source, ufunc=None):
     places = element_places(name, x.shape, dim, index).reshape(-1)
     if source.ndim or index.size != 1:
         source = source if source.ndim == 0 else _source_part(name, with_dimensions(source), index)
-    values = np.broadcast_to(source, index.shape if index.size else 0).reshape(-1)
     out = destination(m, input)
     flat = out.reshape(-1)
     if ufunc is None:
-        flat[places] = values
+        flat[places] = source.reshape(-1) if source.ndim else source
     else:
-        ufunc.at(flat, places, np.ascontiguousarray(values))
+        ufunc.at(flat, places, np.ascontiguousarray(np.broadcast_to(source, index.shape)).reshape(-1))
     if not np.may_share_memory(flat, out):
         out[...] = flat.reshape(out.shape)
     return out

@@ -18,6 +18,7 @@ from .scatter import with_dimensions
 from .view import axis_of
 
 PAIR = ('values', 'indices')
+FEW = 64  # a row of so many elements is sorted as a whole sooner than in parts
 
 
 def _orderable(array: np.ndarray, name: str) -> np.ndarray:
@@ -35,6 +36,11 @@ def _order(array: np.ndarray, dim: int, descending: bool, name: str) -> np.ndarr
     # sorting backwards and then turning round puts NaN first and keeps equal values in order
     backwards = np.flip(array, dim).argsort(axis=dim, kind='stable')
     return array.shape[dim] - 1 - np.flip(backwards, dim)
+
+
+def _picked(x: np.ndarray, places: np.ndarray, dim: int) -> np.ndarray:
+    """The elements of `x` at places along a dimension."""
+    return x[places] if x.ndim == 1 else np.take_along_axis(x, places, dim)
 
 
 def _picked_gradient(m, g, input_shape, dim, outputs):
@@ -58,7 +64,7 @@ def sort(m, input, dim=-1, descending=False, *, stable=False):
     x = with_dimensions(input)
     dim = axis_of(dim, input.ndim)
     places = _order(x, dim, descending, 'sort')
-    return np.take_along_axis(x, places, dim).reshape(input.shape), places.reshape(input.shape)
+    return _picked(x, places, dim).reshape(input.shape), places.reshape(input.shape)
 
 
 @opaque
@@ -84,6 +90,10 @@ def topk(m, input, k, dim=-1, largest=True, sorted=True):
     if x.dtype == bool:
         raise RuntimeError('topk does not support bool dtypes on CPU')
     values = _orderable(x, 'topk')
+    if size <= FEW:
+        places = _order(x, dim, largest, 'topk')[(slice(None),) * dim + (slice(k),)]
+        shape = input.shape if input.ndim == 0 and k else places.shape
+        return _picked(x, places, dim).reshape(shape), places.reshape(shape)
     if 0 < k < size:
         middle = size - k if largest else k - 1
         part = np.argpartition(values, middle, axis=dim)
@@ -95,7 +105,7 @@ def topk(m, input, k, dim=-1, largest=True, sorted=True):
     order = _order(np.take_along_axis(values, part, dim), dim, largest, 'topk')
     places = np.take_along_axis(part, order, dim)
     shape = input.shape if input.ndim == 0 and k else places.shape
-    return np.take_along_axis(x, places, dim).reshape(shape), places.reshape(shape)
+    return _picked(x, places, dim).reshape(shape), places.reshape(shape)
 
 
 def _kth(input: np.ndarray, k, dim: int, keepdim: bool, name: str):
