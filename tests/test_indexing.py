@@ -298,17 +298,20 @@ def test_expanded_tensor_is_not_written():
     assert x.tolist() == [0, 0, 0]
 
 
-def test_many_rows_are_added_in_order():
-    rows = torch.from_numpy(np.random.default_rng(0).integers(0, 50, 5000))
-    values = torch.from_numpy(np.random.default_rng(1).standard_normal((5000, 3)).astype('float32'))
-    expected = np.zeros((50, 3), 'float32')
-    for row, value in zip(rows.tolist(), values.numpy()):
+@pytest.mark.parametrize('count, places, width', [(5000, 50, 3), (200, 50, 80), (40, 50, 80)])
+def test_rows_are_added_in_order(count, places, width):
+    draw = np.random.default_rng(0)
+    rows = draw.permutation(places)[:count] if count < places else draw.integers(0, places, count)
+    values = draw.standard_normal((count, width)).astype('float32')
+    expected = np.zeros((places, width), 'float32')
+    for row, value in zip(rows, values):
         expected[row] += value
-    found = torch.zeros(50, 3).index_add(0, rows, values)
-    assert found.numpy().tobytes() == expected.tobytes()
-    index = rows[:, None].expand(5000, 3)
-    assert torch.zeros(50, 3).scatter_add(0, index, values).tolist() == found.tolist()
-    assert torch.zeros(50, 3).index_put((rows,), values, accumulate=True).tolist() == found.tolist()
+    rows, values = torch.from_numpy(rows), torch.from_numpy(values)
+    zeros = torch.zeros(places, width)
+    for found in (zeros.index_add(0, rows, values), zeros.index_put((rows,), values, accumulate=True),
+                  zeros.scatter_add(0, rows[:, None].expand(count, width), values),
+                  torch.zeros(width, places).index_add(1, rows, values.t()).t()):
+        assert found.numpy().tobytes() == expected.tobytes()
 
 
 # ---- against PyTorch -----------------------------------------------------------------------------------

@@ -263,15 +263,34 @@ def accumulate_rows(array: np.ndarray, rank: int, rows: np.ndarray, values: np.n
     width = array.size
     for size in array.shape[:rank]:
         width //= size
-    if width > 8 and np.bincount(rows).max() == 1:  # no row twice: they can be combined all at once
-        places = np.unravel_index(rows, array.shape[:rank])
-        array[places] = ufunc(array[places], values.reshape(rows.shape + array.shape[rank:]))
-        return
+    if width >= WIDE:
+        most = np.bincount(rows).max()
+        if most <= FEW_ROUNDS:
+            values = values.reshape(rows.shape + array.shape[rank:])
+            return _accumulate_in_rounds(array, rank, rows, values, ufunc, most)
     flat_index = rows if width == 1 else (rows[:, None] * width + np.arange(width)).ravel()
     flat = array.reshape(-1)  # a copy where the rows do not lie one behind another
     ufunc.at(flat, flat_index, np.ascontiguousarray(values, array.dtype).reshape(-1))
     if not np.may_share_memory(flat, array):
         array[...] = flat.reshape(array.shape)
+
+
+WIDE = 64  # elements of a row above which whole rows at a time are faster than `ufunc.at`
+FEW_ROUNDS = 32
+
+
+def _accumulate_in_rounds(array, rank: int, rows, values, ufunc: np.ufunc, most: int) -> None:
+    """In each round every row takes the next of its values, so no row is named twice in one."""
+    rounds = [slice(None)]
+    if most > 1:
+        order = rows.argsort(kind='stable')
+        groups = rows[order]
+        starts = np.flatnonzero(np.append(True, groups[1:] != groups[:-1]))
+        turn = np.arange(rows.size) - np.repeat(starts, np.diff(np.append(starts, rows.size)))
+        rounds = [order[turn == k] for k in range(most)]
+    for chosen in rounds:
+        places = rows[chosen] if rank == 1 else np.unravel_index(rows[chosen], array.shape[:rank])
+        array[places] = ufunc(array[places], values[chosen])
 
 
 def _integer_indices(shape: tuple[int, ...], advanced: tuple) -> tuple[list[int], list[np.ndarray]]:

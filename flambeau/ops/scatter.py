@@ -297,7 +297,10 @@ def index_add(m, input, dim, index, source, *, alpha=1):
     if alpha != 1:
         source = source * number_array(alpha, input, 'index_add_')
     out = destination(m, input)
-    accumulate_rows(np.moveaxis(with_dimensions(out), dim, 0), 1, rows, np.moveaxis(source, dim, 0))
+    place = with_dimensions(out)
+    if dim:
+        place, source = np.moveaxis(place, dim, 0), np.moveaxis(source, dim, 0)
+    accumulate_rows(place, 1, rows, source)
     return out
 
 
