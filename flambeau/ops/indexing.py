@@ -732,6 +732,7 @@ def copy_values(place: np.ndarray, source: np.ndarray) -> None:
                            ) from None
 
 
+get_item.__name__, set_item.__name__ = '__getitem__', '__setitem__'  # the names that __torch_function__ is told
 Tensor.__getitem__ = get_item
 Tensor.__setitem__ = set_item
 
