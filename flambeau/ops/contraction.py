@@ -168,7 +168,7 @@ PUBLIC.matmul = _matmul
 
 
 def _linear_bias_gradient(m, g):
-    return m.sum(g, tuple(range(len(g.shape) - 1)))
+    return m.sum(g, tuple(range(len(g.shape) - 1))) if len(g.shape) > 1 else g
 
 
 def _linear_weight_gradient(m, g, input):

@@ -146,6 +146,8 @@ def _channels(name, input):
     """The number of channels, dimension 1."""
     need_floating(name, input._array)
     if input._array.ndim < 2:
+        if input._array.shape == (0,):
+            return 0
         raise IndexError(f'{name}: Dimension out of range: the input has shape {list(input.shape)}, but its dimension 1 '
                          'is that of the channels')
     return input._array.shape[1]
@@ -153,8 +155,8 @@ def _channels(name, input):
 
 def _by_channel(shape):
     """(the shape to look at an input in: (N, C, everything else), the shape of one number per channel in it)."""
-    if len(shape) == 2:
-        return shape, (1, shape[1])
+    if len(shape) < 3:
+        return (*(1,) * (2 - len(shape)), *shape), (1, shape[-1])
     return (shape[0], shape[1], math.prod(shape[2:])), (1, shape[1], 1)
 
 
@@ -221,8 +223,8 @@ def _torch_batch_norm(input, weight, bias, running_mean, running_var, training, 
 
 
 def _statistics(mean, variance, eps, shape):
-    """Mean and 1 / sqrt(variance + eps), which PyTorch returns without gradient."""
-    return mean.detach().reshape(shape), (variance.detach() + eps).rsqrt().reshape(shape)
+    """Mean and 1 / sqrt(variance + eps)."""
+    return mean.reshape(shape), (variance + eps).rsqrt().reshape(shape)
 
 
 @export()
@@ -231,7 +233,7 @@ def native_batch_norm(input, weight, bias, running_mean, running_var, training, 
     out, mean, variance = _normalize_batch(input, weight, bias, running_mean, running_var, training, momentum, eps)
     if mean is None:
         return out, PUBLIC.empty_like(running_mean).resize_(0), PUBLIC.empty_like(running_mean).resize_(0)
-    return out, *_statistics(mean, variance, eps, (-1,))
+    return out, *_statistics(mean.detach(), variance.detach(), eps, (-1,))  # without gradient, as PyTorch's
 
 
 def _normalize_instances(input, running_mean, running_var, weight, bias, momentum, eps):
@@ -312,7 +314,7 @@ def native_layer_norm(input, normalized_shape, weight, bias, eps):
     layout = _last_dimensions('native_layer_norm', input, normalized_shape, weight, bias)
     out, mean, variance = _layer_norm(input, weight, bias, *layout, eps, True)
     count = len(normalized_shape)
-    return out, *_statistics(mean, variance, eps, (*input.shape[:-count], *(1,) * count))
+    return out, *_statistics(mean.detach(), variance.detach(), eps, (*input.shape[:-count], *(1,) * count))
 
 
 @export('torch nn.functional')

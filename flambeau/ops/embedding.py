@@ -1,0 +1,229 @@
+"""Rows looked up in a table, alone or summed up in bags, and one-hot vectors."""
+from __future__ import annotations
+
+import numpy as np
+
+from ..autograd.graph import note_write
+from ..tensor import Tensor, wrap
+from .definition import composite, export, opaque
+from .indexing import accumulate_rows
+
+__all__ = ['embedding', 'embedding_bag', 'one_hot']
+
+
+# ---- looking up, and its adjoint: each is the other's gradient
+
+def _row_factors(indices, padding_idx, scale_grad_by_freq, dtype):
+    """What each looked-up row's gradient is multiplied by; None for ones."""
+    factors = None
+    if scale_grad_by_freq:
+        _, which, counts = np.unique(indices, return_inverse=True, return_counts=True)
+        factors = 1 / counts[which.reshape(indices.shape)]
+    if padding_idx is not None:
+        factors = (1 if factors is None else factors) * (indices != padding_idx)
+    return None if factors is None else factors.astype(dtype)[..., None]
+
+
+@opaque(name='_embedding', namespace='', method=False, label='EmbeddingBackward0', grad={
+    'weight': lambda m, g, indices, weight_shape, padding_idx, scale_grad_by_freq: m._embedding_gradient(
+        g, indices, weight_shape[0], padding_idx, scale_grad_by_freq)})
+def _embedding(m, weight, indices, padding_idx, scale_grad_by_freq):
+    try:
+        rows = weight.take(indices, axis=0)
+        if indices.size == 0 or indices.min() >= 0:
+            return rows
+    except IndexError:
+        pass
+    raise IndexError(f'index out of range in self: embedding() looks up {indices.min()} to {indices.max()} in a table of '
+                     f'{weight.shape[0]} rows')
+
+
+@opaque(namespace='', method=False, widen=True, label='EmbeddingDenseBackwardBackward0', grad={
+    'g': lambda m, g, indices, padding_idx, scale_grad_by_freq: m._scaled_rows(
+        g, indices, padding_idx, scale_grad_by_freq)})
+def _embedding_gradient(m, g, indices, count, padding_idx, scale_grad_by_freq):
+    factors = _row_factors(indices, padding_idx, scale_grad_by_freq, g.dtype)
+    if factors is not None:
+        g = g * factors
+    out = np.zeros((count, g.shape[-1]), g.dtype)
+    accumulate_rows(out, 1, indices.ravel(), g.reshape(indices.size, -1) if g.size else g)
+    return out
+
+
+@opaque(namespace='', method=False, widen=True, grad={
+    'table': lambda m, g, indices, table_shape, padding_idx, scale_grad_by_freq: m._embedding_gradient(
+        g, indices, table_shape[0], padding_idx, scale_grad_by_freq)})
+def _scaled_rows(m, table, indices, padding_idx, scale_grad_by_freq):
+    factors = _row_factors(indices, padding_idx, scale_grad_by_freq, table.dtype)
+    rows = table.take(indices, axis=0)
+    return rows if factors is None else rows * factors
+
+
+def _check_lookup(name, input, weight):
+    if not isinstance(input, Tensor):
+        raise TypeError(f"{name}(): argument 'indices' must be Tensor, not {type(input).__name__}")
+    if weight.dim() != 2:
+        raise RuntimeError(f"{name}: 'weight' must be 2-D, got shape {list(weight.shape)}")
+    if input._array.dtype not in (np.int64, np.int32):
+        raise RuntimeError(f'{name}: expected indices of dtype int64 or int32, but got {input.dtype}: use .long()')
+
+
+def _padding_row(padding_idx, weight):
+    """padding_idx counted from the front. Raises AssertionError where there is no such row."""
+    if padding_idx is None:
+        return None
+    count = weight.shape[0]
+    if not -count <= padding_idx < count:
+        raise AssertionError(f'padding_idx must be within num_embeddings: {-count} to {count - 1}, got {padding_idx}')
+    return padding_idx % count
+
+
+def _limit_norms(weight, indices, max_norm, norm_type):
+    """Shrinks the rows that are looked up, in place, to a norm of at most max_norm."""
+    rows = np.unique(indices)
+    if rows.size and (rows[0] < 0 or rows[-1] >= len(weight._array)):
+        return  # the lookup says so
+    norms = np.linalg.norm(weight._array[rows], norm_type, axis=1)
+    long = norms > max_norm
+    if long.any():
+        factors = max_norm / (norms[long, None] + 1e-7)
+        weight._array[rows[long]] *= factors.astype(weight._array.dtype)
+        note_write(weight, 'embedding_renorm_')
+
+
+@export('nn.functional')
+def embedding(input, weight, padding_idx=None, max_norm=None, norm_type=2.0, scale_grad_by_freq=False, sparse=False):
+    """The rows of `weight` (count, size) that the int64 or int32 `input` names: (*input.shape, size).
+
+    The row padding_idx gets no gradient. max_norm shrinks the rows looked up in place. scale_grad_by_freq divides a
+    row's gradient by how often it is named. `sparse` has no effect: gradients are dense. Raises IndexError out of range.
+    """
+    _check_lookup('embedding', input, weight)
+    if padding_idx is not None:
+        padding_idx = _padding_row(padding_idx, weight)
+    if max_norm is not None:
+        _limit_norms(weight, input._array, max_norm, norm_type)
+    return _embedding(weight, input, padding_idx, scale_grad_by_freq)
+
+
+@export(name='embedding')
+def _torch_embedding(weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=False):
+    """`nn.functional.embedding` with the table first; padding_idx -1 is none."""
+    _check_lookup('embedding', indices, weight)
+    return _embedding(weight, indices, padding_idx if padding_idx >= 0 else None, scale_grad_by_freq)
+
+
+# ---- bags
+
+@opaque(namespace='', method=False)
+def _largest_in_bag(m, rows, bags, count):
+    """For each bag and column the place of the first largest value among its rows; 0 for empty bags."""
+    places = np.zeros((count, rows.shape[1]), np.int64)
+    filled, starts = np.unique(bags, return_index=True)
+    for bag, start, stop in zip(filled, starts, (*starts[1:], len(bags))):
+        places[bag] = start + rows[start:stop].argmax(0)
+    return places
+
+
+@composite(name='_embedding_bag', namespace='', method=False, label='EmbeddingBagBackward0')
+def _embedding_bag(m, weight, indices, bags, sizes, per_sample_weights, mode, scale_grad_by_freq):
+    """Bags of rows; `bags` (ascending) says which bag each of `indices` goes into, `sizes` how many those have."""
+    rows = m._embedding(weight, indices, None, scale_grad_by_freq)
+    count = sizes.shape[0]
+    if mode == 'max':
+        if not indices.shape[0]:
+            return m.zeros_of((count, weight.shape[1]), weight)
+        largest = m.gather(rows, 0, m._largest_in_bag(m.stop(rows), bags, count))
+        return m.where(m.unsqueeze(sizes, 1) == 0, m.zeros_like(largest), largest)
+    if per_sample_weights is not None:
+        rows = rows * m.unsqueeze(per_sample_weights, 1)
+    out = m.index_add(m.zeros_of((count, weight.shape[1]), weight), 0, bags, rows)
+    return out if mode == 'sum' else out / m.cast_like(m.unsqueeze(m.clamp_min(sizes, 1), 1), out)
+
+
+def _offsets_of(input, offsets, include_last_offset):
+    """Where each bag begins, checked."""
+    if input.dim() == 2:
+        if offsets is not None:
+            raise ValueError('embedding_bag: if input is 2D, then offsets has to be None, as its rows are the bags; found '
+                             f'offsets of shape {list(offsets.shape)}')
+        return np.arange(input.shape[0]) * input.shape[1]
+    if input.dim() != 1:
+        raise ValueError(f'embedding_bag: input has to be 1D or 2D Tensor, but got Tensor of dimension {input.dim()}')
+    if offsets is None or offsets.dim() != 1:
+        got = None if offsets is None else f'one of shape {list(offsets.shape)}'
+        raise ValueError(f'embedding_bag: offsets has to be a 1D Tensor for a 1D input, but got {got}')
+    starts = offsets._array
+    if include_last_offset and not starts.size:
+        raise RuntimeError('embedding_bag: include_last_offset needs at least one offset')
+    if starts.size and starts[0] != 0:
+        raise RuntimeError(f'embedding_bag: offsets[0] has to be 0, i.e., the first bag starts at 0. However, got '
+                           f'{starts[0]}')
+    if starts.size and starts[-1] > input.numel():
+        raise RuntimeError(f"embedding_bag: offsets[-1] can not be greater than input's length {input.numel()} but got "
+                           f'offsets[-1] of {starts[-1]}')
+    return starts[:-1] if include_last_offset else starts
+
+
+@export('nn.functional')
+def embedding_bag(input, weight, offsets=None, max_norm=None, norm_type=2, scale_grad_by_freq=False, mode='mean',
+                  sparse=False, per_sample_weights=None, include_last_offset=False, padding_idx=None):
+    """The sum, mean or maximum of the rows of `weight` in each bag: (bags, size).
+
+    input: (bags, length), or (N,) with `offsets` at which bags begin (include_last_offset: and the last ends).
+    per_sample_weights, of the shape of input, multiply rows; only for sums. Entries equal to padding_idx do not count.
+    """
+    _check_lookup('embedding_bag', input, weight)
+    if mode not in ('sum', 'mean', 'max'):
+        raise ValueError(f'embedding_bag: mode has to be one of sum, mean or max, got {mode!r}')
+    if per_sample_weights is not None:
+        if per_sample_weights.shape != input.shape:
+            raise ValueError(f'embedding_bag: per_sample_weights of shape {tuple(per_sample_weights.shape)} must have '
+                             f'the same shape as the input, {tuple(input.shape)}')
+        if mode != 'sum':
+            raise NotImplementedError(f"embedding_bag: per_sample_weights is only supported for mode='sum' (got {mode!r})")
+        per_sample_weights = per_sample_weights.reshape(-1)
+    if scale_grad_by_freq and mode == 'max':
+        raise RuntimeError('embedding_bag: scaling gradients by frequency is not supported for max')
+    starts = _offsets_of(input, offsets, include_last_offset)
+    indices = input._array.reshape(-1).astype(np.int64, copy=False)
+    if indices.size and not 0 <= indices.min() <= indices.max() < weight.shape[0]:
+        bad = np.flatnonzero((indices < 0) | (indices >= weight.shape[0]))[0]
+        raise RuntimeError(f'embedding_bag: index {bad} of input takes value {indices[bad]} which is not in the valid '
+                           f'range [0, {weight.shape[0]})')
+    bags = np.searchsorted(starts, np.arange(indices.size), 'right') - 1
+    if padding_idx is not None:
+        kept = np.flatnonzero(indices != _padding_row(padding_idx, weight))
+        indices, bags = indices[kept], bags[kept]
+        per_sample_weights = None if per_sample_weights is None else per_sample_weights.index_select(0, wrap(kept))
+    if max_norm is not None:
+        _limit_norms(weight, indices, max_norm, norm_type)
+    sizes = np.bincount(bags, minlength=len(starts)).astype(np.int64)
+    return _embedding_bag(weight, wrap(indices), wrap(bags), wrap(sizes), per_sample_weights, mode, scale_grad_by_freq)
+
+
+# ---- one-hot vectors
+
+@export('nn.functional')
+def one_hot(tensor, num_classes=-1):
+    """int64 vectors of zeros with a 1 at the place that `tensor` (int64) names, in a new last dimension.
+
+    num_classes -1 takes one more than the largest value. Raises RuntimeError for values outside 0 to num_classes - 1.
+    """
+    values = tensor._array
+    if values.dtype != np.int64:
+        raise RuntimeError(f'one_hot is only applicable to index tensor of type LongTensor, got {tensor.dtype}: use '
+                           '.long()')
+    if not values.size and num_classes <= 0:
+        raise RuntimeError('one_hot: can not infer total number of classes from empty tensor.')
+    if values.size:
+        if values.min() < 0:
+            raise RuntimeError(f'one_hot: class values must be non-negative, got {values.min()}')
+        if num_classes == -1:
+            num_classes = int(values.max()) + 1
+        elif num_classes < 1 or values.max() >= num_classes:
+            raise RuntimeError(f'one_hot: class values must be smaller than num_classes, got {values.max()} and '
+                               f'{num_classes}')
+    out = np.zeros((*values.shape, num_classes), np.int64)
+    np.put_along_axis(out, values[..., None], 1, -1)
+    return wrap(out)
