@@ -4,9 +4,10 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-CORE = ('conversion', 'arithmetic', 'mathematics', 'reduction', 'view', 'contraction', 'creation', 'joining', 'sampling',
-        'indexing', 'scatter')
-FRAME = ('definition', 'call', 'general', 'record', 'results', 'writing', 'overriding', 'reference', 'promotion')  # what operations are declared with
+CORE = ('conversion', 'arithmetic', 'mathematics', 'pointwise', 'reduction', 'statistics', 'scan', 'view', 'joining',
+        'contraction', 'creation', 'sampling', 'indexing', 'scatter')
+# what operations are declared with
+FRAME = ('definition', 'call', 'general', 'record', 'results', 'writing', 'overriding', 'reference', 'promotion')
 
 _loaded = set()
 

@@ -415,5 +415,5 @@ def bilinear(input1, input2, weight, bias=None):
 
 
 Tensor.__matmul__ = lambda self, other: _matmul(self, other) if isinstance(other, Tensor) else NotImplemented
-Tensor.__rmatmul__ = lambda self, other: NotImplemented
+Tensor.__rmatmul__ = lambda self, other: _matmul(other, self) if isinstance(other, Tensor) else NotImplemented
 Tensor.__imatmul__ = lambda self, other: _matmul(self, other)

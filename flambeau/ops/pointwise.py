@@ -1,0 +1,493 @@
+"""Elementwise operations of several operands, and those on complex parts: where, clamp, lerp, addcmul, polar and others."""
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .. import dtypes
+from ..tensor import Tensor, wrap
+from .arithmetic import conjugated
+from .definition import PUBLIC, elementwise, export, opaque, primitive
+from .promotion import result_dtype
+from .writing import change
+
+__all__ = ['where', 'clamp', 'lerp', 'addcmul', 'addcdiv', 'nan_to_num']
+
+
+# ---- choosing
+
+@elementwise(name='_where', namespace='', method=False, label='WhereBackward0', promote=('input', 'other'),
+             grad={'input': lambda m, g, condition: m.where(condition, g, m.zeros_like(g)),
+                   'other': lambda m, g, condition: m.where(condition, m.zeros_like(g), g)})
+def _where(m, condition, input, other):
+    return m.xp.where(condition, input, other)
+
+
+@export()
+def where(condition, input=None, other=None, *, out=None):
+    """`input` where the condition holds, `other` elsewhere; with the condition alone, the coordinates where it holds."""
+    if input is None and other is None:
+        return PUBLIC.nonzero(condition, as_tuple=True)
+    if not isinstance(condition, Tensor):
+        raise TypeError(f"where(): argument 'condition' must be Tensor, not {type(condition).__name__}")
+    if condition.dtype is not dtypes.bool_:
+        if condition.dtype is not dtypes.uint8:
+            raise RuntimeError(f'where expected condition to be a boolean tensor, but got a tensor with dtype '
+                               f'{condition.dtype}')
+        condition = condition != 0
+    return _where(condition, input, other, **({} if out is None else {'out': out}))
+
+
+@export('', method=True, name='where')
+def where_method(input, condition, other):
+    """The tensor where the condition holds, `other` elsewhere."""
+    return where(condition, input, other)
+
+
+PUBLIC.where = where
+
+
+def _inside(m, g, input, low, high):
+    keep = None
+    if low is not None:
+        keep = input >= low
+    if high is not None:
+        keep = input <= high if keep is None else keep & (input <= high)
+    return m.where(keep, g, m.zeros_like(g))
+
+
+def _clamped(m, input, min, max):
+    if min is not None:
+        input = m.xp.maximum(input, min)
+    return input if max is None else m.xp.minimum(input, max)
+
+
+@opaque(name='_clamp', namespace='', method=False, label='ClampBackward1',
+        grad={'input': lambda m, g, input, min, max: _inside(m, g, input, min, max)})
+def _clamp_to_numbers(m, input, min, max):
+    kind = input.dtype
+    low = None if min is None else _bound(min, kind)
+    return _clamped(m, input, low, None if max is None else _bound(max, kind)).astype(kind, copy=False)
+
+
+def _bound(value, kind):
+    """A number as one of an array dtype, cut off at the dtype's own limits."""
+    if kind.kind in 'iu':
+        limits = np.iinfo(kind)
+        return kind.type(min_(max_(int(value), limits.min), limits.max))
+    return np.asarray(value).astype(kind)
+
+
+min_, max_ = min, max
+
+
+@elementwise(name='_clamp_tensors', namespace='', method=False, label='ClampBackward0', promote=('input', 'min', 'max'), grad={
+    'input': lambda m, g, input, min, max: m.where((input >= min) & (input <= max), g, m.zeros_like(g)),
+    'min': lambda m, g, input, min, max: m.where((input < min) & (min < max), g, m.zeros_like(g)),
+    'max': lambda m, g, input, min, max: m.where((input > max) | (max < min), g, m.zeros_like(g))})
+def _clamp_tensors(m, input, min, max):
+    return _clamped(m, input, min, max)
+
+
+@elementwise(name='_clamp_min_tensor', namespace='', method=False, label='ClampMinBackward0', grad={
+    'input': lambda m, g, input, min: m.where(input >= min, g, m.zeros_like(g)),
+    'min': lambda m, g, input, min: m.where(input < min, g, m.zeros_like(g))})
+def _clamp_min_tensor(m, input, min):
+    return m.xp.maximum(input, min)
+
+
+@elementwise(name='_clamp_max_tensor', namespace='', method=False, label='ClampMaxBackward0', grad={
+    'input': lambda m, g, input, max: m.where(input <= max, g, m.zeros_like(g)),
+    'max': lambda m, g, input, max: m.where(input > max, g, m.zeros_like(g))})
+def _clamp_max_tensor(m, input, max):
+    return m.xp.minimum(input, max)
+
+
+def _clamp(input, min, max):
+    if min is None and max is None:
+        raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
+    if input.is_complex():
+        raise RuntimeError('clamp is not supported for complex types')
+    if isinstance(min, Tensor) or isinstance(max, Tensor):
+        if max is None:
+            return _clamp_min_tensor(input, min)
+        if min is None:
+            return _clamp_max_tensor(input, max)
+        return _clamp_tensors(input, min, max)
+    target = result_dtype([input], [v for v in (min, max) if v is not None])
+    return _clamp_to_numbers(PUBLIC.cast(input, target), min, max)
+
+
+def _clamping(name, aliases, bounds, doc):
+    """A clamping function, its method and its in-place forms; bounds(arguments) -> (min, max)."""
+    def function(input, *args, out=None, **kwargs):
+        result = _clamp(input, *bounds(*args, **kwargs))
+        return result if out is None else _delivered(name, result, out)
+
+    def changing(input, *args, **kwargs):
+        return change(input, name + '_', lambda before: _clamp(before, *bounds(*args, **kwargs)))
+    function.__name__, changing.__name__ = name, name + '_'
+    function.__doc__ = doc
+    export(method=True, aliases=aliases)(function)
+    return function, export(method=True, aliases=tuple(a + '_' for a in aliases))(changing)
+
+
+def _delivered(name, result, out):
+    from .contraction import write_out
+    return write_out(name, result, out)
+
+
+clamp, clamp_ = _clamping('clamp', ('clip',), lambda min=None, max=None: (min, max), 'Values cut off at `min` and `max`.')
+clamp_min, clamp_min_ = _clamping('clamp_min', (), lambda min: (min, None), 'Values cut off from below.')
+clamp_max, clamp_max_ = _clamping('clamp_max', (), lambda max: (None, max), 'Values cut off from above.')
+PUBLIC.clamp_min, PUBLIC.clamp_max = clamp_min, clamp_max
+
+
+@elementwise(inplace=True, grad={
+    'input': lambda m, g, input: m.where(m.isnan(input) | m.isinf(input), m.zeros_like(g), g)})
+def nan_to_num(m, input, nan=0.0, posinf=None, neginf=None):
+    """Numbers for nan and the infinities (the dtype's largest by default)."""
+    if input.dtype.kind not in 'fc':
+        return input.copy()
+    return m.xp.nan_to_num(input, nan=0.0 if nan is None else nan, posinf=posinf, neginf=neginf)
+
+
+# ---- products and mixtures
+
+@elementwise(inplace='', grad={
+    'input': lambda m, g: g,
+    'tensor1': lambda m, g, tensor2, value: g * conjugated(m, tensor2 * value),
+    'tensor2': lambda m, g, tensor1, value: g * conjugated(m, tensor1 * value)})
+def addcmul(m, input, tensor1, tensor2, *, value=1):
+    """input + value * tensor1 * tensor2."""
+    return input + (tensor1 * tensor2 if value == 1 else input.dtype.type(value) * tensor1 * tensor2)
+
+
+@elementwise(inplace='', grad={
+    'input': lambda m, g: g,
+    'tensor1': lambda m, g, tensor2, value: g * conjugated(m, value / tensor2),
+    'tensor2': lambda m, g, tensor1, tensor2, value: -g * conjugated(m, (tensor1 * value) / (tensor2 * tensor2))})
+def addcdiv(m, input, tensor1, tensor2, *, value=1):
+    """input + value * tensor1 / tensor2, of floating point numbers."""
+    if tensor1.dtype.kind in 'bui':
+        raise RuntimeError('Integer division with addcdiv is no longer supported, and in a future  release addcdiv will '
+                           'perform a true division of tensor1 and tensor2.')
+    return input + (tensor1 / tensor2 if value == 1 else input.dtype.type(value) * (tensor1 / tensor2))
+
+
+@elementwise(inplace='', grad={
+    'input': lambda m, g, weight: g * conjugated(m, 1 - weight),
+    'end': lambda m, g, weight: g * conjugated(m, weight),
+    'weight': lambda m, g, input, end: g * conjugated(m, end - input)})
+def lerp(m, input, end, weight):
+    """input + weight * (end - input), exact at both ends."""
+    if input.dtype.kind in 'bui':
+        raise RuntimeError(f"\"lerp_cpu\" not implemented for '{dtypes.of(input.dtype)}': it takes floating point numbers")
+    step = end - input
+    return m.xp.where(m.xp.abs(weight) < 0.5, input + weight * step, end - step * (1 - weight)).astype(input.dtype)
+
+
+# ---- logarithms of sums, hypotenuses
+
+logaddexp = primitive('logaddexp', 'input, other', promote='float', doc='log(exp(input) + exp(other)).', grad={
+    'input': lambda m, g, input, other: g / (1 + m.exp(other - input)),
+    'other': lambda m, g, input, other: g / (1 + m.exp(input - other))})
+logaddexp2 = primitive('logaddexp2', 'input, other', promote='float', doc='log2(2**input + 2**other).', grad={
+    'input': lambda m, g, input, other: g / (1 + m.exp2(other - input)),
+    'other': lambda m, g, input, other: g / (1 + m.exp2(input - other))})
+
+
+@elementwise(inplace='', grad={'input': lambda m, g, input, output: g * (input / output),
+                               'other': lambda m, g, other, output: g * (other / output)})
+def hypot(m, input, other):
+    """sqrt(input**2 + other**2)."""
+    return m.xp.hypot(input, other)
+
+
+def _zero_where_zero(m, x, value):
+    return m.where(x == 0, m.zeros_like(value), value)
+
+
+@elementwise(inplace=True, promote='float', namespace='torch special', grad={
+    'input': lambda m, g, input, other: g * _zero_where_zero(m, input, m.log(other)),
+    'other': lambda m, g, input, other: g * input / other})
+def xlogy(m, input, other):
+    """input * log(other), 0 where input is 0 (nan where other is)."""
+    return m.xp.where(m.xp.isnan(other), other, m.xp.where(input == 0, input * 0, input * m.xp.log(other)))
+
+
+nextafter = primitive('nextafter', 'input, other', inplace='', doc='The next number after input on the way to other.')
+gcd = primitive('gcd', 'input, other', inplace=True, doc='The greatest common divisor of integers.')
+lcm = primitive('lcm', 'input, other', inplace=True, doc='The least common multiple of integers.')
+
+
+@elementwise(inplace='')
+def heaviside(m, input, values):
+    """0 below zero, 1 above, `values` at zero."""
+    return m.xp.where(input == 0, values, (input > 0).astype(input.dtype))
+
+
+@elementwise(inplace='', promote='float', grad={
+    'input': lambda m, g, other: g * m.exp2(other),
+    'other': lambda m, g, output: g * output * math.log(2)})
+def ldexp(m, input, other):
+    """input * 2**other."""
+    return input * m.xp.exp2(other)
+
+
+@elementwise(inplace=True, promote='float', grad={'input': lambda m, g: g * (180 / math.pi)})
+def rad2deg(m, input):
+    """Radians in degrees."""
+    return input * input.dtype.type(180 / math.pi)
+
+
+@elementwise(inplace=True, promote='float', grad={'input': lambda m, g: g * (math.pi / 180)})
+def deg2rad(m, input):
+    """Degrees in radians."""
+    return input * input.dtype.type(math.pi / 180)
+
+
+def _sinc_gradient(m, g, input):
+    x = input * math.pi
+    slope = (m.cos(x) * x - m.sin(x)) / (x * input)
+    return g * conjugated(m, _zero_where_zero(m, input, slope))
+
+
+@elementwise(inplace=True, promote='float', namespace='torch special', grad={'input': _sinc_gradient})
+def sinc(m, input):
+    """sin(pi * input) / (pi * input), 1 at 0."""
+    x = input * math.pi
+    return m.xp.where(input == 0, m.xp.ones_like(input), m.xp.sin(x) / m.xp.where(input == 0, m.xp.ones_like(x), x))
+
+
+def _float_power_operands(values):
+    wide = dtypes.complex128 if any(
+        v.is_complex() if isinstance(v, Tensor) else isinstance(v, complex) for v in values) else dtypes.float64
+    return [PUBLIC.cast(v, wide) if isinstance(v, Tensor) else wide.numpy.type(v).item() for v in values]
+
+
+@export(method=True)
+def float_power(input, exponent, *, out=None):
+    """A power computed in double precision."""
+    result = PUBLIC.pow(*_float_power_operands((input, exponent)))
+    return result if out is None else _delivered('float_power', result, out)
+
+
+@export('', method=True)
+def float_power_(input, exponent):
+    """In-place form of `float_power`, for double precision tensors."""
+    if input.dtype not in (dtypes.float64, dtypes.complex128):
+        raise RuntimeError(f'the base given to float_power_ has dtype {input.dtype} but the operation\'s result requires '
+                           'dtype Double')
+    return change(input, 'float_power_', lambda before: float_power(before, exponent))
+
+
+@export(method=True)
+def rsub(input, other, *, alpha=1):
+    """other - alpha * input."""
+    return PUBLIC.sub(other, input, alpha=alpha)
+
+
+@export('', method=True)
+def __rdiv__(input, other):
+    """other / input, by Python 2's operator."""
+    return PUBLIC.reciprocal(input) * other
+
+
+@export(method=True)
+def positive(input):
+    """The tensor itself; not for bools."""
+    if input.dtype is dtypes.bool_:
+        raise RuntimeError('The `+` operator, on a bool tensor is not supported.')
+    return input
+
+
+# ---- comparing
+
+@export(method=True)
+def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
+    """Where |input - other| <= atol + rtol * |other|."""
+    if input.dtype is not other.dtype:
+        raise RuntimeError(f'{input.dtype} did not match {other.dtype}')
+    if rtol < 0 or atol < 0:
+        raise RuntimeError(f'{"rtol" if rtol < 0 else "atol"} must be greater than or equal to zero, but got '
+                           f'{rtol if rtol < 0 else atol}')
+    a, b = input._array, other._array
+    if a.dtype.kind not in 'fc' and a.dtype.kind != 'V':
+        a, b = a.astype(np.float64), b.astype(np.float64)
+    elif a.dtype.itemsize == 2:
+        a, b = a.astype(np.float32), b.astype(np.float32)
+    close = (a == b) | (np.isfinite(a) & np.isfinite(b) & (np.abs(a - b) <= atol + np.abs(rtol * b)))
+    if equal_nan:
+        close |= np.isnan(a) & np.isnan(b)
+    return wrap(np.asarray(close))
+
+
+@export(method=True)
+def allclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False) -> bool:
+    """Whether all elements are close."""
+    return bool(isclose(input, other, rtol, atol, equal_nan)._array.all())
+
+
+@export(method=True)
+def equal(input, other) -> bool:
+    """Whether two tensors have the same shape and values."""
+    if input.dtype is not other.dtype:
+        raise RuntimeError(f'Expected object of data type {input.dtype} but got {other.dtype}')
+    return input._array.shape == other._array.shape and bool((input._array == other._array).all())
+
+
+# ---- complex numbers
+
+conj_physical = primitive('conj_physical', inplace=True, doc='The conjugate.', grad={'input': lambda m, g: m.conj(g)})
+
+
+@export(method=True)
+def conj(input):
+    """The conjugate; real tensors as they are."""
+    return conj_physical(input) if input.is_complex() else input
+
+
+PUBLIC.conj = conj
+
+
+@export()
+def resolve_conj(input):
+    """The tensor itself: conjugates are computed at once here."""
+    return input
+
+
+@export()
+def resolve_neg(input):
+    """The tensor itself: negatives are computed at once here."""
+    return input
+
+
+def _angle_gradient(m, g, input):
+    if not m.is_complex(input):
+        return m.zeros_like(g)
+    size = m.abs(input)
+    square = m.where(size == 0, m.ones_like(size), size * size)
+    g = m.where(size == 0, m.zeros_like(g), g / square)
+    return m.complex(-input.imag * g, input.real * g)
+
+
+@opaque(name='_angle', namespace='', method=False, label='AngleBackward0', grad={'input': _angle_gradient})
+def _angle(m, input):
+    angle = m.xp.angle(input)
+    if input.dtype.kind in 'fV':
+        angle = m.xp.where(m.xp.isnan(input), input, m.xp.where(input < 0, math.pi, 0))
+    return angle.astype(np.dtype(f'f{input.dtype.itemsize // 2}') if input.dtype.kind == 'c' else input.dtype)
+
+
+@export(method=True)
+def angle(input, *, out=None):
+    """The angle of complex numbers; of real ones 0 or pi."""
+    result = _angle(input if input.dtype.category >= dtypes.FLOAT else input.to(dtypes.get_default_dtype()))
+    return result if out is None else _delivered('angle', result, out)
+
+
+@elementwise(name='_complex', namespace='', method=False, label='ComplexBackward0', grad={
+    'real': lambda m, g: m.real_of(g), 'imag': lambda m, g: m.real_of(g * -1j)})
+def _complex(m, real, imag):
+    real, imag = m.xp.broadcast_arrays(real, imag)
+    made = m.xp.empty(real.shape, dtypes.of(real.dtype).to_complex().numpy)
+    made.real, made.imag = real, imag
+    return made
+
+
+@export(name='complex')
+def complex_(real, imag, *, out=None):
+    """Complex numbers of real and imaginary parts."""
+    if real.dtype is not imag.dtype:
+        raise RuntimeError(f'Expected object of scalar type {real.dtype} but got scalar type {imag.dtype} for second argument')
+    if real.dtype.category != dtypes.FLOAT or real.dtype is dtypes.bfloat16:
+        raise RuntimeError(f'Expected both inputs to be Half, Float or Double tensors but got {real.dtype} and {imag.dtype}')
+    result = _complex(real, imag)
+    return result if out is None else _delivered('complex', result, out)
+
+
+@export()
+def polar(abs, angle, *, out=None):
+    """Complex numbers of sizes and angles."""
+    if abs.dtype is not angle.dtype or abs.dtype.category != dtypes.FLOAT:
+        raise RuntimeError(f'Expected both inputs to be Float or Double tensors of one dtype but got {abs.dtype} and '
+                           f'{angle.dtype}')
+    result = PUBLIC.complex(abs * angle.cos(), abs * angle.sin())
+    return result if out is None else _delivered('polar', result, out)
+
+
+@export('', method=True)
+def chalf(input):
+    """The tensor as complex32, which is not available."""
+    raise NotImplementedError('complex32 (ComplexHalf) tensors are not available: use .cfloat()')
+
+
+@opaque(returns=('mantissa', 'exponent'), grad={'input': lambda m, g, outputs: g[0] / m.exp2(m.cast_like(outputs[1], g[0]))})
+def frexp(m, input):
+    """Mantissas in [0.5, 1) and exponents of floating point numbers."""
+    if input.dtype.kind != 'f':
+        raise RuntimeError(f"torch.frexp() only supports floating-point dtypes, got {dtypes.of(input.dtype)}")
+    mantissa, exponent = m.xp.frexp(input)
+    return mantissa, exponent.astype(np.int32)
+
+
+# ---- filling
+
+@opaque(name='_filled', namespace='', method=False, label='FillBackward0',
+        grad={'input': lambda m, g: m.zeros_like(g)})
+def _filled_with_number(m, input, value):
+    from .promotion import to_array
+    made = m.xp.empty_like(input)
+    made[...] = to_array(value, dtypes.of(input.dtype))
+    return made
+
+
+@opaque(name='_filled_with', namespace='', method=False, label='FillBackward1',
+        grad={'input': lambda m, g: m.zeros_like(g), 'value': lambda m, g: m.sum(g)})
+def _filled_with_tensor(m, input, value):
+    made = m.xp.empty_like(input)
+    made[...] = value
+    return made
+
+
+def _filled(input, value):
+    if not isinstance(value, Tensor):
+        return _filled_with_number(input, value)
+    if value.dim():
+        raise RuntimeError(f'fill_ only supports 0-dimension value tensor but got tensor with {value.dim()} dimensions.')
+    return _filled_with_tensor(input, PUBLIC.cast(value, input.dtype))
+
+
+@export(method=True)
+def fill_(input, value):
+    """Every element overwritten by a number."""
+    return change(input, 'fill_', lambda before: _filled(before, value))
+
+
+@export()
+def fill(input, value):
+    """A tensor like `input` with every element a number."""
+    return _filled(input, value)
+
+
+@export(method=True)
+def zero_(input):
+    """Every element overwritten by 0."""
+    return change(input, 'zero_', lambda before: _filled(before, 0))
+
+
+@export('', method=True)
+def fill_diagonal_(input, fill_value, wrap=False):
+    """The main diagonal overwritten by a number."""
+    if input.dim() < 2:
+        raise RuntimeError('dimensions must larger than 1')
+    if input.dim() > 2 and len(set(input.shape)) > 1:
+        raise RuntimeError('all dimensions of input must be of equal length')
+
+    def compute(before):
+        made = before.clone()
+        np.fill_diagonal(made._array, fill_value, wrap)
+        return made
+    return change(input, 'fill_diagonal_', compute)
