@@ -343,7 +343,6 @@ def meshgrid(*tensors, indexing=None):
     shape = tuple(t.numel() for t in tensors)
     grids = [t.reshape((1,) * k + (-1,) + (1,) * (len(tensors) - k - 1)).expand(shape) for k, t in enumerate(tensors)]
     if swap:
-        grids = [g.transpose(0, 1) for g in grids]
         grids[:2] = grids[1::-1]
     return tuple(grids)
 

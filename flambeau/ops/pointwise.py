@@ -217,7 +217,9 @@ def xlogy(m, input, other):
     return m.xp.where(m.xp.isnan(other), other, m.xp.where(input == 0, input * 0, input * m.xp.log(other)))
 
 
-nextafter = primitive('nextafter', 'input, other', inplace='', doc='The next number after input on the way to other.')
+nextafter = primitive('nextafter', 'input, other', inplace='', grad={'input': lambda m, g: g,
+                                                                    'other': lambda m, g: m.zeros_like(g)},
+                      doc='The next number after input on the way to other.')
 gcd = primitive('gcd', 'input, other', inplace=True, doc='The greatest common divisor of integers.')
 lcm = primitive('lcm', 'input, other', inplace=True, doc='The least common multiple of integers.')
 

@@ -93,7 +93,7 @@ def diff(m, input, n=1, dim=-1, prepend=None, append=None):
             break
         above, below = m.narrow(x, dim, 1, size - 1), m.narrow(x, dim, 0, size - 1)
         x = m.logical_xor(above, below) if _is_bool(x) else above - below
-    return m.narrow(x, dim, 0, 0) if n > size and n else x
+    return x
 
 
 def _is_bool(x):
