@@ -8,4 +8,5 @@ from .padding import *
 from .parameter import Buffer, Parameter
 from .pixelshuffle import *
 from .pooling import *
+from .rnn import *
 from .upsampling import *
