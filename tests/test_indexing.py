@@ -314,6 +314,20 @@ def test_rows_are_added_in_order(count, places, width):
         assert found.numpy().tobytes() == expected.tobytes()
 
 
+@pytest.mark.parametrize('call', [
+    lambda x, out: torch.gather(x, 0, T([2, 0]), out=out), lambda x, out: torch.take(x, T([2, 0]), out=out),
+    lambda x, out: torch.masked_select(x, T([True, False, True, False]), out=out)])
+def test_out_in_the_memory_of_an_operand_is_refused(call):
+    x = counted(4)
+    with pytest.raises(RuntimeError, match='single memory location'):
+        call(x, x[:2])
+    with pytest.raises(RuntimeError, match='dtype'):
+        call(x, torch.zeros(2, dtype=torch.float64))
+    assert same(x, counted(4))
+    out = torch.zeros(2)
+    assert call(x, out) is out and sorted(out.tolist()) == [0, 2]
+
+
 # ---- against PyTorch -----------------------------------------------------------------------------------
 
 def random_item(pick, size):

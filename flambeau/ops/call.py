@@ -22,7 +22,7 @@ from .overriding import Overridden, override
 from .record import GENERAL, binary_recorder, complete, record
 from .reference import REFERENCE
 from .results import several_views, tensors_of
-from .writing import deliver
+from .writing import deliver, refuse_out
 
 __all__ = ['entry', 'operator_entry', 'general_entry', 'binder']
 
@@ -369,12 +369,17 @@ def general_entry(op):
             bind, run = binder(op), runner(op)
         out = kwargs.pop('out', None) if kwargs and 'out' not in op.parameters else None
         try:
-            result = run(bind(*args, **kwargs))
+            values = bind(*args, **kwargs)
+            result = run(values)
         except Overridden:
             if out is not None:
                 kwargs['out'] = out
             return override(op.public, args, kwargs)
-        return result if out is None else deliver(op, result, out)
+        if out is None:
+            return result
+        if op.strict_out:
+            refuse_out(op, values, result, out)
+        return deliver(op, result, out)
     return call
 
 

@@ -759,7 +759,8 @@ def _require_shape(array, shape):
         raise RuntimeError(f"output with shape {list(array.shape)} doesn't match the broadcast shape {list(shape)}")
 
 
-@opaque(grad={'input': lambda m, g, input_shape, mask: m.masked_select_adjoint(g, input_shape, mask)})
+@opaque(strict_out=True, grad={
+    'input': lambda m, g, input_shape, mask: m.masked_select_adjoint(g, input_shape, mask)})
 def masked_select(m, input, mask):
     """The elements of `input` where `mask` is true, as one dimension; both broadcast."""
     shape = masked_shape(input, mask, 'masked_select')
@@ -820,8 +821,9 @@ def flat_places(name: str, index: np.ndarray, size: int) -> np.ndarray:
     return index
 
 
-@opaque(grad={'input': lambda m, g, input_shape, index:
-              m.reshape(m.index_adjoint(g, (math.prod(input_shape),), [index]), input_shape)})
+@opaque(strict_out=True, grad={
+    'input': lambda m, g, input_shape, index:
+    m.reshape(m.index_adjoint(g, (math.prod(input_shape),), [index]), input_shape)})
 def take(m, input, index):
     """The elements of the flattened `input` at the places in `index` (int64), in its shape."""
     return np.asarray(input.reshape(-1)[flat_places('take', index, input.size)])

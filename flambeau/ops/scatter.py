@@ -69,7 +69,8 @@ def _source_part(name: str, src: np.ndarray, index: np.ndarray) -> np.ndarray:
     return src[tuple(slice(n) for n in index.shape)]
 
 
-@opaque(grad={'input': lambda m, g, input_shape, dim, index: m.gather_adjoint(g, input_shape, dim, index)})
+@opaque(strict_out=True, grad={
+    'input': lambda m, g, input_shape, dim, index: m.gather_adjoint(g, input_shape, dim, index)})
 def gather(m, input, dim, index, *, sparse_grad=False):
     """The elements that `index` (int64 or int32) names along `dim`: output[i, j] = input[i, index[i, j]] for dim 1."""
     dim = axis_of(dim, input.ndim)

@@ -125,7 +125,7 @@ def _require_elements(name: str, input: np.ndarray, dim: int) -> None:
         raise IndexError(f'{name}(): Expected reduction dim {dim} to have non-zero size.')
 
 
-@opaque(returns=PAIR, grad={'input': _picked_gradient_keeping})
+@opaque(returns=PAIR, strict_out=True, grad={'input': _picked_gradient_keeping})
 def kthvalue(m, input, k, dim=-1, keepdim=False):
     """The `k`-th smallest element (from 1) along `dim`, and where it is."""
     dim = axis_of(dim, input.ndim)

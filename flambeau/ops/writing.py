@@ -13,7 +13,7 @@ from .definition import PUBLIC, SavedOutput
 from .overriding import override, overrides
 from .results import named
 
-__all__ = ['change', 'inplace_entry', 'deliver', 'refuse_write']
+__all__ = ['change', 'inplace_entry', 'deliver', 'refuse_out', 'refuse_write']
 
 new = object.__new__
 ndarray = np.ndarray
@@ -168,6 +168,21 @@ def _type_name(d):
     return {'bool': 'Bool', 'uint8': 'Byte', 'int8': 'Char', 'int16': 'Short', 'int32': 'Int', 'int64': 'Long',
             'float16': 'Half', 'bfloat16': 'BFloat16', 'float32': 'Float', 'float64': 'Double',
             'complex64': 'ComplexFloat', 'complex128': 'ComplexDouble'}.get(d.name, d.name)
+
+
+def refuse_out(op, values, result, out):
+    """Raises for an `out=` of another dtype than the result, with overlapping elements, or in an operand's memory."""
+    pairs = zip(result, out) if isinstance(out, (tuple, list)) and isinstance(result, tuple) else [(result, out)]
+    for made, place in pairs:
+        if not isinstance(place, Tensor):
+            continue  # `deliver` says so
+        if place.dtype is not made.dtype:
+            raise RuntimeError(f'{op.name}(): Expected out tensor to have dtype {made.dtype}, but got {place.dtype}')
+        array = place._array
+        if not array.flags.writeable or any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape)) or any(
+                isinstance(v, Tensor) and np.may_share_memory(v._array, array) for v in values):
+            raise RuntimeError(f'unsupported operation: some elements of the tensors that {op.name}() reads and of the '
+                               'tensor out= refer to a single memory location. Please clone() before the operation.')
 
 
 def deliver(op, result, out):
