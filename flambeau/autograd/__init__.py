@@ -1,7 +1,9 @@
 """Automatic differentiation: backward, grad, custom functions, and the modes that switch recording."""
 from __future__ import annotations
 
-from ..tensor import Tensor
+import numpy as np
+
+from ..tensor import Tensor, wrap
 from .graph import Node, edge_of
 from .modes import (enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled, set_multithreading_enabled)
 
@@ -30,7 +32,6 @@ def _listed(value):
 
 def _roots(tensors, cotangents, create_graph, operation):
     """Pairs of (edge, cotangent) to begin with; raises where a tensor has nothing to differentiate."""
-    from .. import ones_like
     roots = []
     for tensor, cotangent in zip(tensors, cotangents):
         edge = edge_of(tensor) if tensor._node is not None else None
@@ -46,7 +47,7 @@ def _roots(tensors, cotangents, create_graph, operation):
             if tensor._array.dtype.kind == 'c':
                 raise RuntimeError('grad can be implicitly created only for real scalar outputs but got '
                                    f'{tensor.dtype}')
-            cotangent = ones_like(tensor.detach())
+            cotangent = wrap(np.ones(tensor._array.shape, tensor._array.dtype))
         else:
             cotangent = _fitting(cotangent, tensor, create_graph)
         roots.append((edge, cotangent))

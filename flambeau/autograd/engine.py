@@ -114,7 +114,7 @@ class Pass:
     def visit_nodes(self):
         heap, pending, add, m, tensors = self.heap, self.pending, self.add, self.m, self.tensors
         retain, found, anomaly, wanted = self.retain_graph, self.found, STATE.anomaly, self.wanted
-        pop, push = heapq.heappop, heapq.heappush
+        pop, push, leaves, restricted = heapq.heappop, heapq.heappush, self.leaves, self.targets is not None
         while heap:
             node, cotangent = pending.pop(-pop(heap))
             extra = node.extra
@@ -141,8 +141,14 @@ class Pass:
                     elif wanted is None or id(edge) in wanted:
                         push(heap, -sequence)
                         pending[sequence] = [edge, grad]
-                else:
+                elif edge.__class__ is Output or restricted:
                     add(edge, grad)
+                else:
+                    entry = leaves.get(id(edge))
+                    if entry is None:
+                        leaves[id(edge)] = [edge, grad]
+                    else:
+                        entry[1] = entry[1] + grad
             edge = entry = grads = grad = cotangent = None
 
     # ---- what is rare

@@ -46,8 +46,9 @@ def is_inference_mode_enabled() -> bool:
 def switch_grad(enabled: bool) -> bool:
     """Sets whether operations are recorded and returns what it was."""
     before = STATE.grad
-    STATE.grad = enabled
-    STATE.settle()
+    if enabled is not before:
+        STATE.grad = enabled
+        STATE.settle()
     return before
 
 

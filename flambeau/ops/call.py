@@ -187,7 +187,7 @@ def write_entry(op, general, function):
     function.__globals__.update(
         {k: v for k, v in globals().items() if k in _NEEDED}, m=REFERENCE,
         node_class=op.node_class, plan=op.plan((0,)) if op.recordable and _takes_gradient(op) else None,
-        formula=_without_m(getattr(REFERENCE, op.kernel)) if own else op.formula)
+        formula=getattr(REFERENCE, op.kernel) if own else op.formula)
     function.__code__ = made.__code__
     if not op.variadic:
         function.__defaults__ = op.formula.__defaults__
@@ -202,10 +202,6 @@ _NEEDED = frozenset("""LEAF PLAIN SavedOutput dtype_of ticket saved_versions Ten
 
 def _takes_gradient(op):
     return op.kind == 'view' or op.joint is not None or op.parameters[0] in op.gradients
-
-
-def _without_m(function):
-    return lambda m, *values, **options: function(*values, **options)
 
 
 def entry_source(op):
@@ -236,7 +232,8 @@ def entry_source(op):
     values = '(' + ', '.join(op.parameters) + ',)'
     call = ', '.join([*(p + '_' if p in tensors else p for p in op.positional),
                       *(f'{k}={k}_' if k in tensors else f'{k}={k}' for k in op.keywords)])
-    computing = ['    try:', f'        result = formula(m, {call})', '    except Exception as error:',
+    given = '' if op.kernel is not None and op.kind != 'elementwise' else 'm, '
+    computing = ['    try:', f'        result = formula({given}{call})', '    except Exception as error:',
                  f'        {give_up}' if op.kind == 'elementwise' else f'        raise_refusal(operation, {values}, error)']
     lines += FINISHING[op.kind](op, values, computing, give_up, tensors)
     return f'def {op.name}({head}):\n' + '\n'.join(lines) + '\n'

@@ -71,6 +71,13 @@ def contract(m, a, b, letters):
     return contraction_plan(*letters)(m.xp, a, b)
 
 
+@contraction(name='_mm', namespace='', method=False, label='MmBackward0', grad={
+    'input': lambda m, g, other: m.contract(g, conjugated(m, other), ('ij', 'kj', 'ik')),
+    'other': lambda m, g, input: m.contract(g, conjugated(m, input), ('ij', 'ik', 'kj'))})
+def _mm(m, input, other):
+    return input.dot(other)
+
+
 def same_dtype(name, *tensors):
     """The factors of a product in one dtype: integers take the floating point dtype of the others.
 
@@ -119,6 +126,10 @@ def matmul(input, other, *, out=None):
 
 
 def _matmul(input, other):
+    if type(input) is Tensor and isinstance(other, Tensor):  # the common case first
+        a, b = input._array, other._array
+        if a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] and a.dtype is b.dtype:
+            return _mm(input, other)
     if not (isinstance(input, Tensor) and isinstance(other, Tensor)):
         bad = other if isinstance(input, Tensor) else input
         raise TypeError(f"matmul(): argument must be Tensor, not {type(bad).__name__}")
@@ -414,6 +425,15 @@ def bilinear(input1, input2, weight, bias=None):
     return out if bias is None else out + bias
 
 
-Tensor.__matmul__ = lambda self, other: _matmul(self, other) if isinstance(other, Tensor) else NotImplemented
+def _matmul_operator(self, other):
+    if not isinstance(other, Tensor):
+        return NotImplemented
+    a, b = self._array, other._array
+    if a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] and a.dtype is b.dtype:
+        return _mm(self, other)
+    return _matmul(self, other)
+
+
+Tensor.__matmul__ = _matmul_operator
 Tensor.__rmatmul__ = lambda self, other: _matmul(other, self) if isinstance(other, Tensor) else NotImplemented
 Tensor.__imatmul__ = lambda self, other: _matmul(self, other)

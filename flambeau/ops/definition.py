@@ -136,12 +136,13 @@ class Plan:
     position of the parameter), ('output', None), ('outputs', None) or ('result', k) for `outputK`.
     """
 
-    __slots__ = ('operation', 'names', 'fetches', 'steps', 'joint', 'picks', 'needed', 'widen')
+    __slots__ = ('operation', 'names', 'fetches', 'steps', 'joint', 'picks', 'needed', 'needed_names', 'widen')
 
     def __init__(self, operation, positions):
         self.operation, self.widen = operation, operation.widen
         keys = [p if p.__class__ is tuple else (p, None) for p in positions]
         self.needed = tuple((operation.parameters[p], several) for p, several in keys)
+        self.needed_names = frozenset(name for name, _ in self.needed)
         self.joint, self.steps, self.picks = operation.joint, (), ()
         if operation.joint is not None:
             formulas = [operation.joint]
@@ -224,8 +225,7 @@ class Plan:
         return grads
 
     def _joint_gradients(self, m, cotangent, values):
-        needed = frozenset(name for name, _ in self.needed)
-        found = self.joint(m, cotangent, *[needed if i < 0 else values[i] for i in self.picks])
+        found = self.joint(m, cotangent, *[self.needed_names if i < 0 else values[i] for i in self.picks])
         grads = []
         for name, several in self.needed:
             if several is None:

@@ -5,7 +5,6 @@ import math
 
 import numpy as np
 
-from .. import dtypes
 from .definition import composite, reduction
 from .reference import axes_of
 
@@ -35,12 +34,9 @@ def _mean_gradient(m, g, input_shape, dim, keepdim, input_dtype):
     return _sum_gradient(m, g / max(count, 1), input_shape, dim, keepdim, input_dtype)
 
 
-@reduction(grad={'input': _mean_gradient})
+@reduction(kernel='mean', grad={'input': _mean_gradient})
 def mean(m, input, dim=None, keepdim=False, *, dtype=None):
     """The mean over dimensions (all by default) of floating point or complex numbers."""
-    if dtype is None and input.dtype.kind in 'bui':
-        raise RuntimeError('mean(): could not infer output dtype. Input dtype must be either a floating point or complex '
-                           f'dtype. Got: {dtypes.of(input.dtype)}: use .float().mean() or dtype=')
     return m.mean(input, dim, keepdim, dtype=dtype)
 
 

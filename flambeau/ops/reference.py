@@ -202,6 +202,9 @@ class Reference:
     def mean(self, x, dim=None, keepdim=False, *, dtype=None):
         if dtype is not None:
             x = self.cast(x, dtype)
+        elif x.dtype.kind in 'bui':
+            raise RuntimeError('mean(): could not infer output dtype. Input dtype must be either a floating point or '
+                               f'complex dtype. Got: {dtypes.of(x.dtype)}: use .float().mean() or dtype=')
         if dim is None:
             return self.xp.add.reduce(x, None, None, None, keepdim) / x.size if x.size else x.dtype.type(math.nan)
         axes = axes_of(dim, x.ndim)
