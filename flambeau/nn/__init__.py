@@ -1,12 +1,21 @@
 """Networks: the base class, containers, layers and losses; functional, init and utils beside them."""
-from . import init, modules, utils
+from . import functional, init, modules, utils
+from .activation import *
+from .adaptive import *
 from .container import *
 from .conv import *
+from .distance import *
+from .dropout import *
+from .flatten import *
 from .fold import *
-from .module import Module
+from .linear import *
+from .loss import *
+from .normalization import *
 from .padding import *
-from .parameter import Buffer, Parameter
 from .pixelshuffle import *
 from .pooling import *
 from .rnn import *
+from .sparse import *
 from .upsampling import *
+from .module import Module
+from .parameter import Buffer, Parameter

@@ -18,11 +18,11 @@ def _positive(m, x):
 
 @export('nn.functional')
 def hinge_embedding_loss(input, target, margin=1.0, size_average=None, reduce=None, reduction='mean'):
-    """`input` where the target is 1, max(0, margin - input) where it is -1."""
+    """`input` where the target is 1, max(0, margin - input) where it is -1, both for other targets."""
     reduction = reduction_of(reduction, size_average, reduce)
     m = PUBLIC
     zeros = m.zeros_like(input)
-    losses = m.where(target == 1, input, zeros) + m.where(target == -1, _positive(m, margin - input), zeros)
+    losses = m.where(target == -1, zeros, input) + m.where(target == 1, zeros, _positive(m, margin - input))
     return reduced(m, losses, reduction)
 
 

@@ -35,8 +35,8 @@ def _affine_gradients(m, g, standardized, parameter_shape, affine_shape, needed)
     return found
 
 
-def _normalize_gradients(m, g, input, weight, bias_dtype, output1, output2, shape, axes, affine_shape, eps, centered,
-                         needed):
+def _normalize_gradients(m, g, input, weight, bias_shape, bias_dtype, output1, output2, shape, axes, affine_shape, eps,
+                         centered, needed):
     """In the cotangents of all three results: second derivatives go through the statistics."""
     mean, variance = output1, output2
     of_output, of_mean, of_variance = g
@@ -47,7 +47,7 @@ def _normalize_gradients(m, g, input, weight, bias_dtype, output1, output2, shap
         offsets = offsets - mean
     found = {}
     if 'weight' in needed or 'bias' in needed:
-        parameter_shape = affine_shape[1:] if weight is None else weight.shape
+        parameter_shape = bias_shape if weight is None else weight.shape
         found = _affine_gradients(m, of_output, offsets * scale, parameter_shape, affine_shape, needed)
     if 'input' in needed:
         if weight is not None:
