@@ -9,7 +9,7 @@ from ..autograd.modes import enable_grad
 from ..ops.definition import PUBLIC
 from ..tensor import Tensor
 from .optimizer import Optimizer, as_number
-from .pieces import Store, check_gradients, note_updates
+from .pieces import Store, Update, check_gradients, note_updates
 
 __all__ = ['ElementwiseOptimizer', 'optional', 'common_scalars']
 
@@ -55,10 +55,13 @@ class ElementwiseOptimizer(Optimizer):
                 self._step_recorded(group, params)
                 continue
             lr = as_number(group['lr'])
+            updates = {}
             for run in plan.runs:
                 for part, counters in run.parts():
-                    scalars, counters = self.scalars(group, lr, run.memory.fresh, *counters)
-                    part.update(self.rule, scalars, counters)
+                    key = run.memory.fresh, *counters
+                    if key not in updates:
+                        updates[key] = Update(self.rule, *self.scalars(group, lr, *key), plan.is_large)
+                    part.update(updates[key])
             for run in plan.runs:
                 run.memory.fresh = False
             note_updates(params)

@@ -17,10 +17,11 @@ from .. import dtypes
 from ..autograd.graph import counter_of, note_write
 from ..ops.reference import REFERENCE
 from ..tensor import Tensor, wrap
+from .passes import PIECE, Program
 
-__all__ = ['Store', 'check_gradients', 'note_updates', 'elements', 'elements_in', 'update_whole', 'PIECE']
+__all__ = ['Store', 'Update', 'check_gradients', 'note_updates', 'elements', 'elements_in', 'update_whole', 'PIECE']
 
-PIECE = 1 << 16  # elements: with a few states and temporaries of float32 this fits the second-level cache
+LARGE = 4 * PIECE  # elements from which on noting a program pays
 array_of = attrgetter('_array')
 
 
@@ -157,10 +158,35 @@ def elements_in(p):
     return p._array.size * (2 if p._array.dtype.kind == 'c' else 1)
 
 
+class Update:
+    """A rule with its scalars, and the counters after it."""
+
+    __slots__ = ('rule', 'scalars', 'counters', 'is_large', 'program')
+
+    def __init__(self, rule, scalars, counters, is_large):
+        self.rule = rule
+        self.scalars = scalars
+        self.counters = counters
+        self.is_large = is_large
+        self.program = None
+
+    def apply(self, param, grad, states):
+        """Writes the new values over 1-D arrays `param` and `states` ({name: array})."""
+        if self.is_large or param.size > PIECE:
+            if self.program is None:
+                self.program = Program(self.rule, tuple(states), self.scalars)
+            self.program.run([param, grad, *states.values()])
+            return
+        results = self.rule(REFERENCE, param, grad, **states, **self.scalars)
+        param[...] = results[0]
+        for state, result in zip(states.values(), (r for r in results[1:] if r is not None)):
+            state[...] = result
+
+
 class Plan:
     """The runs of one group, right as long as parameters and states are the same objects on the same memory."""
 
-    __slots__ = ('params', 'arrays', 'tensors', 'tensor_arrays', 'runs')
+    __slots__ = ('params', 'arrays', 'tensors', 'tensor_arrays', 'runs', 'is_large')
 
     def __init__(self, slots, state, states, counters):
         names = (*counters, *states)
@@ -177,6 +203,7 @@ class Plan:
             else:
                 neighbours.append([slot])
         self.runs = [Run(found) for found in neighbours]
+        self.is_large = sum(elements_in(p) for p in self.params) > LARGE
 
     def holds(self, params, state, names):
         if len(params) != len(self.params) or not all(map(is_, params, self.params)) \
@@ -231,22 +258,19 @@ class Run:
         parts = [elements(p._grad._array, self.kind) for p in self.params]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def update(self, rule, scalars, counters):
-        """Runs the rule piece by piece over parameters, gradients and states, in float32 for half types."""
+    def update(self, update: Update):
+        """Runs a rule over parameters, gradients and states, in float32 for half types."""
         param, grad = self.gathered(), self.gathered_gradients()
-        targets = [param, *self.states.values()]
-        names = tuple(self.states)
-        size = param.size
-        for start in range(0, size, PIECE) if size > PIECE else (0,):
-            part = slice(start, start + PIECE)
-            outs = [t[part] for t in targets] if size > PIECE else targets
-            inputs = [x.astype(np.float32) for x in outs] if self.wide else outs
-            g = grad[part].astype(np.float32) if self.wide else grad[part]
-            results = rule(REFERENCE, inputs[0], g, **dict(zip(names, inputs[1:])), **scalars)
-            for out, result in zip(outs, (r for r in results if r is not None)):
-                np.copyto(out, result, casting='unsafe')
+        states = self.states
+        if self.wide:
+            wide = [x.astype(np.float32) for x in (param, grad, *states.values())]
+            update.apply(wide[0], wide[1], dict(zip(states, wide[2:])))
+            for values, value in zip((param, *states.values()), (wide[0], *wide[2:])):
+                values[...] = value
+        else:
+            update.apply(param, grad, states)
         self.scatter(param)
-        for values, value in zip(self.counters, counters):
+        for values, value in zip(self.counters, update.counters):
             values.fill(value)
 
     def scatter(self, values):

@@ -8,7 +8,7 @@ from ..ops.reference import REFERENCE
 from ..tensor import Tensor
 from .elementwise import ElementwiseOptimizer, optional
 from .optimizer import ParamsT, as_number, check, check_implementation, check_lr
-from .pieces import PIECE, check_gradients, note_updates
+from .pieces import PIECE, note_updates
 
 __all__ = ['SGD']
 
@@ -61,34 +61,31 @@ class SGD(ElementwiseOptimizer):
             super().step()
             return loss
         rule = update.sgd
-        for group, params in work:
-            lr, decay = group['lr'], group['weight_decay']
-            if lr.__class__ is not float:
-                lr = as_number(lr)
-            decay = None if decay.__class__ is int and decay == 0 else as_number(optional(decay))
-            maximize = group['maximize']
-            for p in params:
-                array = p._array
-                array[...] = rule(REFERENCE, array, p._grad._array, lr=lr, weight_decay=decay, maximize=maximize)[0]
-            note_updates(params)
+        group = None
+        for p, array, grad, of in work:
+            if of is not group:
+                group = of
+                lr, decay, maximize = as_number(group['lr']), group['weight_decay'], group['maximize']
+                decay = as_number(optional(decay))
+            array[...] = rule(REFERENCE, array, grad, lr=lr, weight_decay=decay, maximize=maximize)[0]
+        note_updates([item[0] for item in work])
         return loss
 
     def _direct_work(self):
-        """Pairs of (group, parameters) where nothing is to be gained from gathering, else None.
+        """[(parameter, its array, the gradient's, group)] where nothing is to be gained from gathering, else None.
 
-        That is where all parameters are small and have no momentum.
+        That is where all parameters are small and without momentum.
         """
         work = []
         for group in self.param_groups:
             if group['momentum'] or group['differentiable']:
                 return None
-            params = []
             for p in group['params']:
                 if p._grad is not None:
-                    array = p._array
-                    if array.size > PIECE or array.dtype not in DIRECT or p._grad._array.dtype is not array.dtype:
+                    array, grad = p._array, p._grad._array
+                    kind = array.dtype
+                    if array.size > PIECE or kind not in DIRECT or grad.dtype is not kind \
+                            or array.shape != grad.shape or not array.flags.writeable:
                         return None
-                    params.append(p)
-            check_gradients(params)
-            work.append((group, params))
+                    work.append((p, array, grad, group))
         return work
