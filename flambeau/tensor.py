@@ -473,9 +473,9 @@ class Tensor:
     def numpy(self, *, force=False):
         """The array that holds the values, without a copy.
 
-        Raises RuntimeError for a tensor that requires a gradient unless `force`; TypeError for bfloat16.
+        Raises RuntimeError for a tensor that requires a gradient, unless `force` or in `no_grad`; TypeError for bfloat16.
         """
-        if self._node is not None and self.requires_grad and not force:
+        if self._node is not None and self.requires_grad and STATE.grad and not force:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         if self.dtype is dtypes.bfloat16:
             raise TypeError('Got unsupported ScalarType BFloat16: NumPy has no bfloat16, use tensor.float().numpy()')

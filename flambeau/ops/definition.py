@@ -325,7 +325,7 @@ def register(operation: Operation):
     public = operation.public = call.entry(operation)
     names = (operation.name, *operation.aliases)
     publish(public, names, operation.namespaces, operation.method)
-    if operation.inplace:
+    if operation.inplace is not False:  # '' is the method alone
         changing = writing.inplace_entry(operation)
         namespaces = operation.namespaces if operation.inplace is True else operation.inplace.split()
         publish(changing, [n + '_' for n in names], namespaces, operation.method)
