@@ -23,17 +23,29 @@ def _class_weights(target, weight, ignore_index, classes, dtype):
 
     Raises IndexError for a target that is no class.
     """
-    ignored = target == ignore_index
-    if not ignored.any():
-        ignored = None
-    else:
-        target = np.where(ignored, 0, target)
-    if target.size and (target.min() < 0 or target.max() >= classes):
-        bad = target[(target < 0) | (target >= classes)].flat[0]
-        raise IndexError(f'Target {bad} is out of bounds: there are {classes} classes, 0 to {classes - 1}')
+    ignored = None
+    if target.size:
+        low, high = target.min(), target.max()
+        if low <= ignore_index <= high:
+            ignored = target == ignore_index
+            target = np.where(ignored, 0, target)
+            low, high = target.min(), target.max()
+        if low < 0 or high >= classes:
+            raise IndexError(f'Target {low if low < 0 else high} is out of bounds: there are {classes} classes, 0 to '
+                             f'{classes - 1}')
     if ignored is None:
         return target, None if weight is None else weight[target]
     return target, np.where(ignored, 0, 1 if weight is None else weight[target]).astype(dtype)
+
+
+def _places(target):
+    """The index of each target's class in scores (N, C, ...) or (C)."""
+    if target.ndim == 0:
+        return target
+    if target.ndim == 1:
+        return np.arange(target.size), target
+    batch, *rest = np.ogrid[tuple(map(slice, target.shape))]
+    return batch, target, *rest
 
 
 def _class_axis(rank):
@@ -44,7 +56,7 @@ def _nll_loss(m, input, target, weight, ignore_index, reduction):
     need_floating('nll_loss', input)
     axis = _class_axis(input.ndim)
     target, weights = _class_weights(target, weight, ignore_index, input.shape[axis], input.dtype)
-    losses = -np.take_along_axis(input, np.expand_dims(target, axis), axis).squeeze(axis)
+    losses = -input[_places(target)]
     if weights is not None:
         losses = np.where(weights == 0, 0, losses * weights)  # an ignored -inf is no nan
     if reduction == 'none':
@@ -64,8 +76,7 @@ def _nll_loss_gradient(m, g, target, weight, ignore_index, reduction, shape):
     if reduction == 'mean':
         values = values / (max(target.size, 1) if weights is None else weights.sum())
     out = np.zeros(shape, g.dtype)
-    values = np.broadcast_to(values, target.shape)
-    np.put_along_axis(out, np.expand_dims(target, axis), np.expand_dims(values, axis), axis)
+    out[_places(target)] = values
     return out
 
 

@@ -6,6 +6,7 @@ an operation of its own, since a derived gradient would pass over the data about
 """
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -19,6 +20,19 @@ __all__ = ['batch_norm', 'layer_norm', 'group_norm', 'instance_norm', 'rms_norm'
 
 
 # ---- the one formula
+
+class Layout:
+    """How an input is looked at: in a `shape`, averaged over `axes`; weight and bias broadcast in `affine_shape`.
+
+    Not centered: the mean is left where it is, and the mean square stands for the variance.
+    """
+
+    __slots__ = ('shape', 'axes', 'affine_shape', 'eps', 'centered', 'count')
+
+    def __init__(self, shape, axes, affine_shape, eps, centered=True):
+        self.shape, self.axes, self.affine_shape, self.eps, self.centered = shape, axes, affine_shape, eps, centered
+        self.count = math.prod(shape[a] for a in axes)
+
 
 def _like(m, x, y):
     """`x` in the dtype of `y`: half types are computed in float32."""
@@ -35,15 +49,15 @@ def _affine_gradients(m, g, standardized, parameter_shape, affine_shape, needed)
     return found
 
 
-def _normalize_gradients(m, g, input, weight, bias_shape, bias_dtype, output1, output2, shape, axes, affine_shape, eps,
-                         centered, needed):
+def _normalize_gradients(m, g, input, weight, bias_shape, bias_dtype, output1, output2, layout, needed):
     """In the cotangents of all three results: second derivatives go through the statistics."""
     mean, variance = output1, output2
     of_output, of_mean, of_variance = g
-    scale = m.rsqrt(variance + eps)
+    shape, axes, affine_shape = layout.shape, layout.axes, layout.affine_shape
+    scale = m.rsqrt(variance + layout.eps)
     of_output = _like(m, m.reshape(of_output, shape), variance)
     offsets = _like(m, m.reshape(input, shape), variance)
-    if centered:
+    if layout.centered:
         offsets = offsets - mean
     found = {}
     if 'weight' in needed or 'bias' in needed:
@@ -52,10 +66,10 @@ def _normalize_gradients(m, g, input, weight, bias_shape, bias_dtype, output1, o
     if 'input' in needed:
         if weight is not None:
             of_output = of_output * m.reshape(_like(m, weight, variance), affine_shape)
-        count = max(math.prod(shape[a] for a in axes), 1)
+        count = max(layout.count, 1)
         along = of_variance * 2 - m.sum(of_output * offsets, axes, True) * (scale * scale * scale)
         slopes = of_output * scale + offsets * (along / count)
-        if centered:
+        if layout.centered:
             slopes = slopes + (of_mean - m.sum(of_output, axes, True) * scale) / count
         found['input'] = m.reshape(slopes, input.shape)
     return {name: _to_dtype_of(m, value, {'input': input, 'weight': weight}.get(name), bias_dtype)
@@ -72,25 +86,28 @@ def _working(array):
     return array if array is None or array.dtype.itemsize > 2 else array.astype(np.float32)
 
 
-def _normalize(m, input, weight, bias, shape, axes, affine_shape, eps, centered):
-    """(the normalised input, mean, variance) over `axes` of the input in `shape`.
-
-    Not centered: the mean is left where it is, and the mean square stands for the variance.
-    """
-    x = _working(input).reshape(shape)
-    if centered:
-        mean = m.mean(x, axes, True)
+def _normalize(m, input, weight, bias, layout):
+    """(the normalised input, mean, variance) over the axes of a layout."""
+    x = _working(input).reshape(layout.shape)
+    if layout.centered:
+        mean = _mean(m, x, layout)
         out = x - mean
-        variance = m.mean(out * out, axes, True)
-        out *= _scale(m, variance, eps)
+        variance = _mean(m, out * out, layout)
+        out *= _scale(m, variance, layout.eps)
     else:
-        mean, variance = np.zeros((), x.dtype), m.mean(x * x, axes, True)
-        out = x * _scale(m, variance, eps)
+        mean, variance = np.zeros((), x.dtype), _mean(m, x * x, layout)
+        out = x * _scale(m, variance, layout.eps)
     if weight is not None:
-        out *= _working(weight).reshape(affine_shape)
+        out *= _working(weight).reshape(layout.affine_shape)
     if bias is not None:
-        out += _working(bias).reshape(affine_shape)
+        out += _working(bias).reshape(layout.affine_shape)
     return out.reshape(input.shape).astype(input.dtype, copy=False), mean, variance
+
+
+def _mean(m, x, layout):
+    total = m.xp.add.reduce(x, layout.axes, keepdims=True)
+    total /= layout.count or math.nan
+    return total
 
 
 def _scale(m, variance, eps):
@@ -108,8 +125,9 @@ _group_norm = _declare('_group_normalize', 'NativeGroupNormBackward0')
 _rms_norm = _declare('_rms_normalize', 'MulBackward0')
 
 
-def _fixed_gradients(m, g, input, weight, bias_dtype, mean, variance, shape, affine_shape, eps, needed):
-    scale = m.reshape(m.rsqrt(variance + eps), affine_shape)
+def _fixed_gradients(m, g, input, weight, bias_dtype, mean, variance, layout, needed):
+    shape, affine_shape = layout.shape, layout.affine_shape
+    scale = m.reshape(m.rsqrt(variance + layout.eps), affine_shape)
     g = _like(m, m.reshape(g, shape), variance)
     offsets = _like(m, m.reshape(input, shape), variance) - m.reshape(mean, affine_shape)
     found = _affine_gradients(m, g, offsets * scale, mean.shape, affine_shape, needed)
@@ -121,14 +139,14 @@ def _fixed_gradients(m, g, input, weight, bias_dtype, mean, variance, shape, aff
 
 
 @opaque(namespace='', method=False, label='NativeBatchNormBackward0', grad=_fixed_gradients)
-def _fixed_normalize(m, input, weight, bias, mean, variance, shape, affine_shape, eps):
-    """The input normalised by statistics that are given."""
-    factor = _scale(m, variance, eps)
+def _fixed_normalize(m, input, weight, bias, mean, variance, layout):
+    """The input normalised by statistics that are given, one per channel."""
+    factor = _scale(m, variance, layout.eps)
     if weight is not None:
         factor *= _working(weight)
     shift = -mean * factor if bias is None else _working(bias) - mean * factor
-    out = _working(input).reshape(shape) * factor.reshape(affine_shape)
-    out += shift.reshape(affine_shape)
+    out = _working(input).reshape(layout.shape) * factor.reshape(layout.affine_shape)
+    out += shift.reshape(layout.affine_shape)
     return out.reshape(input.shape).astype(input.dtype, copy=False)
 
 
@@ -153,11 +171,13 @@ def _channels(name, input):
     return input._array.shape[1]
 
 
-def _by_channel(shape):
-    """(the shape to look at an input in: (N, C, everything else), the shape of one number per channel in it)."""
+@functools.lru_cache(maxsize=256)
+def _channel_layout(shape, eps, over_batch):
+    """Statistics per channel, over the batch too or per sample: the input as (N, C, everything else)."""
     if len(shape) < 3:
-        return (*(1,) * (2 - len(shape)), *shape), (1, shape[-1])
-    return (shape[0], shape[1], math.prod(shape[2:])), (1, shape[1], 1)
+        return Layout((*(1,) * (2 - len(shape)), *shape), (0,), (1, shape[-1]), eps)
+    axes = (0, 2) if over_batch else (2,)
+    return Layout((shape[0], shape[1], math.prod(shape[2:])), axes, (1, shape[1], 1), eps)
 
 
 def _update(running, batch, momentum):
@@ -184,17 +204,15 @@ def _normalize_batch(input, weight, bias, running_mean, running_var, training, m
         if statistic is not None and statistic.requires_grad:
             raise RuntimeError(f"The function 'batch_norm' is not differentiable with respect to argument '{what}'. This "
                                'input cannot have requires_grad True.')
-    shape, affine_shape = _by_channel(input._array.shape)
+    layout = _channel_layout(input._array.shape, eps, True)
     if not training:
         for what, statistic in (('running_mean', running_mean), ('running_var', running_var)):
             if statistic is None:
                 raise RuntimeError(f'batch_norm: {what} must be defined in evaluation mode')
-        return _fixed_normalize(input, weight, bias, running_mean, running_var, shape, affine_shape, eps), None, None
-    axes = (0, 2)[:len(shape) - 1]
-    out, mean, variance = _batch_norm(input, weight, bias, shape, axes, affine_shape, eps, True)
-    count = math.prod(shape[a] for a in axes)
-    if count:
-        _update_running(running_mean, running_var, mean._array, variance._array, count, momentum)
+        return _fixed_normalize(input, weight, bias, running_mean, running_var, layout), None, None
+    out, mean, variance = _batch_norm(input, weight, bias, layout)
+    if layout.count:
+        _update_running(running_mean, running_var, mean._array, variance._array, layout.count, momentum)
     return out, mean, variance
 
 
@@ -240,11 +258,11 @@ def _normalize_instances(input, running_mean, running_var, weight, bias, momentu
     channels = _channels('instance_norm', input)
     _check_channels('instance_norm', channels, running_mean=running_mean, running_var=running_var, weight=weight,
                     bias=bias)
-    batch = input._array.shape[0]
-    shape = (batch, channels, math.prod(input._array.shape[2:]))
-    out, mean, variance = _batch_norm(input, weight, bias, shape, (2,), (1, channels, 1), eps, True)
-    if batch:
-        _update_running(running_mean, running_var, mean._array.mean(0), variance._array.mean(0), shape[2], momentum)
+    shape = input._array.shape
+    layout = _channel_layout(shape if len(shape) > 2 else (*shape, 1), eps, False)
+    out, mean, variance = _batch_norm(input, weight, bias, layout)
+    if shape[0]:
+        _update_running(running_mean, running_var, mean._array.mean(0), variance._array.mean(0), layout.count, momentum)
     return out
 
 
@@ -270,8 +288,13 @@ def _torch_instance_norm(input, weight, bias, running_mean, running_var, use_inp
 
 # ---- over the last dimensions
 
-def _last_dimensions(name, input, normalized_shape, weight, bias):
-    """(shape, axes, affine shape) for statistics over the last dimensions, which must be `normalized_shape`."""
+@functools.lru_cache(maxsize=256)
+def _last_layout(outer, inner, eps, centered):
+    return Layout((outer, inner), (1,), (1, inner), eps, centered)
+
+
+def _last_dimensions(name, input, normalized_shape, weight, bias, eps, centered=True):
+    """The layout for statistics over the last dimensions, which must be `normalized_shape`."""
     if not isinstance(normalized_shape, (tuple, list)):
         raise TypeError(f"{name}(): argument 'normalized_shape' must be tuple of ints, not "
                         f'{type(normalized_shape).__name__}')
@@ -288,8 +311,7 @@ def _last_dimensions(name, input, normalized_shape, weight, bias):
         raise RuntimeError(f'{name}: given normalized_shape={list(given)}, expected input with shape [*, {expected}], but '
                            f'got input of size {list(whole)}')
     need_floating(name, input._array)
-    inner = math.prod(given)
-    return (math.prod(whole[:-count]), inner), (1,), (1, inner)
+    return _last_layout(math.prod(whole[:-count]), math.prod(given), eps, centered)
 
 
 @export('nn.functional')
@@ -298,8 +320,7 @@ def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
 
     Weight and bias have the sizes `normalized_shape` of these dimensions.
     """
-    shape, axes, affine_shape = _last_dimensions('layer_norm', input, normalized_shape, weight, bias)
-    return _layer_norm(input, weight, bias, shape, axes, affine_shape, eps, True)[0]
+    return _layer_norm(input, weight, bias, _last_dimensions('layer_norm', input, normalized_shape, weight, bias, eps))[0]
 
 
 @export(name='layer_norm')
@@ -311,8 +332,8 @@ def _torch_layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5,
 @export()
 def native_layer_norm(input, normalized_shape, weight, bias, eps):
     """(output, mean, 1 / sqrt(variance + eps)) of layer_norm."""
-    layout = _last_dimensions('native_layer_norm', input, normalized_shape, weight, bias)
-    out, mean, variance = _layer_norm(input, weight, bias, *layout, eps, True)
+    layout = _last_dimensions('native_layer_norm', input, normalized_shape, weight, bias, eps)
+    out, mean, variance = _layer_norm(input, weight, bias, layout)
     count = len(normalized_shape)
     return out, *_statistics(mean.detach(), variance.detach(), eps, (*input.shape[:-count], *(1,) * count))
 
@@ -320,13 +341,18 @@ def native_layer_norm(input, normalized_shape, weight, bias, eps):
 @export('torch nn.functional')
 def rms_norm(input, normalized_shape, weight=None, eps=None):
     """input / sqrt(mean square over the last dimensions + eps) * weight; eps None is the smallest step from 1."""
-    layout = _last_dimensions('rms_norm', input, normalized_shape, weight, None)
     if eps is None:
         eps = float(np.finfo(np.float64 if input.dtype is dtypes.float64 else np.float32).eps)
-    return _rms_norm(input, weight, None, *layout, eps, False)[0]
+    return _rms_norm(input, weight, None, _last_dimensions('rms_norm', input, normalized_shape, weight, None, eps, False))[0]
 
 
 # ---- over groups of channels
+
+@functools.lru_cache(maxsize=256)
+def _group_layout(shape, groups, eps):
+    each = shape[1] // groups
+    return Layout((shape[0], groups, each, math.prod(shape[2:])), (2, 3), (1, groups, each, 1), eps)
+
 
 def _normalize_groups(name, input, num_groups, weight, bias, eps):
     whole = input._array.shape
@@ -337,9 +363,7 @@ def _normalize_groups(name, input, num_groups, weight, bias, eps):
         raise RuntimeError(f'{name}: Expected number of channels in input to be divisible by num_groups, but got input of '
                            f'shape {list(whole)} and num_groups={num_groups}')
     _check_channels(name, channels, weight=weight, bias=bias)
-    each = channels // num_groups
-    shape = (whole[0], num_groups, each, math.prod(whole[2:]))
-    return _group_norm(input, weight, bias, shape, (2, 3), (1, num_groups, each, 1), eps, True)
+    return _group_norm(input, weight, bias, _group_layout(whole, num_groups, eps))
 
 
 @export('nn.functional')
