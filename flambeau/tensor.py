@@ -473,7 +473,7 @@ class Tensor:
     def numpy(self, *, force=False):
         """The array that holds the values, without a copy.
 
-        Raises RuntimeError for a tensor that requires a gradient, unless `force` or in `no_grad`; TypeError for bfloat16.
+        Raises RuntimeError for a tensor that requires a gradient, unless `force` or in no_grad; TypeError for bfloat16.
         """
         if self._node is not None and self.requires_grad and STATE.grad and not force:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
