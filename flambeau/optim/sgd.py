@@ -8,7 +8,7 @@ from ..ops.reference import REFERENCE
 from ..tensor import Tensor
 from .elementwise import ElementwiseOptimizer, optional
 from .optimizer import ParamsT, as_number, check, check_implementation, check_lr
-from .pieces import PIECE, note_updates
+from .pieces import PIECE, note_updates, real_kind
 
 __all__ = ['SGD']
 
@@ -24,6 +24,7 @@ class SGD(ElementwiseOptimizer):
     """
 
     rule = staticmethod(update.sgd)
+    _last_rate = None  # (learning rate, dtype, array) of the last direct update
 
     def __init__(self, params: ParamsT, lr: float | Tensor = 1e-3, momentum: float = 0, dampening: float = 0,
                  weight_decay: float | Tensor = 0, nesterov: bool = False, *, maximize: bool = False,
@@ -61,15 +62,22 @@ class SGD(ElementwiseOptimizer):
             super().step()
             return loss
         rule = update.sgd
-        group = None
+        group = kind = None
         for p, array, grad, of in work:
-            if of is not group:
-                group = of
-                lr, decay, maximize = as_number(group['lr']), group['weight_decay'], group['maximize']
-                decay = as_number(optional(decay))
+            if of is not group or array.dtype is not kind:
+                group, kind = of, array.dtype
+                lr, decay, maximize = self._rate(group['lr'], kind), group['weight_decay'], group['maximize']
+                decay = None if decay.__class__ is int and decay == 0 else as_number(optional(decay))
             array[...] = rule(REFERENCE, array, grad, lr=lr, weight_decay=decay, maximize=maximize)[0]
         note_updates([item[0] for item in work])
         return loss
+
+    def _rate(self, lr, kind):
+        """The learning rate as an array of a parameter's dtype, which NumPy multiplies by faster than by a number."""
+        last = self._last_rate
+        if last is None or last[0] is not lr or last[1] is not kind or lr.__class__ is not float:
+            last = self._last_rate = lr, kind, np.array(as_number(lr), real_kind(kind))
+        return last[2]
 
     def _direct_work(self):
         """[(parameter, its array, the gradient's, group)] where nothing is to be gained from gathering, else None.
