@@ -156,7 +156,7 @@ def test_memory_of_a_training_loop_is_flat():
             optimizer.step()
     tracemalloc.start()
     try:
-        train(1500)  # caches and free lists fill up
+        train(4000)  # the free lists of Python itself fill up
         before = tracemalloc.get_traced_memory()[0]
         train(1000)
         grown = tracemalloc.get_traced_memory()[0] - before
