@@ -33,7 +33,8 @@ class Muon(Optimizer):
             'ns_coefficients': ns_coefficients, 'eps': eps, 'ns_steps': ns_steps, 'adjust_lr_fn': adjust_lr_fn})
         for group in self.param_groups:
             for p in group['params']:
-                check(p.dim() == 2, 'Muon only supports 2D parameters whereas we found a parameter with size: {}', p.shape)
+                check(p.dim() == 2, 'Muon only supports 2D parameters whereas we found a parameter with size: {}',
+                      p.shape)
 
     def step(self, closure=None):
         """Changes the parameters that have gradients. `closure` computes the loss anew; it is returned."""

@@ -20,7 +20,8 @@ class Adagrad(ElementwiseOptimizer):
         check_lr(lr)
         check(lr_decay >= 0.0, 'Invalid lr_decay value: {}', lr_decay)
         check(weight_decay >= 0.0, 'Invalid weight_decay value: {}', weight_decay)
-        check(initial_accumulator_value >= 0.0, 'Invalid initial_accumulator_value value: {}', initial_accumulator_value)
+        check(initial_accumulator_value >= 0.0, 'Invalid initial_accumulator_value value: {}',
+              initial_accumulator_value)
         check(eps >= 0.0, 'Invalid epsilon value: {}', eps)
         check_implementation(foreach, fused, differentiable)
         super().__init__(params, {

@@ -20,7 +20,7 @@ class ElementwiseOptimizer(Optimizer):
     rule = None  # staticmethod: a formula of ops/update.py
 
     def states(self, group) -> dict[str, float]:
-        """{name of a state of a parameter's shape: the first value of its elements}, in the order of the rule's results."""
+        """{name of a state of a parameter's shape: first value of its elements}, in the order of the rule's results."""
         raise NotImplementedError
 
     def counters(self, group) -> dict[str, float]:
@@ -76,7 +76,8 @@ class ElementwiseOptimizer(Optimizer):
         """A step that gradients flow through, to the gradients used, the states, and options that are tensors."""
         for p in params:
             if p.is_complex():
-                raise RuntimeError(f'{type(self).__name__}: differentiable=True is not implemented for complex parameters')
+                raise RuntimeError(f'{type(self).__name__}: differentiable=True is not implemented for complex '
+                                   'parameters')
         for p in params:
             state = self.state[p]
             first = self.states(group)
@@ -88,7 +89,8 @@ class ElementwiseOptimizer(Optimizer):
                 scalars, counters = self.scalars(group, group['lr'], fresh, *counters)
                 new, *states = self.rule(PUBLIC, p.clone(), p._grad, **given, **scalars)
                 p.copy_(new)
-            state.update(zip(self.counters(group), (PUBLIC.full_like(p.detach().sum(), float(value)) for value in counters)))
+            state.update((name, PUBLIC.full_like(p.detach().sum(), float(value)))
+                         for name, value in zip(self.counters(group), counters))
             state.update(zip(first, (value for value in states if value is not None)))
 
 

@@ -1,7 +1,7 @@
-"""The base of all optimizers: parameter groups, states, state dicts and hooks. Knows no rule by which parameters change.
+"""The base of all optimizers: parameter groups, states, state dicts, hooks. Knows no rule by which parameters change.
 
-`optimizer.state` maps a parameter to a dictionary of its states; `optimizer.param_groups` is a list of dictionaries with
-the parameters under 'params' and the options under their names. State dicts have PyTorch's layout.
+`optimizer.state` maps a parameter to a dictionary of its states; `optimizer.param_groups` is a list of dictionaries
+with the parameters under 'params' and the options under their names. State dicts have PyTorch's layout.
 """
 from __future__ import annotations
 
@@ -79,7 +79,8 @@ def between_hooks(optimizer, function, args, kwargs):
         result = hook(optimizer, arguments, kwargs)
         if result is not None:
             if not isinstance(result, tuple) or len(result) != 2:
-                raise RuntimeError(f'{function} must return None or a tuple of (new_args, new_kwargs), but got {result}.')
+                raise RuntimeError(f'{function} must return None or a tuple of (new_args, new_kwargs), but got '
+                                   f'{result}.')
             arguments, kwargs = result
     out = function(*arguments, **kwargs)
     for hook in (*optimizer._optimizer_step_post_hooks.values(), *POST_HOOKS.values()):
@@ -243,7 +244,7 @@ class Optimizer:
                     grad.zero_()
 
     def step(self, closure: Callable[[], Any] | None = None):
-        """Changes the parameters by their gradients. `closure` computes the loss (and gradients) anew; it is returned."""
+        """Changes the parameters by their gradients. `closure` computes loss and gradients anew; the loss is returned."""
         raise NotImplementedError
 
     def _evaluate(self, closure):

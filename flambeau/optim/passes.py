@@ -74,7 +74,7 @@ class Noted:
 class Program:
     """The steps of a formula with a place in memory for every operand: its arrays, then scratch, then numbers.
 
-    Made for one set of scalars. A formula takes (m, param, grad, states by name, scalars) and gives param and states anew.
+    Made for one set of scalars. A formula takes (m, param, grad, states by name, scalars), gives param and states anew.
     """
 
     def __init__(self, formula, names, scalars):

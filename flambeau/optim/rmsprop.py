@@ -28,8 +28,8 @@ class RMSprop(ElementwiseOptimizer):
             'differentiable': differentiable})
 
     def states(self, group):
-        names = ('square_avg', 'momentum_buffer' if group['momentum'] > 0 else '', 'grad_avg' if group['centered'] else '')
-        return {name: 0.0 for name in names if name}
+        used = {'square_avg': True, 'momentum_buffer': group['momentum'] > 0, 'grad_avg': group['centered']}
+        return {name: 0.0 for name in used if used[name]}
 
     def scalars(self, group, lr, fresh, step):
         return {'lr': lr, 'alpha': group['alpha'], 'eps': group['eps'], 'momentum': group['momentum'],
