@@ -10,12 +10,14 @@ from .flatten import *
 from .fold import *
 from .linear import *
 from .loss import *
+from .multihead import *
 from .normalization import *
 from .padding import *
 from .pixelshuffle import *
 from .pooling import *
 from .rnn import *
 from .sparse import *
+from .transformer import *
 from .upsampling import *
 from .module import Module
 from .parameter import Buffer, Parameter

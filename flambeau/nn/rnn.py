@@ -56,6 +56,9 @@ class RNNBase(Module):
     def __init__(self, mode, input_size, hidden_size, num_layers=1, bias=True, batch_first=False, dropout=0.0,
                  bidirectional=False, proj_size=0, device=None, dtype=None):
         super().__init__()
+        for name, flag in (('bias', bias), ('batch_first', batch_first)):
+            if not isinstance(flag, bool):
+                raise TypeError(f'{name} should be of type bool, got: {type(flag).__name__}')
         self.dropout = _check_sizes(mode, input_size, hidden_size, num_layers, dropout, proj_size)
         self.mode = mode
         self.input_size = input_size
