@@ -121,7 +121,7 @@ class RReLU(_Activation):
 
 
 class PReLU(_Activation):
-    """`input` where positive, elsewhere weight * input; one learnt weight, or one for each of num_parameters channels."""
+    """`input` where positive, elsewhere weight * input; one learnt weight, or one for each channel."""
 
     __constants__ = ['num_parameters']
 

@@ -38,5 +38,5 @@ Dropout = _dropout('Dropout', 'dropout', 'Zeroes elements with probability p and
 Dropout1d = _dropout('Dropout1d', 'dropout1d', 'Zeroes whole channels of (N, C, L) or (C, L).')
 Dropout2d = _dropout('Dropout2d', 'dropout2d', 'Zeroes whole channels of (N, C, H, W).')
 Dropout3d = _dropout('Dropout3d', 'dropout3d', 'Zeroes whole channels of (N, C, D, H, W) or (C, D, H, W).')
-AlphaDropout = _dropout('AlphaDropout', 'alpha_dropout', "Dropout to SELU's lower limit that keeps mean 0 and variance 1.")
+AlphaDropout = _dropout('AlphaDropout', 'alpha_dropout', "Dropout to SELU's lower limit that keeps mean and variance.")
 FeatureAlphaDropout = _dropout('FeatureAlphaDropout', 'feature_alpha_dropout', 'Alpha dropout of whole channels.')

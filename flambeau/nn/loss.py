@@ -1,4 +1,4 @@
-"""Loss layers: their options are attributes, the formulas are in ops/loss.py, cross_entropy.py, margin_loss.py and ctc.py."""
+"""Loss layers. The formulas are in ops/loss.py, ops/cross_entropy.py, ops/margin_loss.py and ops/ctc.py."""
 from __future__ import annotations
 
 from ..ops import cross_entropy as classes
@@ -259,7 +259,7 @@ class MarginRankingLoss(_MarginLoss):
 
 
 class MultiLabelMarginLoss(_Loss):
-    """The sum over listed classes j and others k of max(0, 1 - input[j] + input[k]), divided by the number of classes."""
+    """The sum over listed classes j and others k of max(0, 1 - input[j] + input[k]), over the number of classes."""
 
     def forward(self, input, target):
         return margins.multilabel_margin_loss(input, target, reduction=self.reduction)

@@ -58,17 +58,20 @@ class _NormBase(Module):
 
     def _check_input_dim(self, input):
         if input.dim() not in self.ranks:
-            raise ValueError(f'expected {" or ".join(f"{rank}D" for rank in self.ranks)} input (got {input.dim()}D input)')
+            expected = ' or '.join(f'{rank}D' for rank in self.ranks)
+            raise ValueError(f'expected {expected} input (got {input.dim()}D input)')
 
     def extra_repr(self):
         return (f'{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, '
                 f'bias={self.bias is not None}, track_running_stats={self.track_running_stats}')
 
-    def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs):
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys,
+                              error_msgs):
         key = prefix + 'num_batches_tracked'
         if (local_metadata.get('version') or 0) < 2 and self.track_running_stats and key not in state_dict:
             state_dict[key] = self.num_batches_tracked  # files from before this count existed keep ours
-        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys,
+                                      error_msgs)
 
 
 class _BatchNorm(_NormBase):
@@ -151,8 +154,8 @@ class _InstanceNorm(_NormBase):
             from ..ops.loss import warn
             warn(f"input's size at dim={0 if unbatched else 1}, {channels}, does not match num_features, "
                  f'{self.num_features}, which has no effect without affine=True.')
-        out = instance_norm(input.unsqueeze(0) if unbatched else input, self.running_mean, self.running_var, self.weight,
-                            self.bias, self.training or not self.track_running_stats,
+        out = instance_norm(input.unsqueeze(0) if unbatched else input, self.running_mean, self.running_var,
+                            self.weight, self.bias, self.training or not self.track_running_stats,
                             0.0 if self.momentum is None else self.momentum, self.eps)
         return out.squeeze(0) if unbatched else out
 
@@ -282,7 +285,10 @@ class LocalResponseNorm(Module):
 
 
 class CrossMapLRN2d(LocalResponseNorm):
-    """`LocalResponseNorm` under its older name."""
+    """`LocalResponseNorm` under its older name.
+
+    PyTorch's own counts one channel too many from the middle on; this one keeps to `size`.
+    """
 
     def __init__(self, size, alpha=1e-4, beta=0.75, k=1):
         super().__init__(size, alpha, beta, k)

@@ -14,8 +14,8 @@ __all__ = ['Embedding', 'EmbeddingBag']
 class _Table(Module):
     """What Embedding and EmbeddingBag share: the table and its initial values."""
 
-    def _set_up(self, num_embeddings, embedding_dim, padding_idx, max_norm, norm_type, scale_grad_by_freq, weight, freeze,
-                device, dtype):
+    def _set_up(self, num_embeddings, embedding_dim, padding_idx, max_norm, norm_type, scale_grad_by_freq, weight,
+                freeze, device, dtype):
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
         if padding_idx is not None:
@@ -49,7 +49,8 @@ class _Table(Module):
 
 def _sizes(embeddings):
     if embeddings.dim() != 2:
-        raise AssertionError(f'Embeddings parameter is expected to be 2-dimensional, got shape {tuple(embeddings.shape)}')
+        raise AssertionError('Embeddings parameter is expected to be 2-dimensional, got shape '
+                             f'{tuple(embeddings.shape)}')
     return embeddings.shape
 
 
@@ -67,8 +68,8 @@ class Embedding(_Table):
                  scale_grad_by_freq=False, sparse=False, _weight=None, _freeze=False, device=None, dtype=None):
         super().__init__()
         self.sparse = sparse
-        self._set_up(num_embeddings, embedding_dim, padding_idx, max_norm, norm_type, scale_grad_by_freq, _weight, _freeze,
-                     device, dtype)
+        self._set_up(num_embeddings, embedding_dim, padding_idx, max_norm, norm_type, scale_grad_by_freq, _weight,
+                     _freeze, device, dtype)
 
     def forward(self, input):
         return embedding(input, self.weight, self.padding_idx, self.max_norm, self.norm_type, self.scale_grad_by_freq)
@@ -84,7 +85,8 @@ class Embedding(_Table):
     def from_pretrained(cls, embeddings, freeze=True, padding_idx=None, max_norm=None, norm_type=2.0,
                         scale_grad_by_freq=False, sparse=False):
         """A layer with the given table (rows, columns), which is not trained unless freeze=False."""
-        return cls(*_sizes(embeddings), padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse, embeddings, freeze)
+        return cls(*_sizes(embeddings), padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse, embeddings,
+                   freeze)
 
 
 class EmbeddingBag(_Table):
@@ -104,8 +106,8 @@ class EmbeddingBag(_Table):
         self.mode = mode
         self.sparse = sparse
         self.include_last_offset = include_last_offset
-        self._set_up(num_embeddings, embedding_dim, padding_idx, max_norm, norm_type, scale_grad_by_freq, _weight, False,
-                     device, dtype)
+        self._set_up(num_embeddings, embedding_dim, padding_idx, max_norm, norm_type, scale_grad_by_freq, _weight,
+                     False, device, dtype)
 
     def forward(self, input, offsets=None, per_sample_weights=None):
         return embedding_bag(input, self.weight, offsets, self.max_norm, self.norm_type, self.scale_grad_by_freq,

@@ -18,8 +18,8 @@ __all__ = ['relu', 'gelu', 'silu', 'need_floating']
 def need_floating(name, array):
     """Raises NotImplementedError for values that are not real floating point numbers."""
     if array.dtype.kind not in 'fV':
-        raise NotImplementedError(f'"{name}" not implemented for {dtypes.of(array.dtype)}: it takes real floating point '
-                                  'numbers, such as those of .float()')
+        raise NotImplementedError(f'"{name}" not implemented for {dtypes.of(array.dtype)}: it takes real floating '
+                                  'point numbers, such as those of .float()')
 
 
 def _only_in_functional(**options):
@@ -137,9 +137,15 @@ def celu(m, input, alpha=1.0):
 
 # ---- smooth ones
 
-def _normal_share(m, x):
-    """The part of a standard normal distribution that lies below x."""
-    return (m.erf(x * math.sqrt(0.5)) + 1) * 0.5
+def _normal_density(m, x):
+    return m.exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi))
+
+
+@elementwise(name='_normal_share', namespace='', method=False, grad={
+    'input': lambda m, g, input: g * _normal_density(m, input)})
+def _normal_share(m, input):
+    """The part of a standard normal distribution that lies below a value."""
+    return (m.erf(input * math.sqrt(0.5)) + 1) * 0.5
 
 
 GELU_INNER, GELU_CUBE = math.sqrt(2 / math.pi), 0.044715
@@ -151,8 +157,7 @@ def _gelu_tanh(m, x):
 
 def _gelu_gradient(m, g, input, approximate):
     if approximate == 'none':
-        density = m.exp(input * input * -0.5) * (1 / math.sqrt(2 * math.pi))
-        return g * (_normal_share(m, input) + input * density)
+        return g * (m._normal_share(input) + input * _normal_density(m, input))
     t = _gelu_tanh(m, input)
     slope = (1 - t * t) * (1 + 3 * GELU_CUBE * (input * input))
     return g * (0.5 * (1 + t) + (0.5 * GELU_INNER) * input * slope)
@@ -164,7 +169,7 @@ def gelu(m, input, *, approximate='none'):
     need_floating('gelu', input)
     if approximate not in ('none', 'tanh'):
         raise RuntimeError(f"approximate argument must be either none or tanh, got {approximate!r}.")
-    return input * _normal_share(m, input) if approximate == 'none' else 0.5 * input * (1 + _gelu_tanh(m, input))
+    return input * m._normal_share(input) if approximate == 'none' else 0.5 * input * (1 + _gelu_tanh(m, input))
 
 
 def _silu_gradient(m, g, input):

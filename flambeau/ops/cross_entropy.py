@@ -1,4 +1,4 @@
-"""Losses over classes: negative log likelihood, cross entropy of indices or probabilities, and both after a linear layer."""
+"""Losses over classes: negative log likelihood, cross entropy of indices or probabilities, and of a linear layer."""
 from __future__ import annotations
 
 import dataclasses
@@ -127,8 +127,8 @@ def _nll(name, input, target, weight, ignore_index, reduction):
 def nll_loss(input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction='mean'):
     """Minus the log probability in `input` (N, C, ...) or (C) of each target class (N, ...) or ().
 
-    `weight` holds a factor per class; the mean is divided by the sum of those used. Targets equal to ignore_index do not
-    count. Raises IndexError for a target that is no class, ValueError for different batch sizes.
+    `weight` holds a factor per class; the mean is divided by the sum of those used. Targets equal to ignore_index do
+    not count. Raises IndexError for a target that is no class, ValueError for different batch sizes.
     """
     return _nll('nll_loss', input, target, weight, ignore_index, reduction_of(reduction, size_average, reduce))
 
@@ -151,8 +151,8 @@ def cross_entropy(input, target, weight=None, size_average=None, ignore_index=-1
     axis = 1 if rank > 1 else 0
     if target._array.shape == input._array.shape:
         if not target.is_floating_point():
-            raise RuntimeError(f'cross_entropy(): Expected floating point type for target with class probabilities, got '
-                               f'{target.dtype}')
+            raise RuntimeError(f'cross_entropy(): Expected floating point type for target with class probabilities, '
+                               f'got {target.dtype}')
         return _cross_entropy_of_probabilities(input, target, weight, axis, reduction, label_smoothing)
     logarithms = log_softmax(input, axis)
     loss = _nll('cross_entropy', logarithms, target, weight, ignore_index, reduction)
@@ -217,24 +217,27 @@ class LinearCrossEntropyOptions:
 @export('nn.functional')
 def linear_cross_entropy(input, linear_weight, target, *, linear_bias=None, weight=None, reduction='mean',
                          ignore_index=None, label_smoothing=0.0, options=None):
-    """cross_entropy(linear(input, linear_weight, linear_bias), target, ...) for an input (N, in_features) or (in_features).
+    """cross_entropy(linear(input, linear_weight, linear_bias), target, ...); input: (N, in_features) or (in_features).
 
     linear_weight: (C, in_features), or (C, d1, ..., in_features) for a loss with more dimensions. `options` asks for
     computing in chunks of the batch.
     """
     scores_shape = _checked_scores_shape(input, linear_weight, linear_bias)
     if target.shape == scores_shape and ignore_index is not None:
-        raise RuntimeError('linear_cross_entropy(): ignore_index cannot be specified when target contains probabilities')
+        raise RuntimeError('linear_cross_entropy(): ignore_index cannot be specified when target contains '
+                           'probabilities')
     arguments = {'weight': weight, 'ignore_index': -100 if ignore_index is None else ignore_index}
     if options is not None:
         indices = target.dtype is dtypes.int64 and linear_weight.dim() == 2
         if indices and not label_smoothing and reduction in ('mean', 'sum', 'none'):
             batch, classes = (input, target) if input.dim() == 2 else (input.unsqueeze(0), target.unsqueeze(0))
             size = options.rows(*batch.shape, linear_weight.shape[0])
-            loss = _chunked_cross_entropy(batch, linear_weight, linear_bias, classes, *arguments.values(), reduction, size)
+            loss = _chunked_cross_entropy(batch, linear_weight, linear_bias, classes, *arguments.values(), reduction,
+                                          size)
             return loss.squeeze(0) if loss.dim() > input.dim() - 1 else loss
         warn('linear_cross_entropy: options are ignored: chunks need class indices of dtype int64, a weight of two '
-             f'dimensions and no label smoothing; got {target.dtype}, {list(linear_weight.shape)} and {label_smoothing}.')
+             f'dimensions and no label smoothing; got {target.dtype}, {list(linear_weight.shape)} and '
+             f'{label_smoothing}.')
     rows = linear_weight.reshape(-1, linear_weight.shape[-1])
     scores = linear(input, rows, None if linear_bias is None else linear_bias.reshape(-1))
     return cross_entropy(scores.reshape(scores_shape), target, reduction=reduction, label_smoothing=label_smoothing,
@@ -295,7 +298,8 @@ def _chunked_gradients(m, g, input, linear_weight, linear_bias, target, weight, 
 @opaque(namespace='', method=False, widen=True, grad=_chunked_gradients)
 def _chunked_cross_entropy(m, input, linear_weight, linear_bias, target, weight, ignore_index, reduction, size):
     losses = np.concatenate([
-        m._nll_loss(m.log_softmax(m._linear(rows, linear_weight, linear_bias), 1), classes, weight, ignore_index, 'none')
+        m._nll_loss(m.log_softmax(m._linear(rows, linear_weight, linear_bias), 1), classes, weight, ignore_index,
+                    'none')
         for rows, classes in _chunks(m, size, input, target)])
     if reduction == 'none':
         return losses

@@ -1,4 +1,4 @@
-"""Connectionist temporal classification: the likelihood of a labelling, summed over its alignments (Graves et al., 2006)."""
+"""Connectionist temporal classification: the likelihood of a labelling, over all alignments (Graves et al., 2006)."""
 from __future__ import annotations
 
 import numpy as np

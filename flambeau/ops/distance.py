@@ -63,7 +63,8 @@ def _unit(m, x, dim, eps):
 @composite(namespace='torch nn.functional', method=False, label='SumBackward1')
 def cosine_similarity(m, x1, x2, dim=1, eps=1e-8):
     """The cosine of the angle between vectors along `dim`; norms below eps count as eps."""
-    x1, x2 = m.broadcast_tensors(x1, x2)
+    shape = np.broadcast_shapes(x1.shape, x2.shape)
+    x1, x2 = m.expand(x1, shape), m.expand(x2, shape)
     return m.sum(_unit(m, x1, dim, eps) * _unit(m, x2, dim, eps), dim)
 
 

@@ -34,8 +34,8 @@ def _embedding(m, weight, indices, padding_idx, scale_grad_by_freq):
             return rows
     except IndexError:
         pass
-    raise IndexError(f'index out of range in self: embedding() looks up {indices.min()} to {indices.max()} in a table of '
-                     f'{weight.shape[0]} rows')
+    raise IndexError(f'index out of range in self: embedding() looks up {indices.min()} to {indices.max()} in a table '
+                     f'of {weight.shape[0]} rows')
 
 
 @opaque(namespace='', method=False, widen=True, label='EmbeddingDenseBackwardBackward0', grad={
@@ -96,7 +96,8 @@ def embedding(input, weight, padding_idx=None, max_norm=None, norm_type=2.0, sca
     """The rows of `weight` (count, size) that the int64 or int32 `input` names: (*input.shape, size).
 
     The row padding_idx gets no gradient. max_norm shrinks the rows looked up in place. scale_grad_by_freq divides a
-    row's gradient by how often it is named. `sparse` has no effect: gradients are dense. Raises IndexError out of range.
+    row's gradient by how often it is named. `sparse` has no effect: gradients are dense. Raises IndexError out of
+    range.
     """
     _check_lookup('embedding', input, weight)
     if padding_idx is not None:
@@ -145,8 +146,8 @@ def _offsets_of(input, offsets, include_last_offset):
     """Where each bag begins, checked."""
     if input.dim() == 2:
         if offsets is not None:
-            raise ValueError('embedding_bag: if input is 2D, then offsets has to be None, as its rows are the bags; found '
-                             f'offsets of shape {list(offsets.shape)}')
+            raise ValueError('embedding_bag: if input is 2D, then offsets has to be None, as its rows are the bags; '
+                             f'found offsets of shape {list(offsets.shape)}')
         return np.arange(input.shape[0]) * input.shape[1]
     if input.dim() != 1:
         raise ValueError(f'embedding_bag: input has to be 1D or 2D Tensor, but got Tensor of dimension {input.dim()}')
@@ -181,7 +182,8 @@ def embedding_bag(input, weight, offsets=None, max_norm=None, norm_type=2, scale
             raise ValueError(f'embedding_bag: per_sample_weights of shape {tuple(per_sample_weights.shape)} must have '
                              f'the same shape as the input, {tuple(input.shape)}')
         if mode != 'sum':
-            raise NotImplementedError(f"embedding_bag: per_sample_weights is only supported for mode='sum' (got {mode!r})")
+            raise NotImplementedError(f"embedding_bag: per_sample_weights is only supported for mode='sum', got "
+                                      f'{mode!r}')
         per_sample_weights = per_sample_weights.reshape(-1)
     if scale_grad_by_freq and mode == 'max':
         raise RuntimeError('embedding_bag: scaling gradients by frequency is not supported for max')

@@ -1,6 +1,6 @@
 """Losses of pairs of values: squared, absolute and Huber errors, logistic losses, likelihoods of simple distributions.
 
-Losses over classes are in ops/cross_entropy.py, those of margins and distances in ops/margin_loss.py, ctc in ops/ctc.py.
+Losses over classes are in ops/cross_entropy.py and ops/ctc.py, those of margins and distances in ops/margin_loss.py.
 """
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def warn(message):
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and frame.f_globals.get('__name__', '').startswith('flambeau.'):
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, stacklevel=level - 1)
+    warnings.warn(message, stacklevel=level)
 
 
 def reduction_of(reduction, size_average=None, reduce=None):
@@ -53,7 +53,7 @@ def check_sizes(name, input, target):
         try:
             together = np.broadcast_shapes(a, b)
         except ValueError:
-            raise RuntimeError(f'{name}(): target size {b} does not fit input size {a}: they must be the same') from None
+            raise RuntimeError(f'{name}(): target size {b} does not fit input size {a}') from None
         cure = 'target.reshape(input.shape)' if input.numel() == target.numel() else 'a target of the input\'s shape'
         warn(f'{name}: target size {b} against input size {a}: they broadcast to {together}, so that each element is '
              f'compared with several others. If that is not meant, use {cure}.')
@@ -223,8 +223,8 @@ def binary_cross_entropy(input, target, weight=None, size_average=None, reduce=N
         raise ValueError(f'binary_cross_entropy: target size {tuple(target.shape)} is different to the input size '
                          f'{tuple(input.shape)}. Please ensure they have the same size.')
     if input.dtype is not target.dtype:
-        raise RuntimeError(f'binary_cross_entropy: found target dtype {target.dtype} but expected {input.dtype}, that of '
-                           f'the input: use target.to(input.dtype)')
+        raise RuntimeError(f'binary_cross_entropy: found target dtype {target.dtype} but expected {input.dtype}, that '
+                           f'of the input: use target.to(input.dtype)')
     return _binary_cross_entropy(input, target, _fitting_weight('binary_cross_entropy', weight, input), reduction)
 
 
@@ -239,8 +239,8 @@ def _fitting_weight(name, weight, input):
     except ValueError:
         fits = False
     if not fits:
-        raise RuntimeError(f'{name}: weight of shape {list(weight.shape)} cannot be expanded to the shape of the input, '
-                           f'{list(input.shape)}')
+        raise RuntimeError(f'{name}: weight of shape {list(weight.shape)} cannot be expanded to the shape of the '
+                           f'input, {list(input.shape)}')
     return weight
 
 
@@ -285,8 +285,8 @@ def binary_cross_entropy_with_logits(input, target, weight=None, size_average=No
         raise ValueError(f'{name}: target size ({tuple(target.shape)}) must be the same as input size '
                          f'({tuple(input.shape)})')
     if not target.is_floating_point():
-        raise RuntimeError(f"{name}: result type {input.dtype} can't be cast to that of the target, {target.dtype}: use "
-                           'target.to(input.dtype)')
+        raise RuntimeError(f"{name}: result type {input.dtype} can't be cast to that of the target, {target.dtype}: "
+                           'use target.to(input.dtype)')
     weight, pos_weight = _fitting_weight(name, weight, input), _fitting_weight(name, pos_weight, input)
     return _binary_cross_entropy_with_logits(input, target, weight, pos_weight, reduction)
 
@@ -304,7 +304,9 @@ def soft_margin_loss(input, target, size_average=None, reduce=None, reduction='m
     """log(1 + exp(-target * input)) for targets of 1 and -1."""
     reduction = reduction_of(reduction, size_average, reduce)
     if input.shape != target.shape:
-        input, target = PUBLIC.broadcast_tensors(input, target)
+        check_sizes('soft_margin_loss', input, target)
+        shape = np.broadcast_shapes(input.shape, target.shape)
+        input, target = input.expand(shape), target.expand(shape)
     return _soft_margin_loss(*_floating_pair(input, target), reduction)
 
 

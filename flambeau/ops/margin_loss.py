@@ -49,7 +49,8 @@ def cosine_embedding_loss(input1, input2, target, margin=0, size_average=None, r
     sizes = ((input1 * input1).sum(-1) + tiny) * ((input2 * input2).sum(-1) + tiny)
     similarity = (input1 * input2).sum(-1) / sizes.sqrt()
     zeros = m.zeros_like(similarity)
-    losses = m.where(target == 1, 1 - similarity, zeros) + m.where(target == -1, _positive(m, similarity - margin), zeros)
+    losses = m.where(target == 1, 1 - similarity, zeros)
+    losses = losses + m.where(target == -1, _positive(m, similarity - margin), zeros)
     return reduced(m, losses, reduction)
 
 
@@ -101,9 +102,9 @@ def multi_margin_loss(input, target, p=1, margin=1.0, weight=None, size_average=
     classes = input.shape[-1] if input.dim() else 1
     rows = input.reshape(-1, classes)
     if target.dim() > 1 or target.numel() != rows.shape[0]:
-        raise RuntimeError('multi_margin_loss: target tensor should be 1-D with size equal to the number of input samples '
-                           f'(batch size). Expected target size [{rows.shape[0]}], but got {list(target.shape)}. Input '
-                           f'has shape {list(input.shape)}.')
+        raise RuntimeError('multi_margin_loss: target tensor should be 1-D with size equal to the number of input '
+                           f'samples (batch size). Expected target size [{rows.shape[0]}], but got '
+                           f'{list(target.shape)}. Input has shape {list(input.shape)}.')
     if weight is not None and weight.numel() != classes:
         raise RuntimeError(f'multi_margin_loss: inconsistent weight size, expected {classes} but got '
                            f'{list(weight.shape)}')

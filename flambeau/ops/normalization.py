@@ -166,8 +166,8 @@ def _channels(name, input):
     if input._array.ndim < 2:
         if input._array.shape == (0,):
             return 0
-        raise IndexError(f'{name}: Dimension out of range: the input has shape {list(input.shape)}, but its dimension 1 '
-                         'is that of the channels')
+        raise IndexError(f'{name}: Dimension out of range: the input has shape {list(input.shape)}, but its '
+                         'dimension 1 is that of the channels')
     return input._array.shape[1]
 
 
@@ -199,11 +199,12 @@ def _update_running(running_mean, running_var, mean, variance, count, momentum):
 def _normalize_batch(input, weight, bias, running_mean, running_var, training, momentum, eps):
     """(normalised input, batch mean, batch variance), the last two None where running statistics are used."""
     channels = _channels('batch_norm', input)
-    _check_channels('batch_norm', channels, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
+    _check_channels('batch_norm', channels, running_mean=running_mean, running_var=running_var, weight=weight,
+                    bias=bias)
     for what, statistic in (('running_mean', running_mean), ('running_var', running_var)):
         if statistic is not None and statistic.requires_grad:
-            raise RuntimeError(f"The function 'batch_norm' is not differentiable with respect to argument '{what}'. This "
-                               'input cannot have requires_grad True.')
+            raise RuntimeError(f"The function 'batch_norm' is not differentiable with respect to argument '{what}'. "
+                               'This input cannot have requires_grad True.')
     layout = _channel_layout(input._array.shape, eps, True)
     if not training:
         for what, statistic in (('running_mean', running_mean), ('running_var', running_var)):
@@ -267,8 +268,8 @@ def _normalize_instances(input, running_mean, running_var, weight, bias, momentu
 
 
 @export('nn.functional')
-def instance_norm(input, running_mean=None, running_var=None, weight=None, bias=None, use_input_stats=True, momentum=0.1,
-                  eps=1e-5):
+def instance_norm(input, running_mean=None, running_var=None, weight=None, bias=None, use_input_stats=True,
+                  momentum=0.1, eps=1e-5):
     """batch_norm of each sample by itself; the running statistics are moved towards the samples' mean."""
     if not use_input_stats:
         if running_mean is None or running_var is None:
@@ -304,12 +305,12 @@ def _last_dimensions(name, input, normalized_shape, weight, bias, eps, centered=
                            'one element, but got normalized_shape = []')
     for what, parameter in (('weight', weight), ('bias', bias)):
         if parameter is not None and parameter._array.shape != given:
-            raise RuntimeError(f'{name}: expected {what} to be of same shape as normalized_shape, but got {what} of shape '
-                               f'{list(parameter.shape)} and normalized_shape = {list(given)}')
+            raise RuntimeError(f'{name}: expected {what} to be of same shape as normalized_shape, but got {what} of '
+                               f'shape {list(parameter.shape)} and normalized_shape = {list(given)}')
     if whole[-count:] != given:
         expected = ', '.join(map(str, given))
-        raise RuntimeError(f'{name}: given normalized_shape={list(given)}, expected input with shape [*, {expected}], but '
-                           f'got input of size {list(whole)}')
+        raise RuntimeError(f'{name}: given normalized_shape={list(given)}, expected input with shape [*, {expected}], '
+                           f'but got input of size {list(whole)}')
     need_floating(name, input._array)
     return _last_layout(math.prod(whole[:-count]), math.prod(given), eps, centered)
 
@@ -320,7 +321,8 @@ def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
 
     Weight and bias have the sizes `normalized_shape` of these dimensions.
     """
-    return _layer_norm(input, weight, bias, _last_dimensions('layer_norm', input, normalized_shape, weight, bias, eps))[0]
+    layout = _last_dimensions('layer_norm', input, normalized_shape, weight, bias, eps)
+    return _layer_norm(input, weight, bias, layout)[0]
 
 
 @export(name='layer_norm')
@@ -343,7 +345,8 @@ def rms_norm(input, normalized_shape, weight=None, eps=None):
     """input / sqrt(mean square over the last dimensions + eps) * weight; eps None is the smallest step from 1."""
     if eps is None:
         eps = float(np.finfo(np.float64 if input.dtype is dtypes.float64 else np.float32).eps)
-    return _rms_norm(input, weight, None, _last_dimensions('rms_norm', input, normalized_shape, weight, None, eps, False))[0]
+    layout = _last_dimensions('rms_norm', input, normalized_shape, weight, None, eps, False)
+    return _rms_norm(input, weight, None, layout)[0]
 
 
 # ---- over groups of channels
@@ -360,8 +363,8 @@ def _normalize_groups(name, input, num_groups, weight, bias, eps):
         raise RuntimeError(f'{name}: Expected at least 2 dimensions for input tensor but received {len(whole)}')
     channels = _channels(name, input)
     if num_groups < 1 or channels % num_groups:
-        raise RuntimeError(f'{name}: Expected number of channels in input to be divisible by num_groups, but got input of '
-                           f'shape {list(whole)} and num_groups={num_groups}')
+        raise RuntimeError(f'{name}: Expected number of channels in input to be divisible by num_groups, but got input '
+                           f'of shape {list(whole)} and num_groups={num_groups}')
     _check_channels(name, channels, weight=weight, bias=bias)
     return _group_norm(input, weight, bias, _group_layout(whole, num_groups, eps))
 
@@ -385,7 +388,8 @@ def _torch_group_norm(input, num_groups, weight=None, bias=None, eps=1e-5, cudnn
 def native_group_norm(input, weight, bias, N, C, HxW, group, eps):
     """(output, mean (N, group), 1 / sqrt(variance + eps) (N, group)) of group_norm for N samples, C channels of HxW."""
     if input.numel() != N * C * HxW:
-        raise RuntimeError(f'native_group_norm: input of shape {list(input.shape)} does not hold {N} x {C} x {HxW} values')
+        raise RuntimeError(f'native_group_norm: input of shape {list(input.shape)} does not hold {N} x {C} x {HxW} '
+                           'values')
     out, mean, variance = _normalize_groups('native_group_norm', input, group, weight, bias, eps)
     return out, *_statistics(mean, variance, eps, (N, group))
 
@@ -415,7 +419,8 @@ def _local_response_norm(m, input, size, alpha, beta, k):
 def local_response_norm(input, size, alpha=1e-4, beta=0.75, k=1.0):
     """input / (k + alpha * mean square over `size` neighbouring channels)**beta (Krizhevsky et al., 2012)."""
     if input.dim() < 3:
-        raise ValueError(f'local_response_norm: Expected 3D or higher dimensionality input (got {input.dim()} dimensions)')
+        raise ValueError(f'local_response_norm: Expected 3D or higher dimensionality input (got '
+                         f'{input.dim()} dimensions)')
     if size < 1:
         raise RuntimeError(f'local_response_norm: size must be positive, got {size}')
     return _local_response_norm(input, size, alpha, beta, k)
