@@ -6,7 +6,7 @@ PyTorch raises, and names the operation and what met.
 """
 from __future__ import annotations
 
-__all__ = ['ArgumentError', 'ArgumentTypeError', 'describe_call', 'describe_value']
+__all__ = ['require_tensors', 'ArgumentError', 'ArgumentTypeError', 'LinAlgError', 'describe_call', 'describe_value']
 
 
 class ArgumentError(ValueError):
@@ -15,6 +15,10 @@ class ArgumentError(ValueError):
 
 class ArgumentTypeError(TypeError):
     """An argument of a type that an operation refuses; reaches the caller as it is."""
+
+
+class LinAlgError(RuntimeError):
+    """A matrix that linear algebra cannot go on with: singular, not positive-definite, without convergence."""
 
 
 def describe_value(value) -> str:
@@ -32,3 +36,11 @@ def describe_value(value) -> str:
 def describe_call(name: str, parameters, values) -> str:
     """`add(input=float32[2, 3], other=2)`: for the end of an error message."""
     return f'{name}({", ".join(f"{p}={describe_value(v)}" for p, v in zip(parameters, values))})'
+
+
+def require_tensors(name, **arguments):
+    """Raises TypeError for the first argument of operation `name` that is no tensor."""
+    for position, (label, value) in enumerate(arguments.items(), 1):
+        if not hasattr(value, '_array'):
+            raise TypeError(f"{name}(): argument '{label}' (position {position}) must be Tensor, not "
+                            f'{type(value).__name__}')

@@ -11,8 +11,7 @@ __all__ = ['backward', 'grad', 'Function', 'Variable', 'no_grad', 'enable_grad',
            'set_multithreading_enabled', 'is_grad_enabled', 'gradcheck', 'gradgradcheck', 'detect_anomaly',
            'set_detect_anomaly', 'functional', 'graph']
 
-_LAZY = {'Function': 'function', 'Variable': 'variable', 'gradcheck': 'gradcheck', 'gradgradcheck': 'gradcheck',
-         'detect_anomaly': 'anomaly', 'set_detect_anomaly': 'anomaly', 'is_anomaly_enabled': 'anomaly'}
+_LAZY = {'Function': 'function', 'Variable': 'variable', 'detect_anomaly': 'anomaly', 'set_detect_anomaly': 'anomaly', 'is_anomaly_enabled': 'anomaly'}
 _MODULES = ('functional', 'function', 'variable', 'anomaly', 'saved', 'graph', 'forward_ad', 'profiler', 'grad_mode')
 
 
@@ -126,3 +125,6 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=Fal
         raise RuntimeError('One of the differentiated Tensors appears to not have been used in the graph. Set '
                            'allow_unused=True if this is the desired behavior.')
     return tuple(found)
+
+
+from .gradcheck import gradcheck, gradgradcheck  # noqa: E402: a module of the same name, so imported at once

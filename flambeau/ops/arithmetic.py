@@ -21,14 +21,14 @@ def conjugated(m, x):
 
 # ---- arithmetic
 
-@elementwise(kernel='add', inplace=True,
+@elementwise(kernel='add', inplace=True, number_first=True,
              grad={'input': lambda m, g: g, 'other': lambda m, g, alpha: g if alpha == 1 else g * conjugated(m, alpha)})
 def add(m, input, other, *, alpha=1):
     """input + alpha * other."""
     return input + (other if alpha == 1 else other * alpha)
 
 
-@elementwise(kernel='sub', inplace=True, aliases=('subtract',),
+@elementwise(kernel='sub', inplace=True, aliases=('subtract',), number_first=True,
              grad={'input': lambda m, g: g,
                    'other': lambda m, g, alpha: -g if alpha == 1 else g * conjugated(m, -alpha)})
 def sub(m, input, other, *, alpha=1):
@@ -39,18 +39,19 @@ def sub(m, input, other, *, alpha=1):
     return input - (other if alpha == 1 else other * alpha)
 
 
-mul = primitive('mul', 'input, other', inplace=True, aliases=('multiply',), doc='input * other.',
+mul = primitive('mul', 'input, other', inplace=True, number_first=True, aliases=('multiply',), doc='input * other.',
                 grad={'input': lambda m, g, other: g * conjugated(m, other),
                       'other': lambda m, g, input: g * conjugated(m, input)})
 true_divide = primitive(
-    'true_divide', 'input, other', promote='float', inplace=True, label='DivBackward0',
+    'true_divide', 'input, other', promote='float', inplace=True, number_first=True, label='DivBackward0',
     doc='input / other; integers give the default floating point dtype.',
     grad={'input': lambda m, g, other: g / conjugated(m, other),
           'other': lambda m, g, input, other: -g * conjugated(m, (input / other) / other)})
 neg = primitive('neg', inplace=True, aliases=('negative',), grad={'input': lambda m, g: -g}, doc='-input.')
 
 
-@elementwise(namespace='', method=False, grad={'input': lambda m, g: m.zeros_like(g), 'other': lambda m, g: m.zeros_like(g)})
+@elementwise(namespace='', method=False, number_first=True,
+             grad={'input': lambda m, g: m.zeros_like(g), 'other': lambda m, g: m.zeros_like(g)})
 def _div_trunc(m, input, other):
     if input.dtype.kind in 'bui':
         _refuse_zero_divisor(other)
@@ -69,7 +70,8 @@ def _truncated_quotient(m, input, other):
     return quotient + (inexact & ((input < 0) != (other < 0))).astype(quotient.dtype)
 
 
-@elementwise(inplace=True, grad={'input': lambda m, g: m.zeros_like(g), 'other': lambda m, g: m.zeros_like(g)})
+@elementwise(inplace=True, number_first=True,
+             grad={'input': lambda m, g: m.zeros_like(g), 'other': lambda m, g: m.zeros_like(g)})
 def floor_divide(m, input, other):
     """The quotient rounded down."""
     if input.dtype.kind in 'bui':
@@ -101,7 +103,7 @@ def _division(rounding_mode):
                        f"'{rounding_mode}'")
 
 
-@elementwise(inplace=True, kernel='remainder',
+@elementwise(inplace=True, kernel='remainder', number_first=True,
              grad={'input': lambda m, g: g, 'other': lambda m, g, input, other: -g * m.floor(input / other)})
 def remainder(m, input, other):
     """The remainder that has the sign of the divisor, as Python's %."""
@@ -141,7 +143,7 @@ def _pow_gradient_of_exponent(m, g, input, other, output):
     return g * conjugated(m, slope)
 
 
-@elementwise(kernel='pow', inplace=True, grad={'input': _pow_gradient_of_base, 'other': _pow_gradient_of_exponent})
+@elementwise(kernel='pow', inplace=True, number_first=True, grad={'input': _pow_gradient_of_base, 'other': _pow_gradient_of_exponent})
 def pow(m, input, other):
     """input to the power of other; an integer to a negative integer power is refused."""
     if input.dtype.kind in 'ui' and np.any(np.less(other, 0)):
@@ -282,7 +284,7 @@ def isreal(m, input):
 
 
 def _bits(name, operator):
-    @elementwise(inplace=True, name=name)
+    @elementwise(inplace=True, name=name, number_first=True)
     def operation(m, input, other):
         if input.dtype.kind not in 'bui':
             raise RuntimeError(f'"{name}_cpu" not implemented for \'{input.dtype}\': it takes integers and bools')
@@ -314,13 +316,13 @@ def _shift(m, input, other, shift):
     return m.xp.where(outside, beyond, shifted).astype(input.dtype)
 
 
-@elementwise(inplace=True)
+@elementwise(inplace=True, number_first=True)
 def bitwise_left_shift(m, input, other):
     """input * 2**other; 0 where more bits are shifted than there are."""
     return _shift(m, input, other, m.xp.left_shift)
 
 
-@elementwise(inplace=True)
+@elementwise(inplace=True, number_first=True)
 def bitwise_right_shift(m, input, other):
     """Bits moved down; the sign where more bits are shifted than there are."""
     return _shift(m, input, other, m.xp.right_shift)

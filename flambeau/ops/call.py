@@ -98,7 +98,7 @@ def unary_entry(op, general):
 
 def binary_entry(op, general):
     kernels, find, record = op.kernels, kernel_finder(op), binary_recorder(op)
-    scalars_like = DIRECT_SCALARS
+    scalars_like, number_first = DIRECT_SCALARS, op.number_first
 
     def call(input, other, **options):
         kind = type(input)
@@ -128,7 +128,7 @@ def binary_entry(op, general):
                     out = new(Tensor)
                     out._array, out._node, out._counter = result, node, None
                     return out
-        elif (kind is float or kind is int) and not options and type(other) is Tensor and other._node is None:
+        elif number_first and (kind is float or kind is int) and not options and type(other) is Tensor and other._node is None:
             b = other._array  # a number first, as in 1 - x
             kernel = b.dtype in DIRECT_SCALARS and (kernels.get(b.dtype) or find(b.dtype))
             if kernel.__class__ is np.ufunc:

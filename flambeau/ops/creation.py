@@ -357,6 +357,13 @@ def empty_strided(size, stride, *, dtype=None, layout=None, device=None, require
 def empty_permuted(size, physical_layout, **options):
     """An uninitialised dense tensor whose dimensions lie in memory in the given order."""
     order = tuple(physical_layout)
+    if len(order) != len(size):
+        raise RuntimeError(f'Number of dimensions in size does not match the length of the physical_layout; i.e. len(size) = '
+                           f'{len(size)} is not equal to len(physical_layout) = {len(order)}')
+    if any(not 0 <= d < len(order) for d in order):
+        raise RuntimeError(f'Dimension out of range (expected to be between 0 and {len(order) - 1}, but got {order})')
+    if len(set(order)) != len(order):
+        raise RuntimeError(f'Duplicate dim not allowed, in physical_layout {order}')
     made = empty([size[k] for k in order], **options)
     return made.permute(sorted(range(len(order)), key=order.__getitem__))
 
@@ -392,6 +399,8 @@ def arange(start, end=None, step=1, *, out=None, dtype=None, layout=None, device
     if (end - start) * step < 0:
         raise RuntimeError('upper bound and lower bound inconsistent with step sign')
     whole = all(isinstance(v, int) for v in (start, end, step))
+    if out is not None and out.dtype.category == dtypes.INTEGER and int(step) == 0:
+        raise ValueError(f'step must be nonzero: {step} is 0 in the dtype of out=, {out.dtype}')
     dtype = dtype or (out.dtype if out is not None else dtypes.int64 if whole else dtypes.get_default_dtype())
     if whole:
         count = max(0, -(-(end - start) // step))
@@ -412,6 +421,13 @@ def range_(start, end, step=1, *, out=None, dtype=None, layout=None, device=None
 
 def _spaced(start, end, steps, dtype):
     """`steps` numbers from start to end, counted from both ends as PyTorch does."""
+    for bound in (start, end):
+        if isinstance(bound, Tensor) and bound.dim():
+            raise RuntimeError('linspace only supports 0-dimensional start and end tensors, but got start with '
+                               f'{bound.dim()} dimension(s).')
+    if not hasattr(steps, '__index__'):
+        raise TypeError(f"linspace() received an invalid combination of arguments: 'steps' must be int, not "
+                        f'{type(steps).__name__}')
     start, end = _plain(start), _plain(end)
     if steps < 0:
         raise RuntimeError('number of steps must be non-negative')

@@ -206,7 +206,8 @@ def promoted_operands(op, values, recording):
         elif not isinstance(values[k], (Tensor, *NUMBERS)) and values[k] is not None:
             raise TypeError(f"{op.name}(): argument '{op.positional[k]}' must be Tensor or Number, not "
                             f'{type(values[k]).__name__}')
-    if not any(isinstance(values[k], Tensor) for k in operands):
+    if not (isinstance(values[operands[0]], Tensor) or op.number_first and any(
+            isinstance(values[k], Tensor) for k in operands)):
         raise TypeError(f"{op.name}(): argument '{op.positional[operands[0]]}' (position 1) must be Tensor, not "
                         f'{type(values[operands[0]]).__name__}')
     target = common_dtype(op, [values[k] for k in operands if isinstance(values[k], Tensor)],

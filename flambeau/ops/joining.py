@@ -7,6 +7,7 @@ from ..tensor import Tensor
 from .definition import PUBLIC, export, opaque
 from .promotion import result_dtype
 from .view import axis_of
+from .writing import refuse_shared_out
 
 __all__ = ['cat', 'stack']
 
@@ -77,6 +78,8 @@ def cat(tensors, dim=0, *, out=None):
             if d != axis and n != want:
                 raise RuntimeError(f'Sizes of tensors must match except in dimension {axis}. Expected size {want} but got '
                                    f'size {n} for tensor number {k} in the list. (shapes {list(like)} and {list(s)})')
+    if out is not None:
+        refuse_shared_out('cat', tensors, out)
     return _delivered('cat', _cat([tensors[k] for k in full], axis), out)
 
 

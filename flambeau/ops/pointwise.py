@@ -6,6 +6,7 @@ import math
 import numpy as np
 
 from .. import dtypes
+from ..errors import require_tensors
 from ..tensor import Tensor, wrap
 from .arithmetic import conjugated
 from .definition import PUBLIC, elementwise, export, opaque, primitive
@@ -17,7 +18,7 @@ __all__ = ['where', 'clamp', 'lerp', 'addcmul', 'addcdiv', 'nan_to_num']
 
 # ---- choosing
 
-@elementwise(name='_where', namespace='', method=False, label='WhereBackward0', promote=('input', 'other'),
+@elementwise(name='_where', namespace='', method=False, number_first=True, label='WhereBackward0', promote=('input', 'other'),
              grad={'input': lambda m, g, condition: m.where(condition, g, m.zeros_like(g)),
                    'other': lambda m, g, condition: m.where(condition, m.zeros_like(g), g)})
 def _where(m, condition, input, other):
@@ -105,6 +106,7 @@ def _clamp_max_tensor(m, input, max):
 
 
 def _clamp(input, min, max):
+    require_tensors('clamp', input=input)
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     if input.is_complex():
@@ -288,6 +290,7 @@ def float_power_(input, exponent):
 @export(method=True)
 def rsub(input, other, *, alpha=1):
     """other - alpha * input."""
+    require_tensors('rsub', input=input)
     return PUBLIC.sub(other, input, alpha=alpha)
 
 
@@ -310,6 +313,7 @@ def positive(input):
 @export(method=True)
 def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
     """Where |input - other| <= atol + rtol * |other|."""
+    require_tensors('isclose', input=input, other=other)
     if input.dtype is not other.dtype:
         raise RuntimeError(f'{input.dtype} did not match {other.dtype}')
     if rtol < 0 or atol < 0:
@@ -402,6 +406,10 @@ def _complex(m, real, imag):
 @export(name='complex')
 def complex_(real, imag, *, out=None):
     """Complex numbers of real and imaginary parts."""
+    require_tensors('complex', real=real, imag=imag)
+    if out is not None and out.dtype is not real.dtype.to_complex():
+        raise RuntimeError(f'Expected object of scalar type {real.dtype.to_complex()} but got scalar type {out.dtype} for '
+                           "argument 'out'")
     if real.dtype is not imag.dtype:
         raise RuntimeError(f'Expected object of scalar type {real.dtype} but got scalar type {imag.dtype} for second argument')
     if real.dtype.category != dtypes.FLOAT or real.dtype is dtypes.bfloat16:
@@ -413,6 +421,7 @@ def complex_(real, imag, *, out=None):
 @export()
 def polar(abs, angle, *, out=None):
     """Complex numbers of sizes and angles."""
+    require_tensors('polar', abs=abs, angle=angle)
     if abs.dtype is not angle.dtype or abs.dtype.category != dtypes.FLOAT:
         raise RuntimeError(f'Expected both inputs to be Float or Double tensors of one dtype but got {abs.dtype} and '
                            f'{angle.dtype}')

@@ -60,6 +60,16 @@ def axes_of(dim, ndim):
     return tuple(axes) if ndim else ()
 
 
+def refuse_empty(name, x, dim):
+    """Raises for a reduction without an identity over dimensions of size 0."""
+    for axis in axes_of(dim, x.ndim):
+        if not x.shape[axis]:
+            if dim in (None, (), []):
+                raise RuntimeError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the "
+                                   "reduction dim with the 'dim' argument.")
+            raise IndexError(f'{name}(): Expected reduction dim {axis} to have non-zero size.')
+
+
 def sized(x, shape):
     """`x` summed down to a shape that broadcasts to its own."""
     extra = x.ndim - len(shape)
@@ -181,9 +191,13 @@ class Reference:
         return self.xp.add.reduce(x, None if dim is None else axes_of(dim, x.ndim), None, None, keepdim)
 
     def amax(self, x, dim=(), keepdim=False):
+        if not x.size:
+            refuse_empty('amax', x, dim)
         return self.xp.maximum.reduce(x, axis=axes_of(dim, x.ndim), keepdims=keepdim)
 
     def amin(self, x, dim=(), keepdim=False):
+        if not x.size:
+            refuse_empty('amin', x, dim)
         return self.xp.minimum.reduce(x, axis=axes_of(dim, x.ndim), keepdims=keepdim)
 
     def prod(self, x, dim=None, keepdim=False, *, dtype=None):
@@ -201,6 +215,9 @@ class Reference:
 
     def mean(self, x, dim=None, keepdim=False, *, dtype=None):
         if dtype is not None:
+            if dtype.category <= dtypes.INTEGER:
+                raise RuntimeError('mean(): could not infer output dtype. Optional dtype must be either a floating point or '
+                                   f'complex dtype. Got: {dtype}')
             x = self.cast(x, dtype)
         elif x.dtype.kind in 'bui':
             raise RuntimeError('mean(): could not infer output dtype. Input dtype must be either a floating point or '

@@ -6,6 +6,7 @@ import math
 import numpy as np
 
 from .. import dtypes
+from ..errors import require_tensors
 from ..tensor import Tensor
 from .definition import PUBLIC, composite, export, opaque, reduction
 from .reduction import restore
@@ -60,6 +61,7 @@ def _extreme_along(name, largest):
         return (values, index) if keepdim else (values.squeeze(axis), index.squeeze(axis))
 
     def function(input, dim=None, keepdim=False, *, out=None, other=None):
+        require_tensors(name, input=input)
         other = dim if isinstance(dim, Tensor) else other
         if other is not None:
             return PUBLIC.maximum(input, other, **_out(out)) if largest else PUBLIC.minimum(input, other, **_out(out))
@@ -116,8 +118,13 @@ argmax, argmin = _argument('argmax', True), _argument('argmin', False)
 @export(method=True)
 def aminmax(input, *, dim=None, keepdim=False, out=None):
     """The smallest and the largest element, of all or along a dimension."""
-    if not input.numel() and (dim is None or not input.shape[dim]):
+    if not input.numel() and dim is None:
         raise RuntimeError('aminmax(): cannot compute aminmax over an empty dimension as the operation has no identity.')
+    if dim is not None and input.dim() and not input.shape[dim]:
+        raise IndexError(f'aminmax(): Expected reduction dim {dim} to have non-zero size.')
+    for place in out or ():
+        if place.dtype is not input.dtype:
+            raise RuntimeError(f'aminmax(): Expected out tensor to have dtype {input.dtype}, but got {place.dtype} instead')
     over = () if dim is None else dim
     result = return_type('aminmax', ('min', 'max'))(PUBLIC.amin(input, over, keepdim), PUBLIC.amax(input, over, keepdim))
     return _delivered('aminmax', result, out)

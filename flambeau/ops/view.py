@@ -312,6 +312,8 @@ def narrow(m, input, dim, start, length):
     if not input.ndim:
         raise RuntimeError('narrow() cannot be applied to a 0-dim tensor.')
     axis, size = axis_of(dim, input.ndim), input.shape[axis_of(dim, input.ndim)]
+    if hasattr(start, 'dtype') and (start.ndim or str(start.dtype).endswith('bool')):
+        raise RuntimeError('start must be an 0-dim integral Tensor.')
     start = start.__index__()
     if length < 0:
         raise RuntimeError('narrow(): length must be non-negative.')
@@ -523,7 +525,7 @@ def chunk(m, input, chunks, dim=0):
 def unbind(m, input, dim=0):
     """The slices along a dimension."""
     if not input.ndim:
-        raise RuntimeError('Dimension specified as 0 but tensor has no dimensions')
+        raise IndexError('Dimension specified as 0 but tensor has no dimensions')
     axis = axis_of(dim, input.ndim)
     return tuple(input[(slice(None),) * axis + (k, ...)] for k in range(input.shape[axis]))
 
@@ -556,7 +558,8 @@ def _split_along(name, dim_for, need):
             raise RuntimeError(f'torch.{name} requires a tensor with at least {need} dimension, but got a tensor with '
                                f'{input.dim()} dimensions!')
         axis = dim_for(input.dim())
-        if isinstance(indices_or_sections, int) and input.shape[axis] % indices_or_sections:
+        if isinstance(indices_or_sections, int) and (
+                indices_or_sections == 0 or input.shape[axis] % indices_or_sections):
             raise RuntimeError(f'torch.{name} attempted to split along dimension {axis}, but the size of the dimension '
                                f'{input.shape[axis]} is not divisible by the split_size {indices_or_sections}!')
         return tensor_split(input, indices_or_sections, axis)

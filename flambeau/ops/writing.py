@@ -13,7 +13,7 @@ from .definition import PUBLIC, SavedOutput
 from .overriding import override, overrides
 from .results import named
 
-__all__ = ['change', 'inplace_entry', 'deliver', 'refuse_out', 'refuse_write']
+__all__ = ['change', 'inplace_entry', 'deliver', 'refuse_out', 'refuse_shared_out', 'refuse_write']
 
 new = object.__new__
 ndarray = np.ndarray
@@ -178,11 +178,16 @@ def refuse_out(op, values, result, out):
             continue  # `deliver` says so
         if place.dtype is not made.dtype:
             raise RuntimeError(f'{op.name}(): Expected out tensor to have dtype {made.dtype}, but got {place.dtype}')
-        array = place._array
-        if not array.flags.writeable or any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape)) or any(
-                isinstance(v, Tensor) and np.may_share_memory(v._array, array) for v in values):
-            raise RuntimeError(f'unsupported operation: some elements of the tensors that {op.name}() reads and of the '
-                               'tensor out= refer to a single memory location. Please clone() before the operation.')
+        refuse_shared_out(op.name, values, place)
+
+
+def refuse_shared_out(name, values, out):
+    """Raises for an `out=` with overlapping elements, or in an operand's memory."""
+    array = out._array
+    if not array.flags.writeable or any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape)) or any(
+            isinstance(v, Tensor) and np.may_share_memory(v._array, array) for v in values):
+        raise RuntimeError(f'unsupported operation: some elements of the tensors that {name}() reads and of the '
+                           'written-to tensor refer to a single memory location. Please clone() before the operation.')
 
 
 def deliver(op, result, out):
