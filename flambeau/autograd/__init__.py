@@ -11,8 +11,9 @@ __all__ = ['backward', 'grad', 'Function', 'Variable', 'no_grad', 'enable_grad',
            'set_multithreading_enabled', 'is_grad_enabled', 'gradcheck', 'gradgradcheck', 'detect_anomaly',
            'set_detect_anomaly', 'functional', 'graph']
 
-_LAZY = {'Function': 'function', 'Variable': 'variable', 'detect_anomaly': 'anomaly', 'set_detect_anomaly': 'anomaly', 'is_anomaly_enabled': 'anomaly'}
-_MODULES = ('functional', 'function', 'variable', 'anomaly', 'saved', 'graph', 'forward_ad', 'profiler', 'grad_mode')
+_LAZY = {'Function': 'function', 'Variable': 'variable', 'detect_anomaly': 'anomaly', 'set_detect_anomaly': 'anomaly',
+         'is_anomaly_enabled': 'anomaly'}
+_MODULES = ('functional', 'function', 'variable', 'anomaly', 'saved', 'graph', 'grad_mode')
 
 
 def __getattr__(name):

@@ -299,3 +299,11 @@ def _version(value):
         return tuple(_version(v) for v in value)
     counter = getattr(value, '_counter', None)
     return 0 if counter is None else counter[0]
+
+
+def __getattr__(name):
+    """PyTorch has the hooks on saved values in this module; here they stand above it."""
+    if name in ('saved_tensors_hooks', 'save_on_cpu', 'disable_saved_tensors_hooks'):
+        from . import saved
+        return getattr(saved, name)
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
