@@ -1,0 +1,65 @@
+"""Publishes plain functions over public operations, with `out=` and the answers of other tensor classes.
+
+What such a function returns is written into `out=` when there is one. Knows no operation.
+"""
+from __future__ import annotations
+
+import functools
+import types
+
+from ..tensor import Parameter, Tensor
+from .definition import exports, export, publish
+from .overriding import override, overrides
+from .writing import deliver
+
+__all__ = ['published', 'also', 'namespace_getter']
+
+
+def published(namespace='torch', method=False, name=None, aliases=()):
+    """`export` for a function of tensors: adds `out=`, and refuses a first argument that is no tensor.
+
+    Raises TypeError for such an argument.
+    """
+    def decorate(function):
+        title = name or function.__name__.strip('_')
+        first = function.__code__.co_varnames[0]
+        told = types.SimpleNamespace(name=title, returns=None)
+
+        @functools.wraps(function)
+        def call(*args, out=None, **kwargs):
+            head = args[0] if args else kwargs.get(first, kwargs.get('input'))
+            kind = type(head)
+            if kind is not Tensor and kind is not Parameter:
+                if isinstance(head, Tensor):
+                    if overrides(head):
+                        return override(call, args, kwargs if out is None else {**kwargs, 'out': out})
+                elif args and not isinstance(head, (tuple, list)):
+                    raise TypeError(f"{title}(): argument '{first}' (position 1) must be Tensor, not {kind.__name__}")
+            if not args and 'input' in kwargs and first != 'input':
+                args = kwargs.pop('input'),
+            result = function(*args, **kwargs)
+            if out is None:
+                return result
+            delivered = deliver(told, result, out)
+            return type(result)(*delivered) if hasattr(result, '_fields') else delivered
+        call.__name__ = call.__qualname__ = title
+        return export(namespace, method, title, aliases)(call)
+    return decorate
+
+
+def also(namespace, **functions):
+    """Publishes functions that exist elsewhere under names of another namespace."""
+    for name, function in functions.items():
+        publish(function, (name,), namespace.split(), False)
+
+
+def namespace_getter(module, namespace, *families):
+    """(`__getattr__`, `__dir__`) of a module that stands for a namespace; loads its families of operations."""
+    from . import load
+    load(*families)
+
+    def get(name):
+        if name in exports(namespace):
+            return exports(namespace)[name]
+        raise AttributeError(f'module {module!r} has no attribute {name!r}')
+    return get, lambda: sorted(exports(namespace))
