@@ -35,7 +35,7 @@ TABLE = {
 
 
 def rows_of(name, signature, tensors, args, kwargs):
-    """[(arguments, options) of the operation on each tensor]. Raises where lists hold no tensors or differ in length."""
+    """[(arguments, options) of the operation on each tensor]. Raises where lists hold no tensors or differ in size."""
     if not isinstance(tensors, (list, tuple)):
         raise TypeError(f"{name}(): argument 'self' must be tuple of Tensors, not {type(tensors).__name__}")
     for t in tensors:

@@ -1,9 +1,9 @@
 """The optimizers' rules: how a parameter and its states change, given a gradient. One formula each, over `m`.
 
 A rule is a function (m, param, grad, states..., *, scalars) -> (param, states...). Arrays or tensors of one shape come
-in (for the elementwise rules: any pieces of the same elements) and new ones go out, nothing is written. Scalars are numbers
-or, where the update itself is differentiated, tensors with one element. What changes the structure of a formula and not
-only its numbers is None or a bool (`weight_decay=None`, `nesterov`); there is no branch on values.
+in (for the elementwise rules: any pieces of the same elements) and new ones go out, nothing is written. Scalars are
+numbers or, where the update itself is differentiated, tensors with one element. What changes the structure of a formula
+and not only its numbers is None or a bool (`weight_decay=None`, `nesterov`); there is no branch on values.
 Knows nothing of parameter groups or of how states are kept; that is optim/.
 """
 from __future__ import annotations

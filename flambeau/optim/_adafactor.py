@@ -13,7 +13,7 @@ __all__ = ['Adafactor']
 
 
 class Adafactor(Optimizer):
-    """Adafactor (Shazeer and Stern 2018). `eps`: of the variance (None for the dtype's) and of the parameter's scale."""
+    """Adafactor (Shazeer and Stern 2018). `eps`: of the variance (None: the dtype's), of the parameter's scale."""
 
     def __init__(self, params: ParamsT, lr: float | Tensor = 1e-2, beta2_decay: float = -0.8,
                  eps: tuple[float | None, float] = (None, 1e-3), d: float = 1.0, weight_decay: float = 0.0, *,

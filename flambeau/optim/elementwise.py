@@ -102,5 +102,7 @@ def optional(value):
 def common_scalars(group, lr) -> dict:
     """The scalars of rules that know decoupled weight decay besides the penalty."""
     decay, decoupled = optional(group['weight_decay']), group['decoupled_weight_decay']
+    if not group['differentiable']:
+        decay = as_number(decay)
     return {'eps': group['eps'], 'maximize': group['maximize'], 'weight_decay': None if decoupled else decay,
             'shrink': 1 - lr * decay if decoupled and decay is not None else None}

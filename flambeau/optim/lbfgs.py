@@ -100,11 +100,13 @@ class LBFGS(Optimizer):
         before = [p._array.copy() for p in self._params]
 
         def evaluate(t):
-            self._move(t, direction)
-            loss = float(closure())
-            grad = self._gradient()
-            for p, values in zip(self._params, before):
-                p._array[...] = values
+            try:
+                self._move(t, direction)
+                loss = float(closure())
+                grad = self._gradient()
+            finally:
+                for p, values in zip(self._params, before):
+                    p._array[...] = values
             return Point(t, loss, grad, np.float64(grad @ direction))
         return strong_wolfe(evaluate, start, t, np.abs(direction).max(), group['tolerance_change'], most)
 

@@ -128,18 +128,17 @@ class Optimizer:
         for name in HOOKS:
             self.__dict__.setdefault(name, OrderedDict())
         self._put_hooks_around_step()
-        self.defaults.setdefault('differentiable', False)
         for group in self.param_groups:
             for name in self.defaults:
                 if name in OPTIONS_ADDED_LATER:
                     group.setdefault(name, OPTIONS_ADDED_LATER[name])
 
     def __repr__(self) -> str:
-        lines = [type(self).__name__ + ' (']
+        text = type(self).__name__ + ' ('
         for i, group in enumerate(self.param_groups):
-            lines.append(f'Parameter Group {i}')
-            lines.extend(f'    {key}: {group[key]}' for key in sorted(group) if key != 'params')
-        return '\n'.join(lines) + '\n)'
+            text += f'\nParameter Group {i}\n'
+            text += ''.join(f'    {key}: {group[key]}\n' for key in sorted(group) if key != 'params')
+        return text + ')'
 
     # ---- hooks
 
@@ -244,7 +243,7 @@ class Optimizer:
                     grad.zero_()
 
     def step(self, closure: Callable[[], Any] | None = None):
-        """Changes the parameters by their gradients. `closure` computes loss and gradients anew; the loss is returned."""
+        """Changes the parameters by their gradients. `closure` computes the loss anew; it is returned."""
         raise NotImplementedError
 
     def _evaluate(self, closure):

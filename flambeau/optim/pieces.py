@@ -1,7 +1,7 @@
 """Where the states of parameters lie in memory, and the pieces in which parameters are updated.
 
-A NumPy call costs a fixed time and a pass over large arrays costs memory bandwidth. So a rule is run neither for each tensor
-nor over whole large ones: the states of parameters lie in flat arrays, one for each kind of state, and a rule
+A NumPy call costs a fixed time and a pass over large arrays costs memory bandwidth. So a rule is run neither for each
+tensor nor over whole large ones: the states of parameters lie in flat arrays, one for each kind of state, and a rule
 runs over pieces that stay in the cache: neighbouring small parameters together, or a part of a large one.
 
 `optimizer.state[p][name]` is a view of a slice of such an array. A state that somebody replaced (load_state_dict, an
