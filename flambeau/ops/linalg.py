@@ -267,6 +267,7 @@ def vander(x, N=None):
     """Powers of the elements as columns: 1, x, x**2, ..., N of them (as many as elements by default)."""
     if not x.dim() and N is None:
         raise RuntimeError('linalg.vander: Expected an input of at least 1 dimension')
+    x = x if x.dim() else x.reshape(1)
     count = x.shape[-1] if N is None else N
     if count <= 1 and N is not None:
         raise RuntimeError(f'N must be greater than 1, got {N}')

@@ -5,8 +5,6 @@ results that do not depend on that. Equal eigenvalues (singular values) count as
 """
 from __future__ import annotations
 
-
-
 import numpy as np
 
 from .. import dtypes
@@ -354,22 +352,18 @@ def svd(input, some=True, compute_uv=True):
 def _tolerances(A, atol, rtol):
     """(atol, rtol) as tensors or numbers; without both, rtol is the dtype's precision times the larger side."""
     if rtol is None:
-        given = atol is not None and (isinstance(atol, Tensor) or atol > 0)
         default = dtypes.finfo(A.dtype.to_real()).eps * max(A.shape[-2:])
         if isinstance(atol, Tensor):
             rtol = (atol <= 0).to(A.dtype.to_real()) * default
         else:
-            rtol = 0.0 if given else default
+            rtol = default if atol is None or atol <= 0 else 0.0
     return 0.0 if atol is None else atol, rtol
 
 
-def _threshold(sizes, atol, rtol):
-    """What singular values must exceed, ready to broadcast against them."""
-    largest = PUBLIC.amax(sizes, -1) if sizes.shape[-1] else sizes.sum(-1)
-    scaled = rtol * largest
-    bound = PUBLIC.maximum(wrap(np.asarray(atol, scaled._array.dtype)) if not isinstance(atol, Tensor)
-                           else atol.to(scaled.dtype), scaled)
-    return bound.unsqueeze(-1)
+def _above(sizes, atol, rtol):
+    """Which singular values (arrays) exceed max(atol, rtol * the largest)."""
+    bound = np.maximum(atol, rtol * sizes.max(-1))
+    return sizes > np.expand_dims(bound, -1)
 
 
 @published('linalg')
@@ -384,7 +378,8 @@ def matrix_rank(A, tol=None, hermitian=False, *, atol=None, rtol=None):
     sizes = eigvalsh(A).abs() if hermitian else svdvals(A)
     if not sizes.shape[-1]:
         return PUBLIC.zeros(A.shape[:-2], dtype=dtypes.int64)
-    return (sizes > _threshold(sizes, *_tolerances(A, atol, rtol))).sum(-1)
+    bounds = [t._array if isinstance(t, Tensor) else t for t in _tolerances(A, atol, rtol)]
+    return wrap(np.asarray(_above(sizes._array, *bounds).sum(-1)))
 
 
 def _pinv_gradient(m, g, A, output):
@@ -405,15 +400,15 @@ def _right_part(m, A, P, PH, gH):
 
 
 @opaque(name='_pinv', namespace='', method=False, label='LinalgPinvBackward0', grad={'A': _pinv_gradient})
-def _pinv(m, A, bound, hermitian):
-    """The pseudoinverse, without the singular values up to `bound`."""
+def _pinv(m, A, atol, rtol, hermitian):
+    """The pseudoinverse, without the singular values up to max(atol, rtol * the largest)."""
     if hermitian:
         values, V = np.linalg.eigh(A)
-        kept = np.abs(values) > bound
+        kept = _above(np.abs(values), atol, rtol)
         inverse = np.where(kept, 1 / np.where(kept, values, 1), 0)
         return (V * inverse[..., None, :]) @ turned(m, V)
     U, S, Vh = np.linalg.svd(A, full_matrices=False)
-    kept = S > bound
+    kept = _above(S, atol, rtol)
     inverse = np.where(kept, 1 / np.where(kept, S, 1), 0).astype(S.dtype)
     return turned(m, Vh) @ (inverse[..., :, None] * turned(m, U))
 
@@ -426,10 +421,7 @@ def pinv(A, rcond=None, hermitian=False, *, atol=None, rtol=None):
         need_square('linalg.pinv', A)
     if not A.numel():
         return A.mT.clone()
-    fixed = A.detach()
-    sizes = eigvalsh(fixed).abs() if hermitian else svdvals(fixed)
-    bound = _threshold(sizes, *_tolerances(A, atol, rtol if rcond is None else rcond))
-    return _pinv(A, bound, hermitian)
+    return _pinv(A, *_tolerances(A, atol, rtol if rcond is None else rcond), hermitian)
 
 
 @published('torch', method=True)
@@ -439,8 +431,7 @@ def pinverse(input, rcond=1e-15):
 
 
 def _lstsq_gradient(m, g, A, B, outputs, needed):
-    P = m._pinv(A, 0.0, False)
-    gX, PH = g[0], None
+    P, gX = m._pinv(A, 0.0, 0.0, False), g[0]
     PH = turned(m, P)
     found = {'B': m.matmul(PH, gX)}
     if 'A' in needed:
@@ -485,7 +476,7 @@ def lstsq(A, B, rcond=None, *, driver=None):
     rows, columns = A.shape[-2:]
     bound = dtypes.finfo(A.dtype.to_real()).eps * max(rows, columns) if rcond is None else rcond
     X, rank, values = _lstsq(A, right, bound)
-    residuals = X.reshape(-1)[:0]
+    residuals = X.reshape(-1)[:0].abs()
     if rows > columns and driver != 'gelsy' and driver is not None and (rank._array == columns).all():
         away = matmul(A, X) - right
         residuals = (away.abs() ** 2 if away.is_complex() else away * away).sum(-2)

@@ -54,8 +54,8 @@ def refuse_info(info, words, error=LinAlgError):
 # ---- determinants
 
 def _cofactor_gradient(m, g, A):
-    inverse = turned(m, m.inv(A))
-    size = m.conj(m.det(A))
+    inverse = turned(m, m._inverse(A)[0])
+    size = m.conj(m._det(A))
     inner = m.unsqueeze(m.unsqueeze(m.sum(g * inverse, (-2, -1)), -1), -1)
     scale = m.unsqueeze(m.unsqueeze(size, -1), -1)
     return scale * (inner * inverse - m.matmul(m.matmul(inverse, m.transpose(g, -2, -1)), inverse))
@@ -88,8 +88,8 @@ def _slogdet_gradient(m, g, A, outputs):
     weight = g[1]
     if m.is_complex(A):
         turning = m.conj(g[0]) * outputs[0]
-        weight = m.complex(weight, -turning.imag)
-    return m.unsqueeze(m.unsqueeze(weight, -1), -1) * turned(m, m.inv(A))
+        weight = weight - m.real_of(turning * -1j) * 1j
+    return m.unsqueeze(m.unsqueeze(weight, -1), -1) * turned(m, m._inverse(A)[0])
 
 
 @opaque(name='_slogdet', namespace='', method=False, label='LinalgSlogdetBackward0', grad={'A': _slogdet_gradient})
