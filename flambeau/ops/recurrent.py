@@ -38,7 +38,7 @@ def _sigmoid_over(x):
 
 
 OVER = {'add': lambda x, y: np.add(x, y, x), 'tanh': lambda x: np.tanh(x, x), 'sigmoid': _sigmoid_over,
-        'relu': lambda x: np.maximum(x, 0, x)}
+        'relu': lambda x: np.maximum(x, 0, out=x)}
 
 
 def _over(m, name, x, *others):

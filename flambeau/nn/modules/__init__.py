@@ -10,7 +10,7 @@ from .module import Module
 # files of PyTorch's whose layers lie here in a file of another name
 _ELSEWHERE = {'batchnorm': 'normalization', 'instancenorm': 'normalization', 'channelshuffle': 'pixelshuffle'}
 _OWN = {'modules', 'module', 'utils', 'functional', 'init', 'parallel', 'parameter', 'hooks', 'state', 'members',
-        'location'}
+        'location', 'attention'}
 
 for _file in pkgutil.iter_modules(_folder):
     if _file.name not in _OWN:
