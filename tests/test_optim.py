@@ -360,7 +360,8 @@ def test_hooks_in_order():
     seen = []
     handles = [register_optimizer_step_pre_hook(lambda *_: seen.append('all before')),
                register_optimizer_step_post_hook(lambda *_: seen.append('all after')),
-               optimizer.register_step_pre_hook(lambda o, args, kwargs: (args, {'closure': lambda: seen.append('step')})),
+               optimizer.register_step_pre_hook(
+                   lambda o, args, kwargs: (args, {'closure': lambda: seen.append('step')})),
                optimizer.register_step_post_hook(lambda o, args, kwargs: seen.append(sorted(kwargs)))]
     optimizer.step()
     assert seen == ['all before', 'step', ['closure'], 'all after']
@@ -436,7 +437,8 @@ def test_closures_run_with_gradients_recorded():
 def test_options_that_are_tensors():
     values = arrays(15)[:3]
     for name, number, tensor in (
-            ('SGD', {'lr': 0.1, 'weight_decay': 0.1}, {'lr': flambeau.tensor([0.1]), 'weight_decay': flambeau.tensor(0.1)}),
+            ('SGD', {'lr': 0.1, 'weight_decay': 0.1},
+             {'lr': flambeau.tensor([0.1]), 'weight_decay': flambeau.tensor(0.1)}),
             ('SGD', {'lr': 0.1, 'momentum': 0.9}, {'lr': flambeau.tensor(0.1), 'momentum': 0.9}),
             ('Adam', {'lr': 0.1, 'betas': (0.8, 0.9)},
              {'lr': flambeau.tensor(0.1), 'betas': (flambeau.tensor([0.8]), flambeau.tensor(0.9))})):
@@ -545,7 +547,8 @@ def test_lbfgs_restores_parameters_where_the_closure_fails():
 FOREACH = [('add', [('list',), (2.0,), ((1.0, 2.0),)]), ('sub', [('list',), (2.0,)]), ('mul', [('list',), (3.0,)]),
            ('div', [('list',), (3.0,)]), ('sqrt', [()]), ('neg', [()]), ('reciprocal', [()]), ('exp', [()]),
            ('maximum', [('list',), (0.5,)]), ('lerp', [('list', 0.3), ('list', 'list')]),
-           ('addcmul', [('list', 'list'), ('list', 'list', 2.0), ('list', 'list', (1.0, 2.0)), ('list', 'list', 'tensor')]),
+           ('addcmul', [('list', 'list'), ('list', 'list', 2.0), ('list', 'list', (1.0, 2.0)),
+                       ('list', 'list', 'tensor')]),
            ('addcdiv', [('list', 'list', -0.5)]), ('norm', [(), (1,)]), ('copy', [('list',)]), ('zero', [()])]
 
 
