@@ -5,7 +5,7 @@ import importlib
 import pkgutil
 
 CORE = ('conversion', 'arithmetic', 'mathematics', 'pointwise', 'reduction', 'statistics', 'scan', 'view', 'joining',
-        'contraction', 'creation', 'sampling', 'indexing', 'scatter')
+        'contraction', 'creation', 'sampling', 'indexing', 'scatter', 'activation', 'softmax')
 # what operations are declared with
 FRAME = ('definition', 'call', 'general', 'record', 'results', 'writing', 'overriding', 'reference', 'promotion')
 

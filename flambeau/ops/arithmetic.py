@@ -65,9 +65,9 @@ def _refuse_zero_divisor(other):
 
 
 def _truncated_quotient(m, input, other):
-    quotient = m.xp.floor_divide(input, other)
+    quotient = m.floor_divide(input, other)
     inexact = quotient * other != input
-    return quotient + (inexact & ((input < 0) != (other < 0))).astype(quotient.dtype)
+    return quotient + m.cast_like(inexact & ((input < 0) != (other < 0)), quotient)
 
 
 @elementwise(inplace=True, number_first=True,
@@ -76,7 +76,7 @@ def floor_divide(m, input, other):
     """The quotient rounded down."""
     if input.dtype.kind in 'bui':
         _refuse_zero_divisor(other)
-    return m.xp.floor_divide(input, other)
+    return m.floor_divide(input, other)
 
 
 @export(method=True, aliases=('divide',))
@@ -117,7 +117,7 @@ def fmod(m, input, other):
     """The remainder that has the sign of the dividend, as C's fmod."""
     if input.dtype.kind in 'bui':
         _refuse_zero_divisor(other)
-    return m.xp.fmod(input, other)
+    return m.fmod(input, other)
 
 
 def _pow_gradient_of_base(m, g, input, other):
@@ -172,7 +172,7 @@ def sgn(m, input):
     if input.dtype.kind == 'c':
         size = m.abs(input)
         return m.where(size == 0, m.zeros_like(input), input / m.where(size == 0, m.ones_like(size), size))
-    return m.xp.sign(input)
+    return m.sign(input)
 
 
 def _sgn_gradient(m, g, input, output):
@@ -195,9 +195,9 @@ def round(m, input, *, decimals=0):
     if input.dtype.kind in 'bui':
         return input.copy()
     if not decimals:
-        return m.xp.rint(input)
+        return m.rint(input)
     scale = 10.0 ** builtin_abs(decimals)
-    return m.xp.rint(input * scale) / scale if decimals > 0 else m.xp.rint(input / scale) * scale
+    return m.rint(input * scale) / scale if decimals > 0 else m.rint(input / scale) * scale
 
 
 builtin_abs = __builtins__['abs'] if isinstance(__builtins__, dict) else __builtins__.abs
@@ -213,7 +213,7 @@ def _copysign_gradient(m, g, input, output):
 @elementwise(inplace=True, promote='float', grad={'input': _copysign_gradient, 'other': _zero})
 def copysign(m, input, other):
     """The size of input with the sign of other."""
-    return m.xp.copysign(input, other)
+    return m.copysign(input, other)
 
 
 # ---- larger and smaller
@@ -243,14 +243,14 @@ def minimum(m, input, other):
                    'other': lambda m, g, input, other: m.where((input >= other) | m.isnan(other), m.zeros_like(g), g)})
 def fmax(m, input, other):
     """The larger one; a number wins over nan."""
-    return m.xp.fmax(input, other)
+    return m.fmax(input, other)
 
 
 @elementwise(grad={'input': lambda m, g, input, other: m.where((input <= other) | m.isnan(other), g, m.zeros_like(g)),
                    'other': lambda m, g, input, other: m.where((input <= other) | m.isnan(other), m.zeros_like(g), g)})
 def fmin(m, input, other):
     """The smaller one; a number wins over nan."""
-    return m.xp.fmin(input, other)
+    return m.fmin(input, other)
 
 
 # ---- comparison and logic: results are bool and have no gradient
@@ -268,19 +268,19 @@ for _name in ('isnan', 'isinf', 'isfinite', 'signbit'):
 @elementwise(promote='bool')
 def isposinf(m, input):
     """Where the value is +inf."""
-    return input == np.inf if input.dtype.kind in 'fV' else m.zeros_like(input).astype(bool)
+    return input == np.inf if input.dtype.kind in 'fV' else input != input
 
 
 @elementwise(promote='bool')
 def isneginf(m, input):
     """Where the value is -inf."""
-    return input == -np.inf if input.dtype.kind in 'fV' else m.zeros_like(input).astype(bool)
+    return input == -np.inf if input.dtype.kind in 'fV' else input != input
 
 
 @elementwise(promote='bool')
 def isreal(m, input):
     """Where the imaginary part is 0."""
-    return input.imag == 0 if input.dtype.kind == 'c' else m.ones_like(input).astype(bool)
+    return input.imag == 0 if input.dtype.kind == 'c' else (input == input) | (input != input)
 
 
 def _bits(name, operator):
@@ -288,7 +288,7 @@ def _bits(name, operator):
     def operation(m, input, other):
         if input.dtype.kind not in 'bui':
             raise RuntimeError(f'"{name}_cpu" not implemented for \'{input.dtype}\': it takes integers and bools')
-        return getattr(m.xp, name)(input, other)
+        return getattr(m, name)(input, other)
     operation.__doc__ = f'Bit by bit, as Python\'s `{operator}`.'
     globals()[name] = operation
 
@@ -305,27 +305,29 @@ def bitwise_not(m, input):
     return ~input
 
 
-def _shift(m, input, other, shift):
+def _shift(m, input, other, shift, downward):
+    """Bits moved by `shift`; where more are moved than there are, 0 or, to the right, the sign."""
     bits = input.dtype.itemsize * 8
-    if input.dtype.kind in 'f':
-        factor = m.xp.exp2(other)
-        return input * factor if shift is m.xp.left_shift else input / factor
+    if input.dtype.kind == 'f':
+        factor = m.exp2(other)
+        return input / factor if downward else input * factor
     outside = (other < 0) | (other >= bits)
-    shifted = shift(input, m.xp.where(outside, 0, other).astype(input.dtype))
-    beyond = 0 if shift is m.xp.left_shift else m.xp.where(input < 0, -1, 0) if input.dtype.kind == 'i' else 0
-    return m.xp.where(outside, beyond, shifted).astype(input.dtype)
+    nothing = m.zeros_like(input)
+    shifted = shift(input, m.where(outside, m.zeros_like(other), other))
+    return m.where(outside, m.where(input < 0, nothing - 1, nothing) if downward and input.dtype.kind == 'i' else nothing,
+                   shifted)
 
 
 @elementwise(inplace=True, number_first=True)
 def bitwise_left_shift(m, input, other):
     """input * 2**other; 0 where more bits are shifted than there are."""
-    return _shift(m, input, other, m.xp.left_shift)
+    return _shift(m, input, other, m.bitwise_left_shift, False)
 
 
 @elementwise(inplace=True, number_first=True)
 def bitwise_right_shift(m, input, other):
     """Bits moved down; the sign where more bits are shifted than there are."""
-    return _shift(m, input, other, m.xp.right_shift)
+    return _shift(m, input, other, m.bitwise_right_shift, True)
 
 
 PUBLIC.cast_like = lambda x, like: PUBLIC.cast(x, like.dtype)

@@ -22,7 +22,7 @@ __all__ = ['where', 'clamp', 'lerp', 'addcmul', 'addcdiv', 'nan_to_num']
              grad={'input': lambda m, g, condition: m.where(condition, g, m.zeros_like(g)),
                    'other': lambda m, g, condition: m.where(condition, m.zeros_like(g), g)})
 def _where(m, condition, input, other):
-    return m.xp.where(condition, input, other)
+    return m.where(condition, input, other)
 
 
 @export()
@@ -60,8 +60,8 @@ def _inside(m, g, input, low, high):
 
 def _clamped(m, input, min, max):
     if min is not None:
-        input = m.xp.maximum(input, min)
-    return input if max is None else m.xp.minimum(input, max)
+        input = m.maximum(input, min)
+    return input if max is None else m.minimum(input, max)
 
 
 @opaque(name='_clamp', namespace='', method=False, label='ClampBackward1',
@@ -95,14 +95,14 @@ def _clamp_tensors(m, input, min, max):
     'input': lambda m, g, input, min: m.where(input >= min, g, m.zeros_like(g)),
     'min': lambda m, g, input, min: m.where(input < min, g, m.zeros_like(g))})
 def _clamp_min_tensor(m, input, min):
-    return m.xp.maximum(input, min)
+    return m.maximum(input, min)
 
 
 @elementwise(name='_clamp_max_tensor', namespace='', method=False, label='ClampMaxBackward0', grad={
     'input': lambda m, g, input, max: m.where(input <= max, g, m.zeros_like(g)),
     'max': lambda m, g, input, max: m.where(input > max, g, m.zeros_like(g))})
 def _clamp_max_tensor(m, input, max):
-    return m.xp.minimum(input, max)
+    return m.minimum(input, max)
 
 
 def _clamp(input, min, max):
@@ -152,7 +152,12 @@ def nan_to_num(m, input, nan=0.0, posinf=None, neginf=None):
     """Numbers for nan and the infinities (the dtype's largest by default)."""
     if input.dtype.kind not in 'fc':
         return input.copy()
-    return m.xp.nan_to_num(input, nan=0.0 if nan is None else nan, posinf=posinf, neginf=neginf)
+    if input.dtype.kind == 'c':
+        return m.xp.nan_to_num(input, nan=nan or 0.0, posinf=posinf, neginf=neginf)
+    limit = dtypes.finfo(dtypes.of(input.dtype)).max
+    input = m.where(m.isnan(input), m.zeros_like(input) + (nan or 0.0), input)
+    input = m.where(input == math.inf, m.zeros_like(input) + (limit if posinf is None else posinf), input)
+    return m.where(input == -math.inf, m.zeros_like(input) + (-limit if neginf is None else neginf), input)
 
 
 # ---- products and mixtures
@@ -187,7 +192,7 @@ def lerp(m, input, end, weight):
     if input.dtype.kind in 'bui':
         raise RuntimeError(f"\"lerp_cpu\" not implemented for '{dtypes.of(input.dtype)}': it takes floating point numbers")
     step = end - input
-    return m.xp.where(m.xp.abs(weight) < 0.5, input + weight * step, end - step * (1 - weight)).astype(input.dtype)
+    return m.where(m.abs(weight) < 0.5, input + weight * step, end - step * (1 - weight))
 
 
 # ---- logarithms of sums, hypotenuses
@@ -204,7 +209,7 @@ logaddexp2 = primitive('logaddexp2', 'input, other', promote='float', doc='log2(
                                'other': lambda m, g, other, output: g * (other / output)})
 def hypot(m, input, other):
     """sqrt(input**2 + other**2)."""
-    return m.xp.hypot(input, other)
+    return m.hypot(input, other)
 
 
 def _zero_where_zero(m, x, value):
@@ -216,7 +221,7 @@ def _zero_where_zero(m, x, value):
     'other': lambda m, g, input, other: g * input / other})
 def xlogy(m, input, other):
     """input * log(other), 0 where input is 0 (nan where other is)."""
-    return m.xp.where(m.xp.isnan(other), other, m.xp.where(input == 0, input * 0, input * m.xp.log(other)))
+    return m.where(m.isnan(other), other, m.where(input == 0, m.zeros_like(input * other), input * m.log(other)))
 
 
 nextafter = primitive('nextafter', 'input, other', inplace='', grad={'input': lambda m, g: g,
@@ -229,7 +234,7 @@ lcm = primitive('lcm', 'input, other', inplace=True, doc='The least common multi
 @elementwise(inplace='')
 def heaviside(m, input, values):
     """0 below zero, 1 above, `values` at zero."""
-    return m.xp.where(input == 0, values, (input > 0).astype(input.dtype))
+    return m.where(input == 0, values, m.cast_like(input > 0, values))
 
 
 @elementwise(inplace='', promote='float', grad={
@@ -237,7 +242,7 @@ def heaviside(m, input, values):
     'other': lambda m, g, output: g * output * math.log(2)})
 def ldexp(m, input, other):
     """input * 2**other."""
-    return input * m.xp.exp2(other)
+    return input * m.exp2(other)
 
 
 @elementwise(inplace=True, promote='float', grad={'input': lambda m, g: g * (180 / math.pi)})
@@ -262,7 +267,7 @@ def _sinc_gradient(m, g, input):
 def sinc(m, input):
     """sin(pi * input) / (pi * input), 1 at 0."""
     x = input * math.pi
-    return m.xp.where(input == 0, m.xp.ones_like(input), m.xp.sin(x) / m.xp.where(input == 0, m.xp.ones_like(x), x))
+    return m.where(input == 0, m.ones_like(input), m.sin(x) / m.where(input == 0, m.ones_like(x), x))
 
 
 def _float_power_operands(values):
@@ -397,10 +402,7 @@ def angle(input, *, out=None):
 @elementwise(name='_complex', namespace='', method=False, label='ComplexBackward0', grad={
     'real': lambda m, g: m.real_of(g), 'imag': lambda m, g: m.real_of(g * -1j)})
 def _complex(m, real, imag):
-    real, imag = m.xp.broadcast_arrays(real, imag)
-    made = m.xp.empty(real.shape, dtypes.of(real.dtype).to_complex().numpy)
-    made.real, made.imag = real, imag
-    return made
+    return m.complex_of(real, imag)
 
 
 @export(name='complex')

@@ -63,17 +63,17 @@ def amin(m, input, dim=(), keepdim=False):
 @reduction()
 def all(m, input, dim=None, keepdim=False):
     """Whether all elements are true."""
-    return _truth(m.all(input, dim, keepdim), input)
+    return _truth(m, m.all(input, dim, keepdim), input)
 
 
 @reduction()
 def any(m, input, dim=None, keepdim=False):
     """Whether some element is true."""
-    return _truth(m.any(input, dim, keepdim), input)
+    return _truth(m, m.any(input, dim, keepdim), input)
 
 
-def _truth(result, input):
-    return result.astype(np.uint8) if input.dtype == np.uint8 else np.asarray(result)
+def _truth(m, result, input):
+    return m.cast_like(result, input) if input.dtype == np.uint8 else result
 
 
 def _prod_gradient(m, g, input, dim, keepdim, dtype):

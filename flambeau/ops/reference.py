@@ -20,7 +20,7 @@ UFUNCS = {name: name for name in (
     'abs exp exp2 expm1 log log10 log1p log2 sqrt sin cos tan sinh cosh tanh floor ceil trunc square maximum minimum '
     'fmod copysign nextafter logaddexp logaddexp2 hypot isnan isinf isfinite signbit heaviside gcd lcm ldexp '
     'logical_and logical_or logical_xor logical_not bitwise_and bitwise_or bitwise_xor deg2rad rad2deg '
-    'fmax fmin positive').split()}
+    'fmax fmin positive rint').split()}
 UFUNCS |= {'add': 'add', 'sub': 'subtract', 'mul': 'multiply', 'true_divide': 'true_divide', 'neg': 'negative',
            'remainder': 'remainder', 'floor_divide': 'floor_divide', 'asin': 'arcsin', 'acos': 'arccos',
            'atan': 'arctan', 'asinh': 'arcsinh', 'acosh': 'arccosh', 'atanh': 'arctanh', 'atan2': 'arctan2',
@@ -142,7 +142,7 @@ class Reference:
         return 1 / (1 + self.xp.exp(-x))
 
     def sign(self, x):
-        return self.xp.sign(x)
+        return self.xp.sign(x) if x.dtype.kind != 'b' else x
 
     def relu(self, x):
         if x.dtype.kind in 'bc':
@@ -173,6 +173,13 @@ class Reference:
     def stop(self, x):
         """`x` as a constant: no gradient flows through it."""
         return x
+
+    def complex_of(self, real, imag):
+        """Complex numbers of parts that broadcast."""
+        real, imag = self.xp.broadcast_arrays(real, imag)
+        made = self.xp.empty(real.shape, dtypes.of(real.dtype).to_complex().numpy)
+        made.real, made.imag = real, imag
+        return made
 
     def is_complex(self, x):
         return x.dtype.kind == 'c'

@@ -6,7 +6,6 @@ import warnings
 from .activation import need_floating
 from .conversion import cast
 from .definition import PUBLIC, export, reduction
-from .reference import axes_of
 
 __all__ = ['softmax', 'log_softmax', 'softmin', 'gumbel_softmax']
 
@@ -21,9 +20,8 @@ def _softmax(m, input, dim):
     need_floating('softmax', input)
     if not input.size:
         return input.copy()
-    axis = axes_of(dim, input.ndim)
-    powers = m.exp(input - m.xp.maximum.reduce(input, axis, keepdims=True))
-    powers /= m.xp.add.reduce(powers, axis, keepdims=True)
+    powers = m.exp(input - m.amax(input, dim, True))
+    powers /= m.sum(powers, dim, True)
     return powers
 
 
@@ -36,9 +34,8 @@ def _log_softmax(m, input, dim):
     need_floating('log_softmax', input)
     if not input.size:
         return input.copy()
-    axis = axes_of(dim, input.ndim)
-    shifted = input - m.xp.maximum.reduce(input, axis, keepdims=True)
-    shifted -= m.log(m.xp.add.reduce(m.exp(shifted), axis, keepdims=True))
+    shifted = input - m.amax(input, dim, True)
+    shifted -= m.log(m.sum(m.exp(shifted), dim, True))
     return shifted
 
 

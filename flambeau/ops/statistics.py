@@ -90,7 +90,7 @@ max, min = _extreme_along('max', True), _extreme_along('min', False)
 
 
 def _argument(name, largest):
-    @reduction(name=name)
+    @opaque(name=name)
     def function(m, input, dim=None, keepdim=False):
         if input.dtype.kind == 'c':
             raise RuntimeError(f'"{name}_cpu" not implemented for complex numbers')
@@ -239,7 +239,7 @@ def nanmean(m, input, dim=None, keepdim=False, *, dtype=None):
 @reduction()
 def count_nonzero(m, input, dim=None):
     """How many elements are not 0, of all or over dimensions."""
-    return m.xp.sum(input != 0, axis=axes_of(dim, input.ndim), dtype=np.int64)
+    return m.sum(input != 0, dim)
 
 
 # ---- norms and distances
