@@ -39,6 +39,7 @@ _FROM = {name: module for module, names in {
     'serialization': ('save', 'load'),
     'printing': ('set_printoptions',),
     'storage': ('UntypedStorage', 'TypedStorage'),
+    'func': ('vmap',),
 }.items() for name in names}
 
 

@@ -1,9 +1,11 @@
-"""`torch.func`: modules as functions of their parameters."""
+"""`torch.func`: derivatives and batches of functions, and modules as functions of their parameters."""
 from __future__ import annotations
 
 from ..nn.utils.stateless import call_with
+from .derivatives import grad, grad_and_value, hessian, jacfwd, jacrev, jvp, vjp
+from .vmap import vmap
 
-__all__ = ['functional_call']
+__all__ = ['functional_call', 'grad', 'grad_and_value', 'hessian', 'jacfwd', 'jacrev', 'jvp', 'vjp', 'vmap']
 
 
 def functional_call(module, parameter_and_buffer_dicts, args=None, kwargs=None, *, tie_weights=True, strict=False):

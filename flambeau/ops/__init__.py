@@ -7,7 +7,7 @@ import pkgutil
 CORE = ('conversion', 'arithmetic', 'mathematics', 'pointwise', 'reduction', 'statistics', 'scan', 'view', 'joining',
         'contraction', 'creation', 'sampling', 'indexing', 'scatter', 'activation', 'softmax')
 # what operations are declared with
-FRAME = ('definition', 'call', 'general', 'record', 'results', 'writing', 'overriding', 'reference', 'promotion')
+FRAME = ('definition', 'batching', 'call', 'general', 'record', 'results', 'writing', 'overriding', 'reference', 'promotion')
 
 _loaded = set()
 

@@ -14,6 +14,7 @@ from .. import dtypes
 from ..errors import describe_value
 from ..tensor import Tensor
 from .arithmetic import conjugated
+from .batching import Batch
 from .definition import PUBLIC, composite, contraction, export
 from .promotion import result_dtype
 
@@ -60,7 +61,22 @@ def _moved(m, g, other, letters):
     return m.contract(g, conjugated(m, other), letters)
 
 
-@contraction(namespace='', method=False, grad={
+def _contract_batched(op, values, size):
+    """The batch is one more letter."""
+    a, b, letters = values
+    letter = next(c for c in GREEK if c not in ''.join(letters))
+    first, second, result = letters
+    if isinstance(a, Batch):
+        a, first = a.tensor, letter + first
+    if isinstance(b, Batch):
+        b, second = b.tensor, letter + second
+    return contract(a, b, (first, second, letter + result))
+
+
+GREEK = 'αβγδεζηθικλμνξοπρστυφχψω'
+
+
+@contraction(namespace='', method=False, batch=_contract_batched, grad={
     'a': lambda m, g, b, letters: _moved(m, g, b, (letters[2], letters[1], letters[0])),
     'b': lambda m, g, a, letters: _moved(m, g, a, (letters[2], letters[0], letters[1]))})
 def contract(m, a, b, letters):
@@ -71,7 +87,8 @@ def contract(m, a, b, letters):
     return contraction_plan(*letters)(m.xp, a, b)
 
 
-@contraction(name='_mm', namespace='', method=False, label='MmBackward0', grad={
+@contraction(name='_mm', namespace='', method=False, label='MmBackward0',
+             batch=lambda op, values, size: _contract_batched(op, (*values, ('ik', 'kj', 'ij')), size), grad={
     'input': lambda m, g, other: m.contract(g, conjugated(m, other), ('ij', 'kj', 'ik')),
     'other': lambda m, g, input: m.contract(g, conjugated(m, input), ('ij', 'ik', 'kj'))})
 def _mm(m, input, other):
@@ -192,7 +209,16 @@ def _linear_input_gradient(m, g, weight):
     return m.contract(g, conjugated(m, weight), (names + 'o', 'ok', names + 'k'))
 
 
-@contraction(name='_linear', namespace='', method=False, label='AddmmBackward0', grad={
+def _linear_batched(op, values, size):
+    input, weight, bias = values
+    names = LETTERS[:(input.rank if isinstance(input, Batch) else input.dim()) - 1]
+    out = _contract_batched(op, (input, weight, (names + 'k', 'ok', names + 'o')), size)
+    if isinstance(bias, Batch):
+        bias = bias.tensor.reshape(size, *(1,) * len(names), -1)
+    return out if bias is None else out + bias
+
+
+@contraction(name='_linear', namespace='', method=False, label='AddmmBackward0', batch=_linear_batched, grad={
     'input': _linear_input_gradient, 'weight': _linear_weight_gradient, 'bias': _linear_bias_gradient})
 def _linear(m, input, weight, bias):
     if input.ndim == 2:

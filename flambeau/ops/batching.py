@@ -1,0 +1,111 @@
+"""Batching: what an operation means for operands that each stand for a whole batch of values.
+
+Every kind of operation has a rule derived from what it is: pointwise operations line dimensions up, reductions and views
+count dimensions one further, products get one more index letter, composites run their formula. An operation may give
+its own (`batch=` at its declaration); anything else runs once for each example, and the results are stacked.
+A rule gets tensors with the batch as their first dimension. Knows no operation by name.
+"""
+from __future__ import annotations
+
+from .definition import PUBLIC
+from .reference import axes_of
+
+__all__ = ['RULES', 'Batch']
+
+
+class Batch:
+    """One operand of a rule: a tensor whose first dimension is the batch."""
+
+    __slots__ = ('tensor',)
+
+    def __init__(self, tensor):
+        self.tensor = tensor
+
+    @property
+    def rank(self):
+        """The number of dimensions of one example."""
+        return self.tensor.dim() - 1
+
+
+def elementwise(op, values, size):
+    """Batches line up at the front, examples at the back, with dimensions of size 1 between."""
+    ranks = [v.rank if isinstance(v, Batch) else v.dim() if hasattr(v, '_array') else 0 for v in values]
+    rank = max(ranks)
+    return call(op, [lined_up(v.tensor, rank) if isinstance(v, Batch) else v for v in values])
+
+
+def lined_up(tensor, rank):
+    missing = rank - (tensor.dim() - 1)
+    return tensor.reshape((tensor.shape[0], *(1,) * missing, *tensor.shape[1:])) if missing else tensor
+
+
+def call(op, values):
+    count = len(op.positional)
+    if op.variadic:
+        at = op.positional.index(op.variadic)
+        return op.public(*values[:at], tuple(values[at]), *values[at + 1:count], **dict(zip(op.keywords, values[count:])))
+    return op.public(*values[:count], **dict(zip(op.keywords, values[count:])))
+
+
+def reduction(op, values, size):
+    """The dimensions to fold away, counted behind the batch."""
+    named = dict(zip(op.parameters, values))
+    operand = named[op.parameters[0]]
+    if 'dim' not in named or not only_first(values):
+        return NotImplemented
+    tensor, dim = operand.tensor, named['dim']
+    if operand.rank == 0:
+        tensor, axes = tensor.unsqueeze(1), (1,)
+    else:
+        axes = tuple(a + 1 for a in axes_of(dim, operand.rank))
+    named['dim'] = axes[0] if isinstance(dim, int) or len(axes) == 1 else axes
+    named[op.parameters[0]] = tensor
+    result = call(op, [named[p] for p in op.parameters])
+    keeps = named.get('keepdim', True)
+    return result.reshape(result.shape[0]) if operand.rank == 0 and keeps else result
+
+
+COUNTED = ('dim', 'dim0', 'dim1', 'dim2', 'start_dim', 'end_dim', 'dimension')
+
+
+def view(op, values, size):
+    """Dimensions counted behind the batch; shapes with the batch in front."""
+    named = dict(zip(op.parameters, values))
+    operand = named[op.parameters[0]]
+    if not only_first(values) or not set(op.parameters[1:]) <= {*COUNTED, 'shape', 'size', 'dims', 'sizes', 'index', 'start',
+                                                                'length', 'split_size_or_sections', 'chunks', 'offset', 'step'}:
+        return NotImplemented
+    rank, tensor = operand.rank, operand.tensor
+    adds = 1 if tuple(op.parameters[1:]) == ('dim',) and op.gradients and _grows(op, tensor) else 0
+    for name in COUNTED:
+        if named.get(name) is not None and not isinstance(named[name], (tuple, list)):
+            named[name] = named[name] % (rank + adds) + 1 if rank + adds else 1
+        elif named.get(name) is not None:
+            named[name] = tuple(d % rank + 1 for d in named[name])
+    if not op.parameters[1:]:
+        if rank < 2:
+            return tensor
+        return PUBLIC.transpose(tensor, 1, 2)
+    if 'dims' in named:
+        named['dims'] = (0, *(d % rank + 1 for d in named['dims']))
+    if 'shape' in named:
+        named['shape'] = (tensor.shape[0], *named['shape'])
+    if 'size' in named and op.variadic == 'size':
+        tensor = lined_up(tensor, len(named['size']))
+        named['size'] = (tensor.shape[0], *named['size'])
+    if 'dim' in named and named['dim'] is None:
+        named['dim'] = tuple(k + 1 for k in range(rank) if tensor.shape[k + 1] == 1)
+    named[op.parameters[0]] = tensor
+    return call(op, [named[p] for p in op.parameters])
+
+
+def _grows(op, tensor):
+    """Whether the view adds a dimension, so that `dim` may be one behind the last."""
+    return op.public(tensor, 0).dim() > tensor.dim()
+
+
+def only_first(values):
+    return isinstance(values[0], Batch) and not any(isinstance(v, Batch) for v in values[1:])
+
+
+RULES = {'elementwise': elementwise, 'reduction': reduction, 'view': view}
