@@ -29,7 +29,7 @@ UFUNCS |= {'add': 'add', 'sub': 'subtract', 'mul': 'multiply', 'true_divide': 't
            'power': 'power', 'conj_physical': 'conjugate'}
 SPECIAL = {'erf': 'erf', 'erfc': 'erfc', 'erfinv': 'erfinv', 'lgamma': 'gammaln', 'digamma': 'digamma', 'i0': 'i0',
            'i0e': 'i0e', 'i1': 'i1', 'i1e': 'i1e', 'ndtri': 'ndtri', 'log_ndtr': 'log_ndtr', 'ndtr': 'ndtr',
-           'erfcx': 'erfcx', 'gammainc': 'gammainc', 'gammaincc': 'gammaincc', 'xlogy': 'xlogy', 'xlog1py': 'xlog1py',
+           'erfcx': 'erfcx', 'igamma': 'gammainc', 'igammac': 'gammaincc', 'xlogy': 'xlogy', 'xlog1py': 'xlog1py',
            'zeta': 'zeta', 'bessel_j0': 'j0', 'bessel_j1': 'j1', 'bessel_y0': 'y0', 'bessel_y1': 'y1',
            'modified_bessel_i0': 'i0', 'modified_bessel_i1': 'i1', 'modified_bessel_k0': 'k0',
            'modified_bessel_k1': 'k1', 'scaled_modified_bessel_k0': 'k0e', 'scaled_modified_bessel_k1': 'k1e'}

@@ -1,0 +1,4 @@
+"""`torch.fft`: Fourier transforms under PyTorch's names; the formulas are in flambeau/ops."""
+from .ops.publishing import namespace_getter as _getter
+
+__getattr__, __dir__ = _getter(__name__, 'fft', 'spectral')

@@ -1,0 +1,2 @@
+"""`torch.signal`: windows for signals."""
+from . import windows  # noqa: F401
