@@ -16,12 +16,13 @@ from ..tensor import Tensor, wrap
 from . import draws
 from .contraction import linear
 from .definition import PUBLIC, export, opaque
+from .over import over
 from .reference import REFERENCE
 from .sampling import _scale_kept
 
 __all__ = ['scaled_dot_product_attention', 'multi_head_attention_forward', 'additive_mask']
 
-ROOM = 2 ** 19  # how many weights are held at once: what fits a processor's cache
+ROOM = 2 ** 18  # how many weights are held at once: what fits a processor's cache
 
 
 # ---- the operation -------------------------------------------------------------------------------------------------
@@ -30,11 +31,11 @@ def _weights(m, query, key, mask, scale):
     """softmax(query @ key^T * scale + mask); mask: None, bool (True where a key is looked at) or added."""
     scores = m.matmul(query * scale, m.transpose(key, -2, -1))
     if mask is not None:
-        scores = m.where(mask, scores, -math.inf) if _is_bool(mask) else scores + mask
+        scores = over(m, 'kept', scores, mask, -math.inf) if _is_bool(mask) else over(m, 'add', scores, mask)
     peak = m.stop(m.amax(scores, -1, True))
-    powers = m.exp(scores - m.where(peak == -math.inf, 0.0, peak))
+    powers = over(m, 'exp', over(m, 'sub', scores, m.where(peak == -math.inf, 0.0, peak)))
     total = m.sum(powers, -1, True)
-    return powers / m.where(total == 0, 1.0, total)
+    return over(m, 'div', powers, m.where(total == 0, 1.0, total))
 
 
 def _is_bool(mask):
@@ -46,15 +47,15 @@ def _attended(m, query, key, value, mask, kept, scale, factor):
     return m.matmul(weights if kept is None else weights * (kept * factor), value)
 
 
-def _attended_gradient(m, g, query, key, value, mask, kept, scale, factor):
+def _attended_gradient(m, g, output, query, key, value, mask, kept, scale, factor):
     """The gradients of query, key, value and an added mask."""
     weights = _weights(m, query, key, mask, scale)
-    dropped, dweights = weights, m.matmul(g, m.transpose(value, -2, -1))
+    dropped, dscores = weights, m.matmul(g, m.transpose(value, -2, -1))
     if kept is not None:
         kept = kept * factor
-        dropped, dweights = weights * kept, dweights * kept
-    dscores = weights * (dweights - m.sum(weights * dweights, -1, True))
+        dropped, dscores = weights * kept, over(m, 'mul', dscores, kept)
     dvalue = m.matmul(m.transpose(dropped, -2, -1), g)
+    dscores = over(m, 'mul', over(m, 'sub', dscores, m.sum(g * output, -1, True)), weights)
     return m.matmul(dscores, key) * scale, m.matmul(m.transpose(dscores, -2, -1), query) * scale, dvalue, dscores
 
 
@@ -83,16 +84,16 @@ def _in_blocks(query, key, mask, kept):
         yield block, None if mask is None else mask[block], None if kept is None else kept[block]
 
 
-def _attention_gradient(m, g, query, key, value, mask, kept, scale, factor, needed):
+def _attention_gradient(m, g, output, query, key, value, mask, kept, scale, factor, needed):
     if m is not REFERENCE:
-        gradients = _attended_gradient(m, g, query, key, value, mask, kept, scale, factor)
+        gradients = _attended_gradient(m, g, output, query, key, value, mask, kept, scale, factor)
     else:
         gradients = [np.empty_like(query), np.empty_like(key), np.empty_like(value)]
         if 'mask' in needed:
             gradients.append(np.empty((*query.shape[:-1], key.shape[-2]), query.dtype))
         for block, mask_in, kept_in in _in_blocks(query, key, mask, kept):
-            parts = _attended_gradient(m, g[block], query[block], key[block], value[block], mask_in, kept_in, scale,
-                                       factor)
+            parts = _attended_gradient(m, g[block], output[block], query[block], key[block], value[block], mask_in,
+                                       kept_in, scale, factor)
             for whole, part in zip(gradients, parts):
                 whole[block] = part
     found = dict(zip(('query', 'key', 'value'), gradients))
