@@ -20,7 +20,7 @@ from collections import OrderedDict
 from .modes import OFF, STATE
 
 __all__ = ['Node', 'Output', 'View', 'LEAF', 'FREED', 'edge_of', 'owner_of', 'saved_versions',
-           'note_write', 'counter_of', 'told_writer']
+           'note_write', 'count_write', 'counter_of', 'told_writer']
 
 
 class _Leaf:
@@ -266,15 +266,20 @@ def counter_of(tensor) -> list:
 
 def note_write(tensor, operation: str):
     """Counts a write in place and remembers which operation did it, on which line of the user's program."""
+    frame = sys._getframe(2)
+    if STATE.recording is not OFF:
+        while frame.f_back is not None and frame.f_globals.get('__name__', '').startswith('flambeau.'):
+            frame = frame.f_back
+    count_write(tensor, operation, frame)
+
+
+def count_write(tensor, operation, frame):
+    """Counts a write in place that happened in `frame`."""
     counter = tensor._counter
     if counter is None:
         counter = tensor._counter = [0, None]
     counter[0] += 1
-    if STATE.recording is not OFF:
-        frame = sys._getframe(2)
-        while frame.f_back is not None and frame.f_globals.get('__name__', '').startswith('flambeau.'):
-            frame = frame.f_back
-        counter[1] = operation, frame.f_code, frame.f_lasti
+    counter[1] = operation, frame.f_code, frame.f_lasti
 
 
 def told_writer(counter) -> str:

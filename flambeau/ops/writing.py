@@ -6,7 +6,7 @@ import sys
 import numpy as np
 
 from .. import dtypes
-from ..autograd.graph import FREED, LEAF, View, counter_of, edge_of, note_write, saved_versions, write_node
+from ..autograd.graph import FREED, LEAF, View, count_write, counter_of, edge_of, note_write, saved_versions, write_node
 from ..autograd.modes import OFF, STATE
 from ..tensor import Parameter, Tensor
 from .definition import PUBLIC, SavedOutput
@@ -46,12 +46,7 @@ def unary_inplace(op, general, name):
                     kernel(array, array)
                 except (ValueError, TypeError):
                     return general(input)  # which says what is wrong
-                counter = input._counter
-                if counter is None:
-                    counter = input._counter = [0, None]
-                counter[0] += 1
-                frame = sys._getframe(1)
-                counter[1] = name, frame.f_code, frame.f_lasti
+                count_write(input, name, sys._getframe(1))
                 return input
         return general(input, **options)
     return call
@@ -77,12 +72,7 @@ def binary_inplace(op, general, name):
                         kernel(array, value, array)
                     except (ValueError, TypeError):
                         return general(input, other)  # which says what is wrong
-                    counter = input._counter
-                    if counter is None:
-                        counter = input._counter = [0, None]
-                    counter[0] += 1
-                    frame = sys._getframe(1)
-                    counter[1] = name, frame.f_code, frame.f_lasti
+                    count_write(input, name, sys._getframe(1))
                     return input
         return general(input, other, **options)
     return call
