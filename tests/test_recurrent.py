@@ -213,7 +213,7 @@ def test_names_order_and_form():
     assert list(layer.state_dict()) == names + [n + '_reverse' for n in names]
     assert [len(w) for w in layer.all_weights] == [5, 5]
     assert repr(layer) == 'LSTM(3, 4, proj_size=2, bidirectional=True)'
-    assert repr(nn.GRU(3, 4, 2, batch_first=True, dropout=0.5)) == 'GRU(3, 4, num_layers=2, batch_first=True, dropout=0.5)'
+    assert repr(nn.GRU(3, 4, 2, batch_first=True)) == 'GRU(3, 4, num_layers=2, batch_first=True)'
     assert repr(nn.RNNCell(3, 4, bias=False, nonlinearity='relu')) == 'RNNCell(3, 4, bias=False, nonlinearity=relu)'
 
 

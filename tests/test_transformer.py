@@ -93,6 +93,14 @@ def test_dropped_weights_are_scaled_and_their_gradient_too():
     assert not F.scaled_dot_product_attention(*operands, dropout_p=1.0).any()
 
 
+def test_sdpa_kernel_takes_kernels_only():
+    x = flambeau.ones(1, 2, 2)
+    with nn.attention.sdpa_kernel([nn.attention.SDPBackend.MATH, nn.attention.SDPBackend.FLASH_ATTENTION]):
+        assert F.scaled_dot_product_attention(x, x, x).tolist() == x.tolist()
+    with pytest.raises(AssertionError), nn.attention.sdpa_kernel('math'):
+        pass
+
+
 def test_half_types_and_no_keys():
     q = flambeau.randn(2, 3, 4, 8).bfloat16()
     assert F.scaled_dot_product_attention(q, q, q).dtype is flambeau.bfloat16

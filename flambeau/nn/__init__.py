@@ -1,5 +1,5 @@
 """Networks: the base class, containers, layers and losses; functional, init and utils beside them."""
-from . import functional, init, modules, utils
+from . import attention, functional, init, modules, utils
 from .activation import *
 from .adaptive import *
 from .container import *

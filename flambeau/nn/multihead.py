@@ -75,8 +75,8 @@ class MultiheadAttention(Module):
                 average_attn_weights=True, is_causal=False):
         """(output, weights or None).
 
-        key_padding_mask: (batch, keys); attn_mask: (queries, keys) or (batch * heads, queries, keys). Both are bool, True
-        where a key is not looked at, or are added to the scores. is_causal says that attn_mask is causal.
+        key_padding_mask: (batch, keys); attn_mask: (queries, keys) or (batch * heads, queries, keys). Both are
+        bool, True where a key is not looked at, or are added to the scores. is_causal says that attn_mask is causal.
         """
         turn = self.batch_first and query.dim() == 3
         if turn:

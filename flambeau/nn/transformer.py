@@ -32,7 +32,7 @@ def _get_activation_fn(activation):
 
 
 class _Layer(Module):
-    """A block of attention and two linear layers: each part is added to its input, with normalisation before or after."""
+    """A block of attention and two linear layers: each part is added to its input, and normalised before or after."""
 
     __constants__ = ['norm_first']
     attentions = ()

@@ -1,7 +1,7 @@
 """Attention: softmax(query @ key^T * scale + mask) @ value, alone and between the projections of several heads.
 
-Where nobody asks for the weights they are never held all at once: forward and backward go through a few heads at a time,
-and backward computes the weights again. Rows whose every key is masked give zeros.
+Where nobody asks for the weights they are never held all at once: forward and backward go through a few heads at a
+time, and backward computes the weights again. Queries that may look at no key give zeros.
 """
 from __future__ import annotations
 
@@ -105,9 +105,10 @@ def _attention_gradient(m, g, output, query, key, value, mask, kept, scale, fact
 @opaque(namespace='', method=False, widen=True, label='ScaledDotProductFlashAttentionForCpuBackward0',
         grad=_attention_gradient)
 def attention(m, query, key, value, mask, kept, scale, factor):
-    """Attention of (..., queries, features) to (..., keys, features) and values (..., keys, width), leading sizes equal.
+    """Attention of (..., queries, features) to (..., keys, features) and values (..., keys, width).
 
-    mask broadcasts to (..., queries, keys). kept: which weights dropout leaves (they are multiplied by `factor`) or None.
+    The leading sizes are equal. mask broadcasts to (..., queries, keys). kept: which weights dropout leaves, multiplied
+    by `factor`, or None.
     """
     shape = (*query.shape[:-1], value.shape[-1])
     if len(shape) == 4:  # heads are joined again by a view
@@ -125,8 +126,8 @@ def _check_attention(query, key, value, mask, dropout_p, is_causal):
     tensors = {'query': query, 'key': key, 'value': value}
     for position, (name, t) in enumerate(tensors.items(), 1):
         if not isinstance(t, Tensor):
-            raise TypeError(f"scaled_dot_product_attention(): argument '{name}' (position {position}) must be Tensor, not "
-                            f'{type(t).__name__}')
+            raise TypeError(f"scaled_dot_product_attention(): argument '{name}' (position {position}) must be Tensor, "
+                            f'not {type(t).__name__}')
     if len({t.dtype for t in tensors.values()}) > 1:
         raise RuntimeError('Expected query, key, and value to have the same dtype, but got ' + ' '.join(
             f'{name}.dtype: {t.dtype}' for name, t in tensors.items()))
@@ -136,8 +137,9 @@ def _check_attention(query, key, value, mask, dropout_p, is_causal):
         raise RuntimeError('Expected query, key, and value to all be at least 2 dimensional, but got ' + ' '.join(
             f'{name}.dim: {t.dim()}' for name, t in tensors.items()))
     if query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2]:
-        raise RuntimeError('scaled_dot_product_attention: query and key must agree in the last size, key and value in the '
-                           'last but one, but got shapes ' + ', '.join(str(list(t.shape)) for t in tensors.values()))
+        raise RuntimeError('scaled_dot_product_attention: query and key must agree in the last size, key and value in '
+                           'the last but one, but got shapes '
+                           + ', '.join(str(list(t.shape)) for t in tensors.values()))
     if mask is not None:
         if is_causal:
             raise RuntimeError('scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True')
@@ -151,9 +153,10 @@ def _check_attention(query, key, value, mask, dropout_p, is_causal):
 def _repeated_heads(query, key, value):
     heads, groups, value_groups = query.shape[-3], key.shape[-3], value.shape[-3]
     if not groups or not value_groups or heads % groups or heads % value_groups:
-        raise RuntimeError(f'Number of heads in key and value must divide the number of heads in query, but got {heads} in '
-                           f'query, {groups} in key and {value_groups} in value')
-    return (PUBLIC.repeat_interleave(key, heads // groups, -3), PUBLIC.repeat_interleave(value, heads // value_groups, -3))
+        raise RuntimeError(f'Number of heads in key and value must divide the number of heads in query, but got '
+                           f'{heads} in query, {groups} in key and {value_groups} in value')
+    repeat = PUBLIC.repeat_interleave
+    return repeat(key, heads // groups, -3), repeat(value, heads // value_groups, -3)
 
 
 def _causal_mask(rows, columns):
@@ -175,7 +178,7 @@ def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p=0.
                                  enable_gqa=False):
     """softmax(query @ key^T * scale + attn_mask) @ value over the last two dimensions.
 
-    attn_mask broadcasts to (..., queries, keys): bool (True where a query may look at a key) or floating point, which is
+    attn_mask broadcasts to (..., queries, keys): bool (True where a query may look at a key) or numbers that are
     added. is_causal: a query looks at keys up to its own place; not together with attn_mask. scale: 1/sqrt(features) if
     None. enable_gqa: a head of key and value serves several of query. dropout_p applies whatever the mode.
 
@@ -267,8 +270,8 @@ def _projected(query, key, value, weight, bias):
 
 
 def _projected_apart(query, key, value, weights, bias):
-    _need(None not in weights, 'use_separate_proj_weight is True but one of q_proj_weight, k_proj_weight and '
-                               'v_proj_weight is None')
+    _need(all(w is not None for w in weights),
+          'use_separate_proj_weight is True but one of q_proj_weight, k_proj_weight and v_proj_weight is None')
     biases = (None,) * 3 if bias is None else bias.chunk(3)
     return tuple(linear(t, w, b) for t, w, b in zip((query, key, value), weights, biases))
 
@@ -355,8 +358,8 @@ def multi_head_attention_forward(
         k, v = (PUBLIC.cat([t, t.new_zeros((lead, 1, head_dim))], 1) for t in (k, v))
         mask, padding = _padded_masks((mask, padding))
     if padding is not None:
-        _need(tuple(padding.shape) == (batch, k.shape[1]), f'Expected key_padded_mask.shape to be {(batch, k.shape[1])}, '
-                                                           f'but got {tuple(padding.shape)}')
+        _need(tuple(padding.shape) == (batch, k.shape[1]), f'Expected key_padded_mask.shape to be {(batch, k.shape[1])}'
+                                                           f', but got {tuple(padding.shape)}')
     mask = _merged_masks(mask, padding, batch, num_heads)
     dropout_p = dropout_p if training else 0.0
     if need_weights:

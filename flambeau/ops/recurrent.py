@@ -234,7 +234,7 @@ def _need_one_dtype(name, tensors):
 
 
 def _layers(mode, rows, sizes, states, params, has_biases, num_layers, dropout, train, bidirectional):
-    """All layers on rows: (output rows, last hidden states, last cell states or None), states (layers * directions, ...)."""
+    """All layers on rows: (output rows, last hidden states, last cell states or None)."""
     hx, cx = states
     directions = 2 if bidirectional else 1
     each = 4 if has_biases else 2
