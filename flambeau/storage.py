@@ -109,26 +109,14 @@ def to_shared_memory(array):
 
 def deep_copied(array, memo):
     """A copy on a copy of the storage; arrays that shared memory share it again within one deepcopy."""
-    root = root_of(array)
-    if root.size == array.size:
-        if id(root) in memo:
-            copy = memo[id(root)]
-        else:
-            copy = np.empty_like(root)
-            np.copyto(copy, root)
-            memo[id(root)] = copy
-            memo.setdefault(id(memo), []).append(root)
-        if root is array:
-            return copy
-        strides = tuple(s // array.itemsize for s in array.strides)
-        return restrided(copy.view(array.dtype) if copy.dtype != array.dtype else copy, array.shape, strides)
-    memory = storage_bytes(array)
+    size, memory = array.itemsize, storage_bytes(array)
     key = ('storage', address_of(memory))
     if key not in memo:
-        memo[key] = memory.copy()
-    strides = tuple(s // array.itemsize for s in array.strides)
-    start = (address_of(array) - address_of(memory)) // array.itemsize
-    return restrided(memo[key].view(array.dtype), array.shape, strides, start)
+        memo[key] = memory.copy(), memory  # which stays alive, so that no other memory gets its address
+    copy = memo[key][0]
+    strides = tuple(s // size for s in array.strides)
+    start = (address_of(array) - address_of(memory)) // size
+    return restrided(copy[:copy.size // size * size].view(array.dtype), array.shape, strides, start)
 
 
 class UntypedStorage:

@@ -641,6 +641,10 @@ def make(cls, array):
 
 
 def element_strides(array) -> tuple:
+    """Strides in elements; those of a dense array where there are none, with empty dimensions counted as 1."""
+    if not array.size:
+        sizes = [max(n, 1) for n in array.shape]
+        return tuple([math.prod(sizes[k + 1:]) for k in range(array.ndim)])
     size = array.itemsize
     return tuple([s // size for s in array.strides])
 

@@ -138,7 +138,7 @@ def transpose(m, input, dim0, dim1):
     return input.swapaxes(a, b) if input.ndim else input.view()
 
 
-@view(grad={'input': lambda m, g: m.t(g)})
+@view(inplace='', grad={'input': lambda m, g: m.t(g)})
 def t(m, input):
     """A matrix transposed; fewer dimensions as they are."""
     if input.ndim > 2:
@@ -346,10 +346,13 @@ def unfold(m, input, dimension, size, step):
         raise RuntimeError(f'maximum size for tensor at dimension {axis} is {length} but size is {size}')
     if step <= 0:
         raise RuntimeError(f'step is {step} but must be > 0')
+    if size < 0:
+        raise RuntimeError(f'size is {size} but must be >= 0')
     if not input.ndim:
         return input.reshape(1)[:size]
-    windows = np.lib.stride_tricks.sliding_window_view(input, size, axis, writeable=input.flags.writeable)
-    return windows[(slice(None),) * axis + (slice(None, None, step),)]
+    strides = element_strides(input)
+    shape = (*input.shape[:axis], (length - size) // step + 1, *input.shape[axis + 1:], size)
+    return restrided(input, shape, (*strides[:axis], strides[axis] * step, *strides[axis + 1:], strides[axis]))
 
 
 @opaque(method=False, namespace='', grad={'input': lambda m, g, dimension, size, step:
@@ -363,7 +366,7 @@ def unfold_adjoint(m, input, shape, dimension, size, step):
     return total.reshape(shape)
 
 
-@view(grad={'input': lambda m, g, input, size, stride, storage_offset: m.as_strided_adjoint(
+@view(inplace='torch', grad={'input': lambda m, g, input, size, stride, storage_offset: m.as_strided_adjoint(
     g, input.shape, strides_of(input), tuple(size), tuple(stride),
     0 if storage_offset is None else storage_offset - start_of(input))})
 def as_strided(m, input, size, stride, storage_offset=None):

@@ -27,6 +27,11 @@ def inplace_entry(op):
         if type(input) is not Tensor and overrides(input):
             return override(getattr(Tensor, name), (input, *args), kwargs)
         return change(input, name, lambda before: op.public(before, *args, **kwargs), op)
+    if op.kind == 'view':
+        def general(input, *args, **kwargs):
+            if type(input) is not Tensor and overrides(input):
+                return override(getattr(Tensor, name), (input, *args), kwargs)
+            return look_otherwise(input, name, lambda before: op.public(before, *args, **kwargs))
     call = DIRECT[op.positional](op, general, name) if op.kernels is not None else general
     call.__name__ = call.__qualname__ = name
     call.__doc__ = f'In-place form of `{op.name}`.'
@@ -134,6 +139,21 @@ def change(tensor, operation, compute, op=None):
         _follow_output(node, tensor)
     elif recording and tensor._node is not None and edge_of(tensor) is not None and result is not before:
         write_node(tensor, None)
+    return tensor
+
+
+def look_otherwise(tensor, operation, view):
+    """Makes `tensor` itself what view(tensor) shows: other sizes and strides on the same memory."""
+    if STATE.recording is not OFF and tensor._node is not None:
+        refuse_write(tensor, operation)
+    before = new(Tensor)
+    before._array, before._node, before._counter = tensor._array, tensor._node, counter_of(tensor)
+    made = view(before)
+    was_view = tensor._node.__class__ is View
+    tensor._array = made._array
+    note_write(tensor, operation)
+    made._node.version = tensor._counter[0]
+    tensor._node = made._node if was_view else made._node.node
     return tensor
 
 
