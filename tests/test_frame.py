@@ -1,6 +1,7 @@
 """The frame's promises: one definition an operation, short calls, no cycles, a light import, deep graphs."""
 import ast
 import gc
+import os
 import pathlib
 import subprocess
 import sys
@@ -106,14 +107,17 @@ def test_backends_name_no_operation():
     assert not words & set(OPERATIONS)
 
 
-def test_import_is_light():
+def test_import_is_light(tmp_path):
+    """Beside NumPy and ml_dtypes, which take what they take, the import costs less than 0.1 s."""
     code = ('import sys, time, numpy, ml_dtypes; t = time.perf_counter(); import flambeau; t = time.perf_counter() - t; '
             'print(t, *(m for m in ("scipy", "llvmlite", "tqdm", "multiprocessing", "matplotlib", "torch") '
             'if m in sys.modules))')
-    runs = [subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.split()
-            for _ in range(3)]
+    environment = {k: v for k, v in os.environ.items() if k != 'PYTHONDONTWRITEBYTECODE'}
+    environment |= {'PYTHONPYCACHEPREFIX': str(tmp_path), 'PYTHONPATH': str(ROOT.parent)}
+    runs = [subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True, env=environment)
+            .stdout.split() for _ in range(6)]  # the first one compiles
     assert all(run[1:] == [] for run in runs), 'importing loads something heavy'
-    assert min(float(run[0]) for run in runs) < 0.2
+    assert min(float(run[0]) for run in runs) < 0.1
 
 
 def test_a_chain_of_a_million_operations_runs_backward():
