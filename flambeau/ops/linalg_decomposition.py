@@ -17,7 +17,6 @@ from .definition import PUBLIC, composite, export, opaque
 from .linalg import need_floating, need_matrix, need_square, turned
 from .linalg_solving import _expanded, each, identity_like, lapack
 from .publishing import published
-from .results import return_type
 
 __all__ = ['qr', 'eig', 'eigh', 'svd', 'svdvals', 'lstsq', 'pinv', 'matrix_rank', 'matrix_exp']
 
@@ -74,21 +73,21 @@ def _qr(m, A, mode):
     return tuple(np.linalg.qr(A, mode))
 
 
-@published('linalg', name='qr')
+@published('linalg', name='qr', returns=('Q', 'R'))
 def linalg_qr(A, mode='reduced'):
     """(Q, R) with A == Q @ R; mode is 'reduced', 'complete' or 'r' (Q is empty)."""
     need_matrix('linalg.qr', A)
     if mode not in ('reduced', 'complete', 'r'):
         raise RuntimeError(f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or "
                            "'complete'")
-    return return_type('linalg_qr', ('Q', 'R'))(*_qr(A, mode))
+    return _qr(A, mode)
 
 
-@published('torch', method=True)
+@published('torch', method=True, returns=('Q', 'R'))
 def qr(input, some=True):
     """As `linalg.qr` with mode 'reduced' (`some`) or 'complete'."""
     need_matrix('qr', input)
-    return return_type('qr', ('Q', 'R'))(*_qr(input, 'reduced' if some else 'complete'))
+    return _qr(input, 'reduced' if some else 'complete')
 
 
 @opaque(name='_geqrf', namespace='', method=False)
@@ -99,11 +98,11 @@ def _geqrf(m, A):
                       [(rows, columns), (min(rows, columns),)], A, dtypes_of=[A.dtype, A.dtype]))
 
 
-@published('torch', method=True)
+@published('torch', method=True, returns=('a', 'tau'))
 def geqrf(input):
     """(a, tau): R and the Householder reflections of a QR decomposition, as LAPACK packs them; without gradient."""
     need_matrix('geqrf', input)
-    return return_type('geqrf', ('a', 'tau'))(*_geqrf(input))
+    return _geqrf(input)
 
 
 def _reflections(m, A, tau):
@@ -216,12 +215,12 @@ def _need_finite(name, A):
         raise RuntimeError(f'{name}: input tensor should not contain infs or NaNs.')
 
 
-@published('linalg')
+@published('linalg', returns=('eigenvalues', 'eigenvectors'))
 def eig(A):
     """(eigenvalues, eigenvectors as columns) of square matrices, complex."""
     need_square('linalg.eig', A)
     _need_finite('torch.linalg.eig', A)
-    return return_type('linalg_eig', ('eigenvalues', 'eigenvectors'))(*_eig(A))
+    return _eig(A)
 
 
 @opaque(name='_eigvals', namespace='', method=False)
@@ -260,11 +259,11 @@ def _triangle_name(UPLO):
     return UPLO.upper()
 
 
-@published('linalg')
+@published('linalg', returns=('eigenvalues', 'eigenvectors'))
 def eigh(A, UPLO='L'):
     """(eigenvalues in ascending order, eigenvectors as columns) of symmetric or Hermitian matrices."""
     need_square('linalg.eigh', A)
-    return return_type('linalg_eigh', ('eigenvalues', 'eigenvectors'))(*_eigh(A, _triangle_name(UPLO)))
+    return _eigh(A, _triangle_name(UPLO))
 
 
 @opaque(name='_eigvalsh', namespace='', method=False)
@@ -317,14 +316,14 @@ def _svdvals(m, A):
     return _converging(lambda: np.linalg.svd(A, compute_uv=False), 'linalg.svdvals')
 
 
-@published('linalg', name='svd')
+@published('linalg', name='svd', returns=('U', 'S', 'Vh'))
 def linalg_svd(A, full_matrices=True, *, driver=None):
     """(U, S, Vh) with A == U @ diag(S) @ Vh, singular values in descending order."""
     need_matrix('linalg.svd', A)
     if driver is not None:
         raise RuntimeError('torch.linalg.svd: keyword argument `driver=` is only supported on CUDA inputs with cuSOLVER '
                            'backend.')
-    return return_type('linalg_svd', ('U', 'S', 'Vh'))(*_svd(A, full_matrices))
+    return _svd(A, full_matrices)
 
 
 @published('linalg')
@@ -334,17 +333,16 @@ def svdvals(A, *, driver=None):
     return _svd(A, False)[1] if _recorded(A) else _svdvals(A)
 
 
-@published('torch', method=True)
+@published('torch', method=True, returns=('U', 'S', 'V'))
 def svd(input, some=True, compute_uv=True):
     """(U, S, V) with input == U @ diag(S) @ V.mH; U and V are zero without `compute_uv`."""
     need_matrix('svd', input)
-    made = return_type('svd', ('U', 'S', 'V'))
     rows, columns = input.shape[-2:]
     if not compute_uv:
         batch = input.shape[:-2]
-        return made(input.new_zeros((*batch, rows, rows)), svdvals(input), input.new_zeros((*batch, columns, columns)))
+        return input.new_zeros((*batch, rows, rows)), svdvals(input), input.new_zeros((*batch, columns, columns))
     U, S, Vh = _svd(input, not some)
-    return made(U, S, Vh.mH)
+    return U, S, Vh.mH
 
 
 # ---- by singular values: rank, pseudoinverse, least squares
@@ -454,7 +452,7 @@ def _lstsq(m, A, B, rcond):
     return tuple(each(compute, [(columns, count), (), (k,)], A, B, dtypes_of=[A.dtype, np.int64, real]))
 
 
-@published('linalg')
+@published('linalg', returns=('solution', 'residuals', 'rank', 'singular_values'))
 def lstsq(A, B, rcond=None, *, driver=None):
     """(solution, residuals, rank, singular_values) of the least squares problem A @ X == B.
 
@@ -481,10 +479,9 @@ def lstsq(A, B, rcond=None, *, driver=None):
         away = matmul(A, X) - right
         residuals = (away.abs() ** 2 if away.is_complex() else away * away).sum(-2)
         residuals = residuals.squeeze(-1) if vector else residuals
-    return return_type('linalg_lstsq', ('solution', 'residuals', 'rank', 'singular_values'))(
-        X.squeeze(-1) if vector else X, residuals,
-        PUBLIC.empty(0, dtype=dtypes.int64) if driver == 'gels' else rank,
-        values if driver in ('gelsd', 'gelss') else PUBLIC.empty(0, dtype=A.dtype.to_real()))
+    rank = PUBLIC.empty(0, dtype=dtypes.int64) if driver == 'gels' else rank
+    values = values if driver in ('gelsd', 'gelss') else PUBLIC.empty(0, dtype=A.dtype.to_real())
+    return X.squeeze(-1) if vector else X, residuals, rank, values
 
 
 # ---- the exponential

@@ -98,11 +98,11 @@ def _slogdet(m, A):
     return np.asarray(sign), np.asarray(size)
 
 
-@published('torch linalg', method=True)
+@published('torch linalg', method=True, returns=('sign', 'logabsdet'))
 def slogdet(A):
     """(the sign of the determinant, the logarithm of its absolute value)."""
     need_square('linalg.slogdet', A)
-    return return_type('slogdet', ('sign', 'logabsdet'))(*_slogdet(A))
+    return _slogdet(A)
 
 
 @published('torch', method=True)
@@ -140,13 +140,13 @@ def _singular(name, verb):
                              'singular.')
 
 
-@published('linalg')
+@published('linalg', returns=('inverse', 'info'))
 def inv_ex(A, *, check_errors=False):
     """(inverse, info); info is 0 where a matrix was invertible. Errors are raised only with `check_errors`."""
     need_square('linalg.inv', A)
-    result = return_type('linalg_inv_ex', ('inverse', 'info'))(*_inverse(A))
+    result = _inverse(A)
     if check_errors:
-        refuse_info(result.info._array, _singular('linalg.inv_ex', 'the inversion could not be completed'))
+        refuse_info(result[-1]._array, _singular('linalg.inv_ex', 'the inversion could not be completed'))
     return result
 
 
@@ -209,12 +209,12 @@ def _solved(name, A, B, left):
     return (X if left else X.mT), info
 
 
-@published('linalg')
+@published('linalg', returns=('result', 'info'))
 def solve_ex(A, B, *, left=True, check_errors=False):
     """(X, info) of A @ X == B; info is 0 where A was invertible. Errors are raised only with `check_errors`."""
-    result = return_type('linalg_solve_ex', ('result', 'info'))(*_solved('linalg.solve_ex', A, B, left))
+    result = _solved('linalg.solve_ex', A, B, left)
     if check_errors:
-        refuse_info(result.info._array, _singular('linalg.solve_ex', 'the solve could not be completed'))
+        refuse_info(result[-1]._array, _singular('linalg.solve_ex', 'the solve could not be completed'))
     return result
 
 
@@ -265,7 +265,7 @@ def solve_triangular(A, B, *, upper, left=True, unitriangular=False):
     return _triangular_solution(*_expanded('linalg.solve_triangular', A, B), upper, left, unitriangular)
 
 
-@published('torch', method=True)
+@published('torch', method=True, returns=('solution', 'cloned_coefficient'))
 def triangular_solve(b, A, upper=True, transpose=False, unitriangular=False):
     """(X with A @ X == b, a copy of A) for triangular A, transposed first with `transpose`."""
     need_square('triangular_solve', A)
@@ -275,7 +275,7 @@ def triangular_solve(b, A, upper=True, transpose=False, unitriangular=False):
     A, b = _expanded('triangular_solve', A, b)
     kept = A.clone()
     X = _triangular_solution(A.mT if transpose else A, b, upper != transpose, True, unitriangular)
-    return return_type('triangular_solve', ('solution', 'cloned_coefficient'))(X, kept)
+    return X, kept
 
 
 # ---- Cholesky
@@ -310,13 +310,13 @@ def _indefinite(name):
                              f'positive-definite (the leading minor of order {k} is not positive-definite).')
 
 
-@published('linalg')
+@published('linalg', returns=('L', 'info'))
 def cholesky_ex(A, *, upper=False, check_errors=False):
     """(L, info) with A == L @ L.mH; info is 0 where A was positive-definite."""
     need_square('linalg.cholesky', A)
-    result = return_type('linalg_cholesky_ex', ('L', 'info'))(*_cholesky(A, upper))
+    result = _cholesky(A, upper)
     if check_errors:
-        refuse_info(result.info._array, _indefinite('linalg.cholesky_ex'))
+        refuse_info(result[-1]._array, _indefinite('linalg.cholesky_ex'))
     return result
 
 
@@ -424,17 +424,17 @@ def _need_pivots(name, A, pivot):
         raise RuntimeError(f'{name}: LU without pivoting is not implemented on the CPU')
 
 
-@published('linalg')
+@published('linalg', returns=('LU', 'pivots', 'info'))
 def lu_factor_ex(A, *, pivot=True, check_errors=False):
     """(LU, pivots, info) of A == P @ L @ U, L and U in one matrix; info is 0 where U is invertible."""
     _need_pivots('linalg.lu_factor_ex', A, pivot)
-    result = return_type('linalg_lu_factor_ex', ('LU', 'pivots', 'info'))(*lu_factors(A))
+    result = lu_factors(A)
     if check_errors:
-        refuse_info(result.info._array, _singular('torch.linalg.lu_factor_ex', 'U is singular'))
+        refuse_info(result[-1]._array, _singular('torch.linalg.lu_factor_ex', 'U is singular'))
     return result
 
 
-@published('linalg')
+@published('linalg', returns=('LU', 'pivots'))
 def lu_factor(A, *, pivot=True):
     """(LU, pivots) of A == P @ L @ U, L and U in one matrix, pivots counted from 1. Raises for a singular U."""
     _need_pivots('linalg.lu_factor', A, pivot)
@@ -443,7 +443,7 @@ def lu_factor(A, *, pivot=True):
         f'torch.linalg.lu_factor: {where}U[{k},{k}] is zero and using it on lu_solve would result in a division by zero. '
         'If you still want to perform the factorization, consider calling linalg.lu(A, pivot) or '
         'linalg.lu_factor_ex(A, pivot)'), RuntimeError)
-    return return_type('linalg_lu_factor', ('LU', 'pivots'))(LU, pivots)
+    return LU, pivots
 
 
 @published('torch', method=True)
@@ -454,15 +454,15 @@ def lu(A, pivot=True, get_infos=False):
     return return_type('_lu_with_info', ('LU', 'pivots', 'info'))(*made) if get_infos else tuple(made[:2])
 
 
-@published('linalg', name='lu')
+@published('linalg', name='lu', returns=('P', 'L', 'U'))
 def linalg_lu(A, *, pivot=True):
     """(P, L, U) with A == P @ L @ U."""
     _need_pivots('linalg.lu', A, pivot)
     LU, pivots, _ = lu_factors(A)
-    return return_type('linalg_lu', ('P', 'L', 'U'))(*lu_unpack(LU, pivots))
+    return lu_unpack(LU, pivots)
 
 
-@published('torch')
+@published('torch', returns=('P', 'L', 'U'))
 def lu_unpack(LU_data, LU_pivots, unpack_data=True, unpack_pivots=True):
     """(P, L, U) of packed factors and pivots; what is not asked for is empty."""
     if LU_pivots.dtype is not dtypes.int32 and unpack_pivots:
@@ -477,7 +477,7 @@ def lu_unpack(LU_data, LU_pivots, unpack_data=True, unpack_pivots=True):
     if unpack_data:
         part = LU_data.narrow(-1, 0, k)
         L, U = part.tril(-1) + identity_like(part), LU_data.narrow(-2, 0, k).triu()
-    return return_type('lu_unpack', ('P', 'L', 'U'))(P, L, U)
+    return P, L, U
 
 
 @published('linalg', name='lu_solve')
@@ -526,23 +526,23 @@ def _ldl(m, A, hermitian):
     return tuple(each(compute, [(n, n), (n,), ()], A, dtypes_of=[A.dtype, np.int32, np.int32]))
 
 
-@published('linalg')
+@published('linalg', returns=('LD', 'pivots', 'info'))
 def ldl_factor_ex(A, *, hermitian=False, check_errors=False):
     """(LD, pivots, info) of symmetric (`hermitian`: Hermitian) matrices as LAPACK packs them, without gradient."""
     need_square('linalg.ldl_factor_ex', A)
-    result = return_type('linalg_ldl_factor_ex', ('LD', 'pivots', 'info'))(*_ldl(A, hermitian))
+    result = _ldl(A, hermitian)
     if check_errors:
-        refuse_info(result.info._array, _singular('torch.linalg.ldl_factor_ex', 'D is singular'))
+        refuse_info(result[-1]._array, _singular('torch.linalg.ldl_factor_ex', 'D is singular'))
     return result
 
 
-@published('linalg')
+@published('linalg', returns=('LD', 'pivots'))
 def ldl_factor(A, *, hermitian=False):
     """(LD, pivots) of symmetric (`hermitian`: Hermitian) matrices as LAPACK packs them."""
     need_square('linalg.ldl_factor', A)
     LD, pivots, info = _ldl(A, hermitian)
     refuse_info(info._array, _singular('torch.linalg.ldl_factor', 'D is singular'))
-    return return_type('linalg_ldl_factor', ('LD', 'pivots'))(LD, pivots)
+    return LD, pivots
 
 
 @opaque(name='_ldl_solution', namespace='', method=False)

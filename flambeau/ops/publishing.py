@@ -10,18 +10,20 @@ import types
 from ..tensor import Parameter, Tensor
 from .definition import exports, export, publish
 from .overriding import override, overrides
+from .results import return_type
 from .writing import deliver
 
 __all__ = ['published', 'also', 'namespace_getter']
 
 
-def published(namespace='torch', method=False, name=None, aliases=()):
-    """`export` for a function of tensors: adds `out=`, and refuses a first argument that is no tensor.
+def published(namespace='torch', method=False, name=None, aliases=(), returns=None):
+    """`export` for a function of tensors: adds `out=`, and refuses a first argument that is no tensor (TypeError).
 
-    Raises TypeError for such an argument.
+    With `returns`, field names, a tuple of results becomes the named tuple that torch.return_types has for it.
     """
     def decorate(function):
         title = name or function.__name__.strip('_')
+        wrapped = return_type(f'linalg_{title}' if namespace == 'linalg' else title, returns) if returns else None
         first = function.__code__.co_varnames[0]
         told = types.SimpleNamespace(name=title, returns=None)
 
@@ -38,10 +40,9 @@ def published(namespace='torch', method=False, name=None, aliases=()):
             if not args and 'input' in kwargs and first != 'input':
                 args = kwargs.pop('input'),
             result = function(*args, **kwargs)
-            if out is None:
-                return result
-            delivered = deliver(told, result, out)
-            return type(result)(*delivered) if hasattr(result, '_fields') else delivered
+            if out is not None:
+                result = deliver(told, result, out)
+            return result if wrapped is None else wrapped(*result)
         call.__name__ = call.__qualname__ = title
         return export(namespace, method, title, aliases)(call)
     return decorate

@@ -10,7 +10,7 @@ from ..autograd.modes import OFF, STATE
 from ..tensor import Tensor, wrap
 from .record import complete
 
-__all__ = ['tensors_of', 'viewing', 'several_views', 'named', 'return_type']
+__all__ = ['tensors_of', 'viewing', 'several_views', 'named', 'return_type', 'return_types']
 
 new = object.__new__
 ndarray = np.ndarray
@@ -87,3 +87,12 @@ def return_type(name, fields):
             f'{f}={v!r}' for f, v in zip(fields, self)) + ')'
         _RETURN_TYPES[key] = cls
     return _RETURN_TYPES[key]
+
+
+def return_types() -> dict:
+    """The named tuples of all operations declared so far, by name."""
+    from .definition import OPERATIONS
+    for op in OPERATIONS.values():
+        if op.returns is not None:
+            return_type(op.name, op.returns)
+    return {name: cls for (name, _), cls in _RETURN_TYPES.items()}

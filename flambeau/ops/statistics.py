@@ -60,6 +60,8 @@ def _extreme_along(name, largest):
         values = np.take_along_axis(input, index, axis)
         return (values, index) if keepdim else (values.squeeze(axis), index.squeeze(axis))
 
+    pair = return_type(name, ('values', 'indices'))
+
     def function(input, dim=None, keepdim=False, *, out=None, other=None):
         require_tensors(name, input=input)
         other = dim if isinstance(dim, Tensor) else other
@@ -72,7 +74,7 @@ def _extreme_along(name, largest):
                 raise RuntimeError(f'{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the '
                                    "reduction dim with the 'dim' argument.")
             return _delivered(name, _extreme_of_all(input, largest), out)
-        return _delivered(name, return_type(name, ('values', 'indices'))(*along(input, dim, keepdim)), out)
+        return _delivered(name, pair(*along(input, dim, keepdim)), out)
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f'The {name}imum of all elements, of each slice along a dimension (with places), or of two tensors.'
     return export(method=True)(function)
@@ -115,6 +117,9 @@ def _argument(name, largest):
 argmax, argmin = _argument('argmax', True), _argument('argmin', False)
 
 
+_AMINMAX = return_type('aminmax', ('min', 'max'))
+
+
 @export(method=True)
 def aminmax(input, *, dim=None, keepdim=False, out=None):
     """The smallest and the largest element, of all or along a dimension."""
@@ -126,7 +131,7 @@ def aminmax(input, *, dim=None, keepdim=False, out=None):
         if place.dtype is not input.dtype:
             raise RuntimeError(f'aminmax(): Expected out tensor to have dtype {input.dtype}, but got {place.dtype} instead')
     over = () if dim is None else dim
-    result = return_type('aminmax', ('min', 'max'))(PUBLIC.amin(input, over, keepdim), PUBLIC.amax(input, over, keepdim))
+    result = _AMINMAX(PUBLIC.amin(input, over, keepdim), PUBLIC.amax(input, over, keepdim))
     return _delivered('aminmax', result, out)
 
 
