@@ -6,7 +6,8 @@ PyTorch raises, and names the operation and what met.
 """
 from __future__ import annotations
 
-__all__ = ['require_tensors', 'ArgumentError', 'ArgumentTypeError', 'LinAlgError', 'describe_call', 'describe_value']
+__all__ = ['require_tensors', 'ArgumentError', 'ArgumentTypeError', 'LinAlgError', 'describe_call', 'describe_value',
+           'tell_call']
 
 
 class ArgumentError(ValueError):
@@ -23,8 +24,8 @@ class LinAlgError(RuntimeError):
 
 def describe_value(value) -> str:
     """A tensor as its dtype and shape, a list by its elements, anything else as its repr, shortened."""
-    array = getattr(value, '_array', None)
-    if array is not None:
+    array = getattr(value, '_array', value)
+    if hasattr(array, 'dtype') and hasattr(array, 'shape'):
         return f'{array.dtype.name}{list(array.shape)}'
     if isinstance(value, (list, tuple)):
         shown = ', '.join(describe_value(v) for v in value[:6])
@@ -35,7 +36,21 @@ def describe_value(value) -> str:
 
 def describe_call(name: str, parameters, values) -> str:
     """`add(input=float32[2, 3], other=2)`: for the end of an error message."""
-    return f'{name}({", ".join(f"{p}={describe_value(v)}" for p, v in zip(parameters, values))})'
+    return f'{name.strip("_")}({", ".join(f"{p}={describe_value(v)}" for p, v in zip(parameters, values))})'
+
+
+def tell_call(error, name, parameters, values):
+    """Ends the message of an error of PyTorch's kind with the call it came from, unless it tells that already.
+
+    An error that passes through several operations, one computed by another, names each of them once, outwards.
+    """
+    if len(error.args) == 1 and isinstance(error.args[0], str) and isinstance(error, TOLD):
+        call = f', in {describe_call(name, parameters, values)}'
+        if call not in error.args[0]:
+            error.args = error.args[0] + call,
+
+
+TOLD = (RuntimeError, IndexError, ArgumentError, ArgumentTypeError)
 
 
 def require_tensors(name, **arguments):

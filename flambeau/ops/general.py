@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.modes import OFF, STATE
-from ..errors import describe_call
+from ..errors import describe_call, describe_value, tell_call
 from ..tensor import Parameter, Tensor, wrap
 from .definition import HALF_ARRAYS, PUBLIC, widened
 from .overriding import Overridden, overrides
@@ -87,14 +87,33 @@ def raise_refusal(op, values, error):
     if isinstance(error, np.exceptions.AxisError):
         ndim = max(error.ndim or 1, 1)
         raise IndexError(f'Dimension out of range (expected to be in range of [{-ndim}, {ndim - 1}], but got '
-                         f'{error.axis})') from None
+                         f'{error.axis}), in {describe_call(op.name, op.parameters, values)}') from None
+    if isinstance(error, (AttributeError, TypeError)):
+        refuse_types(op, values, error)
     if isinstance(error, (ValueError, TypeError)) and (
             type(error) in (ValueError, TypeError) or type(error).__module__.startswith('numpy')):
         raise RuntimeError(f'{op.name}(): {error}, in {describe_call(op.name, op.parameters, values)}') from error
     if isinstance(error, MemoryError) and not isinstance(error, OutOfMemory):
         raise OutOfMemory(f'{op.name}(): out of memory: {error}, in '
                           f'{describe_call(op.name, op.parameters, values)}') from None
+    tell_call(error, op.name, op.parameters, values)
     raise error
+
+
+def refuse_types(op, values, error):
+    """Raises the TypeError of an argument whose type a formula cannot use, if `error` says or means that."""
+    name = op.name.strip('_')
+    first = values[0]
+    if op.kind != 'elementwise' and not isinstance(first, (Tensor, ndarray)) and op.parameters[0] in ('input', 'self'):
+        raise TypeError(f"{name}(): argument '{op.parameters[0]}' (position 1) must be Tensor, not "
+                        f'{type(first).__name__}') from error
+    if isinstance(error, AttributeError):
+        culprit = error.obj
+        for position, (parameter, value) in enumerate(zip(op.parameters, values), 1):
+            if value is culprit or isinstance(value, (list, tuple)) and any(v is culprit for v in value):
+                raise TypeError(f"{name}(): argument '{parameter}' (position {position}) cannot be or contain "
+                                f'{describe_value(culprit)}, a {type(culprit).__name__}, in '
+                                f'{describe_call(op.name, op.parameters, values)}') from error
 
 
 class OutOfMemory(MemoryError, RuntimeError):
