@@ -6,11 +6,12 @@ import math
 import numpy as np
 
 from .. import dtypes
-from ..errors import require_tensors
+from ..errors import ArgumentTypeError, require_tensors
 from ..tensor import Tensor, wrap
 from .arithmetic import conjugated
 from .definition import PUBLIC, elementwise, export, opaque, primitive
-from .promotion import result_dtype
+from .general import NUMBERS
+from .promotion import converted_number, result_dtype
 from .writing import change
 
 __all__ = ['where', 'clamp', 'lerp', 'addcmul', 'addcdiv', 'nan_to_num']
@@ -37,6 +38,8 @@ def where(condition, input=None, other=None, *, out=None):
             raise RuntimeError(f'where expected condition to be a boolean tensor, but got a tensor with dtype '
                                f'{condition.dtype}')
         condition = condition != 0
+    if not isinstance(input, Tensor) and not isinstance(other, Tensor):
+        input = wrap(to_array(input, result_dtype((), (input, other))))
     return _where(condition, input, other, **({} if out is None else {'out': out}))
 
 
@@ -344,8 +347,6 @@ def allclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False) -> bool:
 @export(method=True)
 def equal(input, other) -> bool:
     """Whether two tensors have the same shape and values."""
-    if input.dtype is not other.dtype:
-        raise RuntimeError(f'Expected object of data type {input.dtype} but got {other.dtype}')
     return input._array.shape == other._array.shape and bool((input._array == other._array).all())
 
 
@@ -451,9 +452,10 @@ def frexp(m, input):
 @opaque(name='_filled', namespace='', method=False, label='FillBackward0',
         grad={'input': lambda m, g: m.zeros_like(g)})
 def _filled_with_number(m, input, value):
-    from .promotion import to_array
+    if not isinstance(value, NUMBERS):
+        raise ArgumentTypeError(f"fill_(): argument 'value' must be a number or a Tensor, not {type(value).__name__}")
     made = m.xp.empty_like(input)
-    made[...] = to_array(value, dtypes.of(input.dtype))
+    made[...] = converted_number(value, dtypes.of(input.dtype))
     return made
 
 
