@@ -79,6 +79,22 @@ HALVES = (float16, bfloat16)
 _OF_NUMPY = {d.numpy: d for d in ALL}
 
 
+_OF_PYTHON = {float: float64, int: int64, type(True): bool_, complex: complex128}
+
+
+def asked(argument) -> dtype | None:
+    """The dtype that a `dtype` argument stands for: a dtype, one of Python's number types, or None.
+
+    Raises TypeError for anything else.
+    """
+    if argument.__class__ is dtype or argument is None:
+        return argument
+    try:
+        return _OF_PYTHON[argument]
+    except (KeyError, TypeError):
+        raise TypeError(f"argument 'dtype' must be torch.dtype, not {type(argument).__name__}: {argument!r}") from None
+
+
 def of(array_dtype: np.dtype) -> dtype:
     """The dtype whose array counterpart is `array_dtype`. Raises TypeError where there is none."""
     try:
@@ -162,8 +178,6 @@ def can_cast(from_: dtype, to: dtype) -> bool:
     (True, False)
     """
     if to.category < from_.category:
-        return False
-    if to.category == INTEGER == from_.category and from_.is_signed and not to.is_signed:
         return False
     return True
 

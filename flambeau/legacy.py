@@ -1,8 +1,6 @@
 """The historical tensor classes (FloatTensor, LongTensor, ...): constructors and isinstance tests for a dtype."""
 from __future__ import annotations
 
-import numpy as np
-
 from . import dtypes
 from .tensor import Tensor, wrap
 
@@ -11,7 +9,8 @@ __all__ = ['TYPES', 'type_name', 'dtype_named']
 NAMES = {'FloatTensor': dtypes.float32, 'DoubleTensor': dtypes.float64, 'HalfTensor': dtypes.float16,
          'BFloat16Tensor': dtypes.bfloat16, 'ByteTensor': dtypes.uint8, 'CharTensor': dtypes.int8,
          'ShortTensor': dtypes.int16, 'IntTensor': dtypes.int32, 'LongTensor': dtypes.int64,
-         'BoolTensor': dtypes.bool_}
+         'BoolTensor': dtypes.bool_, 'ComplexFloatTensor': dtypes.complex64,
+         'ComplexDoubleTensor': dtypes.complex128}
 
 
 class _TypedTensor(type):
@@ -22,10 +21,11 @@ class _TypedTensor(type):
 
     def __call__(cls, *data):
         """`FloatTensor(2, 3)` is uninitialised, `FloatTensor([1, 2])` holds data."""
-        if not data or all(isinstance(n, int) for n in data):
-            return wrap(np.empty(data or (0,), cls.dtype.numpy))
-        from .ops.creation import array_from
-        return wrap(array_from(data[0], cls.dtype))
+        from .ops.creation import constructed
+        array = constructed(data, cls.dtype)
+        if array.dtype != cls.dtype.numpy:
+            raise TypeError(f'expected a tensor of {cls.dtype}, got one of {data[0].dtype}: convert it with .to()')
+        return wrap(array)
 
 
 TYPES = {name: _TypedTensor(name, (), {'dtype': dtype, '__module__': 'torch', '__doc__': f'Tensors of {dtype.name}.'})
@@ -42,6 +42,10 @@ def dtype_named(wanted):
         return wanted
     if isinstance(wanted, _TypedTensor):
         return wanted.dtype
+    if wanted is Tensor:
+        return dtypes.get_default_dtype()
+    if wanted in (float, int, bool, complex):
+        return dtypes.asked(wanted)
     found = NAMES.get(str(wanted).rsplit('.', 1)[-1])
     if found is None:
         raise ValueError(f"invalid type: '{wanted}'")

@@ -112,7 +112,28 @@ def as_class(value, cls):
     return value
 
 
-class Tensor:
+class _TensorClass(type):
+    """The class of Tensor: finds methods of families of operations that are not loaded yet."""
+
+    def __getattr__(cls, name):
+        if not name.startswith('_'):
+            from .ops import load_all
+            load_all()
+            for kind in cls.__mro__:
+                if name in kind.__dict__:
+                    return getattr(cls, name)
+        raise AttributeError(f'type object {cls.__name__!r} has no attribute {name!r}')
+
+
+class _ParameterClass(_TensorClass):
+    """The class of Parameter, whose instances are also tensors of other subclasses that were made parameters."""
+
+    def __instancecheck__(cls, value):
+        return type.__instancecheck__(cls, value) or cls is Parameter and isinstance(value, Tensor) \
+            and value._is_parameter
+
+
+class Tensor(metaclass=_TensorClass):
     """A multi-dimensional array of one dtype that remembers how it was computed.
 
     Made by `tensor`, `zeros`, `randn`, ... or by operations on other tensors. Attributes: `shape`, `dtype`, `device`,
@@ -128,19 +149,9 @@ class Tensor:
 
     def __new__(cls, *data, device=None):
         """`Tensor(2, 3)` is uninitialised, `Tensor([1, 2])` holds data, both in the default dtype."""
+        from .ops.creation import constructed
         resolve(device)
-        kind = dtypes.get_default_dtype().numpy
-        if len(data) == 1 and not isinstance(data[0], int):
-            source = data[0]
-            if isinstance(source, Tensor):
-                array = source._array
-            elif isinstance(source, Size):
-                array = np.zeros(tuple(source), kind)
-            else:
-                array = np.asarray(source._array if isinstance(source, Tensor) else source).astype(kind)
-        else:
-            array = np.zeros(data or (0,), kind)
-        return make(cls, array)
+        return make(cls, constructed(data, dtypes.get_default_dtype()))
 
     def __init__(self, *data, **options):
         pass
@@ -227,6 +238,16 @@ class Tensor:
         from .storage import is_channels_last
         return is_channels_last(self._array, memory_format)
 
+    def dim_order(self, *, ambiguity_check=False) -> tuple:
+        """The dimensions from the slowest varying in memory to the fastest."""
+        strides = self.stride()
+        return tuple(sorted(range(len(strides)), key=lambda k: -strides[k]))
+
+    def is_set_to(self, tensor) -> bool:
+        """Whether the other tensor has the same memory, shape and strides."""
+        a, b = self._array, tensor._array
+        return a.shape == b.shape and a.strides == b.strides and self.data_ptr() == tensor.data_ptr()
+
     def get_device(self) -> int:
         return -1
 
@@ -292,6 +313,8 @@ class Tensor:
 
     @requires_grad.setter
     def requires_grad(self, value):
+        if value is not True and value is not False:
+            raise RuntimeError(f'requires_grad must be a bool, not {type(value).__name__}')
         self.requires_grad_(value)
 
     def requires_grad_(self, requires_grad=True):
@@ -443,6 +466,9 @@ class Tensor:
     def data(self, value):
         if not isinstance(value, Tensor):
             raise TypeError(f'Variable data has to be a tensor, but got {type(value).__name__}')
+        if self._node is not None and value._array.dtype.kind in 'bui':
+            raise RuntimeError(f'data set to a tensor that requires gradients must be floating point or complex dtype, '
+                               f'not {value.dtype}')
         self._array = value._array
 
     @property
@@ -454,6 +480,14 @@ class Tensor:
         if self._array.dtype.kind != 'c':
             raise RuntimeError('imag is not implemented for tensors with non-complex dtypes.')
         return self._imag()
+
+    @real.setter
+    def real(self, value):
+        self.real.copy_(value)
+
+    @imag.setter
+    def imag(self, value):
+        self.imag.copy_(value)
 
     # ---- values
 
@@ -484,7 +518,9 @@ class Tensor:
 
     def __array__(self, dtype=None, copy=None):
         array = self.numpy()
-        return array if dtype is None else array.astype(dtype, copy=False)
+        if copy is False and dtype is not None and array.dtype != dtype:
+            raise ValueError(f'Unable to avoid copy while creating an array of {dtype} from a tensor of {self.dtype}.')
+        return array.astype(array.dtype if dtype is None else dtype, copy=bool(copy))
 
     def __array_wrap__(self, array, context=None, return_scalar=False):
         return wrap(np.asarray(array))
@@ -505,13 +541,24 @@ class Tensor:
         return bool(self._array.item())
 
     def __float__(self):
-        return float(self.item())
+        return float(self._real_item('double'))
 
     def __int__(self):
-        return int(self.item())
+        return int(self._real_item('int64_t'))
 
     def __complex__(self):
         return complex(self.item())
+
+    def _real_item(self, kind):
+        if self._array.size != 1:
+            raise ValueError(f'only one element tensors can be converted to Python scalars, this one has '
+                             f'{self._array.size}')
+        value = self.item()
+        if type(value) is complex:
+            if value.imag:
+                raise RuntimeError(f'value cannot be converted to type {kind} without overflow: {value}')
+            return value.real
+        return value
 
     def __index__(self):
         if self._array.size != 1 or self._array.dtype.kind not in 'bui':
@@ -602,7 +649,7 @@ class Tensor:
         return reduce_tensor(self)
 
 
-class Parameter(Tensor):
+class Parameter(Tensor, metaclass=_ParameterClass):
     """A tensor that a Module lists among its parameters when it is assigned to one; requires a gradient."""
 
     _is_parameter = True
@@ -613,8 +660,14 @@ class Parameter(Tensor):
             data = Tensor(0)
         if not isinstance(data, Tensor):
             raise TypeError(f'cannot make a Parameter of a {type(data).__name__}: wrap it in torch.tensor first')
-        out = new(cls)
-        out._array, out._node, out._counter = data._array, None, counter_of(data)
+        if type(data) is not Tensor and not isinstance(data, Parameter):  # a subclass stays what it is
+            out = data.detach()
+            if type(out) is not type(data):
+                out = out.as_subclass(type(data))
+            out._is_parameter = True
+        else:
+            out = new(cls)
+            out._array, out._node, out._counter = data._array, None, counter_of(data)
         if requires_grad:
             out.requires_grad_()
         return out

@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import dtypes
-from ..errors import ArgumentError
+from ..errors import ArgumentError, ArgumentTypeError
 from ..tensor import Tensor
 from .call import OPERANDS, operator_entry
 from .definition import OPERATIONS, PUBLIC, elementwise, export, primitive
@@ -19,23 +19,47 @@ def conjugated(m, x):
     return x.conjugate() if isinstance(x, complex) else x
 
 
+def _check_alpha(name, input, alpha):
+    """Refuses a factor that is no number, or of a higher kind than the values."""
+    if alpha.__class__ is int:
+        return
+    if not isinstance(alpha, (int, float, complex)) and getattr(alpha, 'ndim', None) != 0:
+        raise ArgumentTypeError(f"{name}(): argument 'alpha' must be Number, not {type(alpha).__name__}")
+    kind, given = getattr(getattr(input, 'dtype', None), 'kind', None), np.result_type(alpha).kind
+    if kind in ('b', 'u', 'i') and given in 'fc':
+        raise RuntimeError('For integral input tensors, argument alpha must not be a floating point number.')
+    if kind == 'f' and given == 'c':
+        raise RuntimeError('For non-complex input tensors, argument alpha must not be a complex number.')
+    if kind in ('u', 'i', 'f', 'c') and isinstance(alpha, bool):
+        raise RuntimeError('Boolean alpha only supported for Boolean results.')
+
+
 # ---- arithmetic
 
 @elementwise(kernel='add', inplace=True, number_first=True,
              grad={'input': lambda m, g: g, 'other': lambda m, g, alpha: g if alpha == 1 else g * conjugated(m, alpha)})
 def add(m, input, other, *, alpha=1):
     """input + alpha * other."""
+    _check_alpha('add', input, alpha)
     return input + (other if alpha == 1 else other * alpha)
 
 
-@elementwise(kernel='sub', inplace=True, aliases=('subtract',), number_first=True,
+def _no_bools(name, operand_dtypes, given):
+    if dtypes.bool_ in operand_dtypes:
+        raise RuntimeError('Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert '
+                           'a mask, use the `~` or `logical_not()` operator instead; for a difference, `^`.')
+
+
+def _no_complex(name, operand_dtypes, given):
+    if any(d.is_complex for d in operand_dtypes):
+        raise NotImplementedError(f'"{name}" not implemented for complex numbers, which have no order')
+
+
+@elementwise(kernel='sub', inplace=True, aliases=('subtract',), number_first=True, check=_no_bools,
              grad={'input': lambda m, g: g,
                    'other': lambda m, g, alpha: -g if alpha == 1 else g * conjugated(m, -alpha)})
 def sub(m, input, other, *, alpha=1):
     """input - alpha * other; not for bools, whose difference is `^` or logical_xor."""
-    if getattr(input, 'dtype', None) == np.bool_:
-        raise RuntimeError('Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or '
-                           '`logical_xor()` operator instead.')
     return input - (other if alpha == 1 else other * alpha)
 
 
@@ -223,7 +247,7 @@ def _share(m, g, mine, theirs, wins):
     return m.where(mine == theirs, g / 2, m.where(wins, g, m.zeros_like(g)))
 
 
-@elementwise(kernel='maximum', grad={
+@elementwise(kernel='maximum', check=_no_complex, grad={
     'input': lambda m, g, input, other: _share(m, g, input, other, ~(input < other)),
     'other': lambda m, g, input, other: _share(m, g, input, other, input < other)})
 def maximum(m, input, other):
@@ -231,7 +255,7 @@ def maximum(m, input, other):
     return m.maximum(input, other)
 
 
-@elementwise(kernel='minimum', grad={
+@elementwise(kernel='minimum', check=_no_complex, grad={
     'input': lambda m, g, input, other: _share(m, g, input, other, ~(input > other)),
     'other': lambda m, g, input, other: _share(m, g, input, other, input > other)})
 def minimum(m, input, other):
@@ -258,7 +282,8 @@ def fmin(m, input, other):
 for _name, _aliases in (('eq', ()), ('ne', ('not_equal',)), ('lt', ('less',)), ('le', ('less_equal',)),
                         ('gt', ('greater',)), ('ge', ('greater_equal',)), ('logical_and', ()), ('logical_or', ()),
                         ('logical_xor', ())):
-    globals()[_name] = primitive(_name, 'input, other', promote='bool', inplace=True, aliases=_aliases)
+    globals()[_name] = primitive(_name, 'input, other', promote='bool', inplace=True, aliases=_aliases,
+                                 check=_no_complex if _name in ('lt', 'le', 'gt', 'ge') else None)
 for _name in ('logical_not',):
     globals()[_name] = primitive(_name, promote='bool', inplace=True)
 for _name in ('isnan', 'isinf', 'isfinite', 'signbit'):
@@ -287,7 +312,7 @@ def _bits(name, operator):
     @elementwise(inplace=True, name=name, number_first=True)
     def operation(m, input, other):
         if input.dtype.kind not in 'bui':
-            raise RuntimeError(f'"{name}_cpu" not implemented for \'{input.dtype}\': it takes integers and bools')
+            raise NotImplementedError(f'"{name}_cpu" not implemented for \'{input.dtype}\': it takes integers and bools')
         return getattr(m, name)(input, other)
     operation.__doc__ = f'Bit by bit, as Python\'s `{operator}`.'
     globals()[name] = operation
@@ -301,16 +326,15 @@ for _name, _operator in (('bitwise_and', '&'), ('bitwise_or', '|'), ('bitwise_xo
 def bitwise_not(m, input):
     """Bit by bit, as Python's `~`."""
     if input.dtype.kind not in 'bui':
-        raise RuntimeError(f'"bitwise_not_cpu" not implemented for \'{input.dtype}\': it takes integers and bools')
+        raise NotImplementedError(f'"bitwise_not_cpu" not implemented for \'{input.dtype}\': it takes integers and bools')
     return ~input
 
 
 def _shift(m, input, other, shift, downward):
     """Bits moved by `shift`; where more are moved than there are, 0 or, to the right, the sign."""
     bits = input.dtype.itemsize * 8
-    if input.dtype.kind == 'f':
-        factor = m.exp2(other)
-        return input / factor if downward else input * factor
+    if input.dtype.kind not in 'bui':
+        raise NotImplementedError(f'shifts are not implemented for {dtypes.of(input.dtype)}: they take integers')
     outside = (other < 0) | (other >= bits)
     nothing = m.zeros_like(input)
     shifted = shift(input, m.where(outside, m.zeros_like(other), other))
@@ -336,6 +360,12 @@ PUBLIC.real_of = lambda x: x.real
 
 # ---- Python's operators
 
+def _positive(self):
+    if self.dtype is dtypes.bool_:
+        raise RuntimeError('The `+` operator, on a bool tensor is not supported.')
+    return self
+
+
 def _install_operators():
     for name, operation, changing in (
             ('add', 'add', 'add_'), ('sub', 'sub', 'sub_'), ('mul', 'mul', 'mul_'),
@@ -351,9 +381,16 @@ def _install_operators():
         setattr(Tensor, f'__r{name}__', forward if commutes else _reflected(OPERATIONS[operation].public))
     for name in ('eq', 'ne', 'lt', 'le', 'gt', 'ge'):
         setattr(Tensor, f'__{name}__', operator_entry(OPERATIONS[name]))
-    Tensor.__neg__, Tensor.__abs__, Tensor.__invert__ = neg, abs, bitwise_not
-    Tensor.__pos__ = lambda self: self
+    Tensor.__neg__, Tensor.__abs__, Tensor.__invert__ = neg, abs, _invert
+    Tensor.__pos__ = _positive
     Tensor.__round__ = lambda self, decimals=0: round(self, decimals=decimals)
+
+
+def _invert(self):
+    if self.dtype.category > dtypes.INTEGER:
+        raise TypeError('~ (operator.invert) is only implemented on integer and Boolean-type tensors, not on one of '
+                        f'{self.dtype}')
+    return bitwise_not(self)
 
 
 def _reflected(function):

@@ -22,7 +22,7 @@ from .overriding import Overridden, override
 from .record import GENERAL, binary_recorder, complete, record
 from .reference import REFERENCE
 from .results import several_views, tensors_of
-from .writing import deliver, refuse_out
+from .writing import deliver, refuse_out, refuse_partial_overlap
 
 __all__ = ['entry', 'operator_entry', 'general_entry', 'binder']
 
@@ -80,7 +80,10 @@ def unary_entry(op, general):
                     edge = edge_of(input)
                     if edge is not None:
                         node = make_node(node_class, (edge,), plan)
-                result = kernel(array)
+                try:
+                    result = kernel(array)
+                except TypeError:
+                    return general(input)  # which says what does not fit
                 if result.__class__ is not ndarray:
                     result = np.asarray(result)
                 out = new(Tensor)
@@ -121,7 +124,7 @@ def binary_entry(op, general):
                             return general(input, other)
                     try:
                         result = kernel(a, b)
-                    except (ValueError, OverflowError):
+                    except (ValueError, OverflowError, TypeError):
                         return general(input, other)  # which says what does not fit
                     if result.__class__ is not ndarray:
                         result = np.asarray(result)
@@ -148,6 +151,8 @@ def kernel_finder(op):
             d = dtypes.of(array_dtype)
             direct = d.category >= dtypes.FLOAT or op.promote == 'same' and d.category == dtypes.INTEGER \
                 or op.promote == 'bool'
+            if op.check is not None and d.category in (dtypes.BOOL, dtypes.COMPLEX):
+                direct = False
             found = op.kernels[array_dtype] = direct and REFERENCE.direct(op.kernel, array_dtype)
         return found
     return find
@@ -376,6 +381,8 @@ def general_entry(op):
             return result
         if op.strict_out:
             refuse_out(op, values, result, out)
+        elif op.kind == 'elementwise':
+            refuse_partial_overlap(op, values, out)
         return deliver(op, result, out)
     return call
 

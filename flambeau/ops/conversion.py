@@ -9,6 +9,7 @@ from ..device import device as device_type
 from ..device import resolve
 from ..storage import dense_like
 from ..tensor import Tensor, channels_last, channels_last_3d, contiguous_format, memory_format, preserve_format, wrap
+from .promotion import converted_number
 from .writing import change
 from .definition import PUBLIC, elementwise, export, opaque
 
@@ -81,13 +82,17 @@ def to(input, *args, device=None, dtype=None, non_blocking=False, copy=False, me
             device = argument
         elif type(argument) is bool:
             non_blocking = argument
+        elif isinstance(argument, type):
+            dtype = dtypes.asked(argument)
         elif argument is not None:
             raise TypeError(f'to() received an invalid argument of type {type(argument).__name__}: expected a dtype, '
                             'a device or a tensor')
     if device is not None:
         resolve(device)
+    dtype = dtypes.asked(dtype)
     if dtype is not None and dtype is not input.dtype:
-        return _to_copy(input, dtype)
+        changed = _to_copy(input, dtype)
+        return changed if memory_format is preserve_format else changed.contiguous(memory_format)
     relaid = memory_format is not preserve_format and not input.is_contiguous(memory_format)
     return input.clone(memory_format=memory_format) if copy or relaid else input
 
@@ -128,6 +133,8 @@ def type_as(input, other):
 @export('', method=True)
 def copy_(input, src, non_blocking=False):
     """Overwrites the tensor with the values of `src`, broadcast and converted to its dtype."""
+    if isinstance(src, (int, float, complex)):
+        src = wrap(converted_number(src, input.dtype))
     if not isinstance(src, Tensor):
         raise TypeError(f"copy_(): argument 'other' must be Tensor, not {type(src).__name__}")
     try:

@@ -7,12 +7,13 @@ import numpy as np
 
 from .. import dtypes
 from ..device import resolve
+from ..errors import require_tensors
 from ..storage import dense_like
-from ..tensor import (Parameter, Size, Tensor, channels_last, channels_last_3d, contiguous_format, preserve_format,
-                      wrap)
+from ..tensor import (Parameter, Size, Tensor, channels_last, channels_last_3d, contiguous_format, element_strides,
+                      preserve_format, wrap)
 from .conversion import laid_out
 from .definition import PUBLIC, export
-from .promotion import number_dtype, result_dtype
+from .promotion import converted_number, number_dtype, result_dtype
 
 __all__ = ['tensor', 'as_tensor', 'from_numpy', 'zeros', 'ones', 'full', 'empty', 'arange', 'new_tensor']
 
@@ -35,6 +36,10 @@ def array_from(data, dtype):
         array = np.asarray(data)
         return converted(array, dtype or dtypes.of(array.dtype)).copy()
     if isinstance(data, (bool, int, float, complex)):
+        if dtype is None and isinstance(data, int) and not -2 ** 63 <= data < 2 ** 63:
+            raise ValueError(f'Overflow when unpacking long long: {data}')
+        if isinstance(data, complex) and dtype is not None and not dtype.is_complex:
+            raise TypeError(f'must be real number, not complex: {data} as {dtype}')
         return filled((), data, dtype or number_dtype(data))
     if isinstance(data, (list, tuple, range)):
         return _array_of_sequence(data, dtype)
@@ -42,6 +47,8 @@ def array_from(data, dtype):
         return array_from(np.asarray(data), dtype)
     if hasattr(data, '__len__') and hasattr(data, '__getitem__') and not isinstance(data, (str, bytes, dict)):
         return _array_of_sequence(list(data), dtype)
+    if isinstance(data, (str, bytes)):
+        raise TypeError(f"new(): invalid data type '{type(data).__name__}'")
     raise RuntimeError(f'Could not infer dtype of {type(data).__name__}')
 
 
@@ -85,8 +92,9 @@ def _integers(values, dtype):
         return np.array(values, dtype.numpy) if all(type(v) is int for v in values) else \
             np.array([int(v.real if isinstance(v, complex) else v) for v in values]).astype(dtype.numpy)
     except OverflowError:
-        bad = next(v for v in values if not np.iinfo(dtype.numpy).min <= v <= np.iinfo(dtype.numpy).max)
-        raise RuntimeError(f'value cannot be converted to type {dtype.name} without overflow: {bad}') from None
+        if any(not -2 ** 63 <= v < 2 ** 64 for v in values) or dtype is dtypes.int64:
+            raise ValueError(f'Overflow when unpacking long long: a value does not fit {dtype.name}') from None
+        return np.array([converted_number(v, dtype) for v in values], dtype.numpy)
 
 
 def _shape_of(data):
@@ -107,9 +115,10 @@ def _collect(data, shape, depth, leaves):
     """The numbers in nested sequences, checked against the shape of the first ones."""
     if depth == len(shape):
         if isinstance(data, (list, tuple)):
-            raise ValueError(f'too many dimensions in the data at depth {depth}: expected a number')
+            raise TypeError(f"'{type(data).__name__}' object cannot be interpreted as a number: too many dimensions at "
+                            f'depth {depth} of the data')
         if isinstance(data, str):
-            raise TypeError('new(): invalid data type \'str\'')
+            raise ValueError("too many dimensions 'str': expected a number")
         leaves.append(data)
         return
     if isinstance(data, (Tensor, np.ndarray)):
@@ -138,9 +147,25 @@ def _dtype_of(leaves):
         elif isinstance(value, (bool, int, float, complex)):
             d = number_dtype(value)
         else:
-            raise TypeError(f"new(): invalid data type '{kind.__name__}'")
+            raise RuntimeError(f'Could not infer dtype of {kind.__name__}')
         found = d if found is None else dtypes.promote_types(found, d)
     return found or dtypes.get_default_dtype()
+
+
+def constructed(data, dtype):
+    """The array of `Tensor(...)` and `LongTensor(...)`: uninitialised of given sizes, or with data."""
+    if len(data) == 1 and not isinstance(data[0], int):
+        source = data[0]
+        if isinstance(source, Size):
+            return np.empty(source, dtype.numpy)
+        if isinstance(source, Tensor):
+            return source._array
+        if isinstance(source, (str, bytes)):
+            raise TypeError(f"new(): invalid data type '{type(source).__name__}'")
+        if not hasattr(source, '__len__'):
+            raise TypeError(f'new(): data must be a sequence (got {type(source).__name__})')
+        return array_from(source, dtype)
+    return np.empty(sizes(data or (0,), 'new'), dtype.numpy)
 
 
 def converted(array, dtype):
@@ -165,12 +190,13 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=Fal
         warnings.warn('To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or '
                       'sourceTensor.detach().clone().requires_grad_(True), rather than torch.tensor(sourceTensor).',
                       UserWarning, stacklevel=3)
-    return new_tensor(array_from(data, dtype), requires_grad)
+    return new_tensor(array_from(data, dtypes.asked(dtype)), requires_grad)
 
 
 @export()
 def as_tensor(data, dtype=None, device=None):
     """A tensor on the data; arrays and tensors of that dtype are not copied."""
+    dtype = dtypes.asked(dtype)
     if isinstance(data, Tensor):
         return data.to(device=device, dtype=dtype)
     resolve(device)
@@ -182,6 +208,8 @@ def as_tensor(data, dtype=None, device=None):
 @export(aliases=('asarray',))
 def asarray(obj, *, dtype=None, device=None, copy=None, requires_grad=False):
     """A tensor on or of `obj`; `copy` says whether it must, may or must not be copied."""
+    if copy is False and not isinstance(obj, (Tensor, np.ndarray)):
+        raise ValueError(f"can't alias arbitrary sequence into a tensor: a {type(obj).__name__} has to be copied")
     made = tensor(obj, dtype=dtype) if copy and not isinstance(obj, Tensor) else as_tensor(obj, dtype, device)
     made = made.clone() if copy and isinstance(obj, Tensor) else made.detach()
     return made.requires_grad_() if requires_grad else made
@@ -216,7 +244,7 @@ def from_dlpack(ext_tensor):
 def scalar_tensor(s, *, dtype=None, device=None, requires_grad=False):
     """A 0-d tensor of a number, in the default floating point dtype."""
     resolve(device)
-    return new_tensor(filled((), s, dtype or dtypes.get_default_dtype()), requires_grad)
+    return new_tensor(filled((), s, dtypes.asked(dtype) or dtypes.get_default_dtype()), requires_grad)
 
 
 # ---- of a given shape
@@ -238,10 +266,10 @@ def sizes(size, name):
 
 
 def filled(shape, value, dtype):
-    from .promotion import to_array
     if isinstance(value, Tensor):
         value = value.item()
-    return np.full(shape, to_array(value, dtype)) if shape != () else to_array(value, dtype)
+    number = converted_number(value, dtype)
+    return np.full(shape, number) if shape != () else number
 
 
 _MAKERS = {'zeros': np.zeros, 'ones': np.ones, 'empty': np.empty}
@@ -258,22 +286,25 @@ def _creator(name):
                 raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(named))}'")
         if device is not None:
             resolve(device)
-        array = make(sizes(size, name), (dtype or dtypes.get_default_dtype()).numpy)
+        if out is not None and dtype is not None and dtypes.asked(dtype) is not out.dtype:
+            raise RuntimeError(f'{name}(): dtype {dtype} does not match dtype of out parameter ({out.dtype})')
+        array = make(sizes(size, name), (dtypes.asked(dtype) or dtypes.get_default_dtype()).numpy)
         if memory_format is not contiguous_format:
             array = laid_out(array, memory_format)
         return new_tensor(array, requires_grad) if out is None else _into(out, array)
 
     def create_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False,
                     memory_format=preserve_format):
+        require_tensors(name + '_like', input=input)
         resolve(device)
-        shape = laid_out_like(input._array, dtype or input.dtype, memory_format)
+        shape = laid_out_like(input._array, dtypes.asked(dtype) or input.dtype, memory_format)
         if name != 'empty':
             shape.fill(0 if name == 'zeros' else 1)
         return new_tensor(shape, requires_grad)
 
     def create_new(input, *size, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False, **named):
         size = (named.pop('size'),) if 'size' in named else size
-        return create(*size, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
+        return create(*size, dtype=dtypes.asked(dtype) or input.dtype, device=device, requires_grad=requires_grad)
     for function, label in ((create, name), (create_like, name + '_like'), (create_new, 'new_' + name)):
         function.__name__ = function.__qualname__ = label
         function.__doc__ = f'A tensor of {name}.' if name != 'empty' else 'A tensor whose values are whatever was there.'
@@ -308,7 +339,9 @@ def full(size, fill_value, *, out=None, dtype=None, layout=None, device=None, re
          names=None):
     """A tensor of a shape filled with a number, in the number's dtype unless another is given."""
     resolve(device)
-    kind = dtype or (fill_value.dtype if isinstance(fill_value, Tensor) else number_dtype(fill_value))
+    kind = dtypes.asked(dtype) or (fill_value.dtype if isinstance(fill_value, Tensor) else number_dtype(fill_value))
+    if not hasattr(size, '__iter__'):
+        raise TypeError(f"full(): argument 'size' (position 1) must be tuple of ints, not {type(size).__name__}")
     array = filled(sizes((size,), 'full'), fill_value, kind)
     return new_tensor(array, requires_grad) if out is None else _into(out, array)
 
@@ -325,14 +358,14 @@ def full_like(input, fill_value, *, dtype=None, layout=None, device=None, requir
 @export('', method=True)
 def new_full(input, size, fill_value, *, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
     """A tensor of a shape in the dtype of this one, filled with a number."""
-    return full(size, fill_value, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
+    return full(size, fill_value, dtype=dtypes.asked(dtype) or input.dtype, device=device, requires_grad=requires_grad)
 
 
 @export('', method=True, name='new_tensor')
 def new_tensor_method(input, data, *, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
     """A tensor with a copy of the data in the dtype of this one."""
     resolve(device)
-    return new_tensor(array_from(data, dtype or input.dtype), requires_grad)
+    return new_tensor(array_from(data, dtypes.asked(dtype) or input.dtype), requires_grad)
 
 
 @export('', method=True)
@@ -348,8 +381,10 @@ def empty_strided(size, stride, *, dtype=None, layout=None, device=None, require
     """An uninitialised tensor with given strides."""
     from ..storage import restrided
     resolve(device)
+    if len(size) != len(stride):
+        raise RuntimeError(f'dimensionality of sizes ({len(size)}) must match dimensionality of strides ({len(stride)})')
     span = 1 + sum((n - 1) * s for n, s in zip(size, stride)) if 0 not in tuple(size) else 1
-    memory = np.empty(span, (dtype or dtypes.get_default_dtype()).numpy)
+    memory = np.empty(span, (dtypes.asked(dtype) or dtypes.get_default_dtype()).numpy)
     return new_tensor(restrided(memory, tuple(size), tuple(stride)), requires_grad)
 
 
@@ -372,7 +407,7 @@ def empty_permuted(size, physical_layout, **options):
 def new_empty_strided(input, size, stride, *, dtype=None, device=None, requires_grad=False, layout=None,
                       pin_memory=False):
     """An uninitialised tensor with given strides in the dtype of this one."""
-    return empty_strided(size, stride, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
+    return empty_strided(size, stride, dtype=dtypes.asked(dtype) or input.dtype, device=device, requires_grad=requires_grad)
 
 
 # ---- ranges
@@ -382,7 +417,7 @@ def _plain(value):
 
 
 @export()
-def arange(start, end=None, step=1, *, out=None, dtype=None, layout=None, device=None, requires_grad=False,
+def arange(start=None, end=None, step=1, *, out=None, dtype=None, layout=None, device=None, requires_grad=False,
            pin_memory=False):
     """start, start + step, ... below end. Whole numbers give int64, others the default dtype.
 
@@ -392,6 +427,9 @@ def arange(start, end=None, step=1, *, out=None, dtype=None, layout=None, device
     start, end, step = _plain(start), _plain(end), _plain(step)
     if end is None:
         start, end = 0, start
+    if end is None:
+        raise TypeError("arange() missing argument 'end'")
+    start = 0 if start is None else start
     if step == 0:
         raise RuntimeError('step must be nonzero')
     if not all(math.isfinite(v) for v in (start, end)):
@@ -399,9 +437,15 @@ def arange(start, end=None, step=1, *, out=None, dtype=None, layout=None, device
     if (end - start) * step < 0:
         raise RuntimeError('upper bound and lower bound inconsistent with step sign')
     whole = all(isinstance(v, int) for v in (start, end, step))
-    if out is not None and out.dtype.category == dtypes.INTEGER and int(step) == 0:
-        raise ValueError(f'step must be nonzero: {step} is 0 in the dtype of out=, {out.dtype}')
-    dtype = dtype or (out.dtype if out is not None else dtypes.int64 if whole else dtypes.get_default_dtype())
+    wanted = dtypes.asked(dtype) or (out.dtype if out is not None else None)
+    if wanted is not None and wanted.category == dtypes.INTEGER and int(step) == 0:
+        raise ValueError(f'step must be nonzero: {step} is 0 as {wanted}')
+    dtype = dtypes.asked(dtype) or (out.dtype if out is not None else
+                                    dtypes.int64 if whole else dtypes.get_default_dtype())
+    if dtype is dtypes.bool_ or dtype.is_complex:
+        raise NotImplementedError(f'"arange_cpu" not implemented for {dtype}')
+    if dtype.category == dtypes.INTEGER and not whole:
+        start, end, step, whole = int(start), int(end), int(step), True
     if whole:
         count = max(0, -(-(end - start) // step))
         array = np.arange(start, start + count * step, step, dtype=np.int64)[:count].astype(dtype.numpy, copy=False)
@@ -415,7 +459,7 @@ def arange(start, end=None, step=1, *, out=None, dtype=None, layout=None, device
 def range_(start, end, step=1, *, out=None, dtype=None, layout=None, device=None, requires_grad=False):
     """start, start + step, ... up to and including end."""
     count = math.floor((end - start) / step) + 1
-    array = (start + np.arange(count, dtype=np.float64) * step).astype((dtype or dtypes.get_default_dtype()).numpy)
+    array = (start + np.arange(count, dtype=np.float64) * step).astype((dtypes.asked(dtype) or dtypes.get_default_dtype()).numpy)
     return new_tensor(array, requires_grad) if out is None else _into(out, array)
 
 
@@ -486,7 +530,7 @@ def eye(n, m=None, *, out=None, dtype=None, layout=None, device=None, requires_g
     resolve(device)
     if n < 0 or (m is not None and m < 0):
         raise RuntimeError(f'{"n" if n < 0 else "m"} must be greater or equal to 0, got {n if n < 0 else m}')
-    array = np.eye(n, m, dtype=(dtype or dtypes.get_default_dtype()).numpy)
+    array = np.eye(n, m, dtype=(dtypes.asked(dtype) or dtypes.get_default_dtype()).numpy)
     return new_tensor(array, requires_grad) if out is None else _into(out, array)
 
 
@@ -519,13 +563,15 @@ def resize_(input, *sizes_, memory_format=contiguous_format):
         strides.insert(0, step)
         step *= max(n, 1)
     available = (storage_bytes(array).size // array.itemsize) - input.storage_offset() if array.size else 0
+    if memory_format is not contiguous_format:
+        strides = element_strides(laid_out_like(np.empty(shape, array.dtype), input.dtype, memory_format))
     if count <= available:
         input._array = restrided(array, shape, tuple(strides))
     else:
         grown = np.empty(count, array.dtype)
         kept = storage_bytes(array).view(array.dtype)[input.storage_offset():] if array.size else array.reshape(-1)
         grown[:kept.size] = kept[:count]
-        input._array = grown.reshape(shape)
+        input._array = restrided(grown, shape, tuple(strides))
     return input
 
 
@@ -542,6 +588,8 @@ def set_(input, source=None, storage_offset=0, size=None, stride=None):
     if source is None:
         input._array = np.empty(0, input._array.dtype)
     elif isinstance(source, Tensor) and size is None:
+        if source.dtype is not input.dtype:
+            raise RuntimeError(f'Could not set tensor of type {source.dtype} to a tensor of type {input.dtype}')
         input._array = source._array
     else:
         if isinstance(source, Tensor):

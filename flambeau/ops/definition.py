@@ -83,7 +83,7 @@ class Operation:
     def __init__(self, kind, formula, *, name=None, grad=None, namespace='torch', method=True, inplace=False,
                  aliases=(), variadic=None, returns=None, promote=None, widen=False, domain=(-2.0, 2.0), samples=None,
                  batch=None, label=None, view_refusal=None, kernel=None, linear=False, may_copy=False,
-                 strict_out=False, number_first=None):
+                 strict_out=False, number_first=None, check=None):
         self.kind = kind
         self.formula = formula
         self.name = name or formula.__name__.rstrip('_')
@@ -114,6 +114,7 @@ class Operation:
         self.may_copy = may_copy  # a view that is a copy where strides do not allow it
         # whether a Python number may stand where the first tensor does, as in pow(2, x)
         self.number_first = 'special' in self.namespaces if number_first is None else number_first
+        self.check = check  # check(name, dtypes of the tensors, all operands): raises for operands promotion would hide
         self.strict_out = strict_out  # `out=` must have the result's dtype and memory apart from the operands
         self.plans = {}
         words = self.name.strip('_').split('_')

@@ -229,6 +229,8 @@ def promoted_operands(op, values, recording):
             isinstance(values[k], Tensor) for k in operands)):
         raise TypeError(f"{op.name}(): argument '{op.positional[operands[0]]}' (position 1) must be Tensor, not "
                         f'{type(values[operands[0]]).__name__}')
+    if op.check is not None:
+        op.check(op.name, [values[k].dtype for k in operands if isinstance(values[k], Tensor)], [values[k] for k in operands])
     target = common_dtype(op, [values[k] for k in operands if isinstance(values[k], Tensor)],
                           [values[k] for k in operands if isinstance(values[k], NUMBERS)])
     for k, v in enumerate(values):

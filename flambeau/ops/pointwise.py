@@ -11,7 +11,7 @@ from ..tensor import Tensor, wrap
 from .arithmetic import conjugated
 from .definition import PUBLIC, elementwise, export, opaque, primitive
 from .general import NUMBERS
-from .promotion import converted_number, result_dtype
+from .promotion import converted_number, result_dtype, to_array
 from .writing import change
 
 __all__ = ['where', 'clamp', 'lerp', 'addcmul', 'addcdiv', 'nan_to_num']

@@ -6,7 +6,7 @@ import numpy as np
 from .. import dtypes
 from ..dtypes import BOOL, COMPLEX, FLOAT, INTEGER, promote_types
 
-__all__ = ['result_dtype', 'common_dtype', 'to_array', 'number_dtype']
+__all__ = ['result_dtype', 'common_dtype', 'to_array', 'converted_number', 'number_dtype']
 
 
 def number_dtype(value) -> dtypes.dtype:
@@ -69,3 +69,23 @@ def to_array(number, target: dtypes.dtype) -> np.ndarray:
             wrapped -= 1 << bits
         return np.array(wrapped, target.numpy)
     return np.array(number).astype(target.numpy)
+
+
+def converted_number(number, target: dtypes.dtype) -> np.ndarray:
+    """A 0-d array of a number that is stored as `target`. Raises RuntimeError for one that does not fit.
+
+    Unsigned integers also stand for the negative numbers down to minus their greatest, as in PyTorch.
+    """
+    if target.category == INTEGER and not isinstance(number, (bool, np.bool_)):
+        limits = np.iinfo(target.numpy)
+        if isinstance(number, complex) and number.imag == 0:
+            number = number.real
+        low = limits.min if target.is_signed else -int(limits.max)
+        if isinstance(number, complex) or not low <= number <= limits.max:  # nan too
+            raise RuntimeError(f'value cannot be converted to type {target.name} without overflow: {number}')
+        number = int(number)
+    elif target.category < COMPLEX and isinstance(number, complex):
+        if number.imag:
+            raise RuntimeError(f'value cannot be converted to type {target.name} without overflow: {number}')
+        number = number.real
+    return to_array(number, target)

@@ -13,7 +13,8 @@ from .definition import PUBLIC, SavedOutput
 from .overriding import override, overrides
 from .results import named
 
-__all__ = ['change', 'inplace_entry', 'deliver', 'refuse_out', 'refuse_shared_out', 'refuse_write']
+__all__ = ['change', 'inplace_entry', 'deliver', 'refuse_out', 'refuse_shared_out', 'refuse_partial_overlap',
+           'refuse_write']
 
 new = object.__new__
 ndarray = np.ndarray
@@ -200,6 +201,21 @@ def refuse_shared_out(name, values, out):
                            'written-to tensor refer to a single memory location. Please clone() before the operation.')
 
 
+def refuse_partial_overlap(op, values, out):
+    """Raises for an `out=` that shares some elements with an operand but is not the operand itself."""
+    if not isinstance(out, Tensor):
+        return  # `deliver` says so
+    place = out._array
+    for v in values:
+        if isinstance(v, Tensor) and np.may_share_memory(v._array, place):
+            array = v._array
+            same = array.shape == place.shape and array.strides == place.strides and \
+                array.ctypes.data == place.ctypes.data
+            if not same and np.shares_memory(array, place):
+                raise RuntimeError(f'unsupported operation: some elements of an input of {op.name}() and of the written-to '
+                                   'tensor refer to a single memory location. Please clone() the tensor first.')
+
+
 def deliver(op, result, out):
     """Writes results into `out=` tensors, which take their shape."""
     if isinstance(out, (tuple, list)):
@@ -217,6 +233,9 @@ def deliver(op, result, out):
                            f'{_type_name(out.dtype)}, in {op.name}(out=...)')
     if out._array.shape != result._array.shape:
         out.resize_(result._array.shape)
+    if not out._array.flags.writeable:
+        raise RuntimeError(f'unsupported operation: more than one element of the written-to tensor of {op.name}(out=...) '
+                           'refers to a single memory location. Please clone() the tensor first.')
     np.copyto(out._array, result._array, casting='unsafe')
     note_write(out, op.name + '(out=...)')
     return out
