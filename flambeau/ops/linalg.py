@@ -12,7 +12,7 @@ from .. import dtypes
 from .arithmetic import conjugated
 from .contraction import matmul, same_dtype
 from .definition import PUBLIC, composite, reduction
-from .publishing import published
+from .publishing import also, published
 from .reduction import restore
 from .reference import axes_of
 from .view import axis_of
@@ -380,3 +380,6 @@ def tensorsolve(A, B, dims=None):
         raise RuntimeError(f'Expected self to satisfy the requirement prod(self.shape[other.ndim:]) == '
                            f'prod(self.shape[:other.ndim]), but got {math.prod(shape)} != {B.numel()}')
     return solve(A.reshape(B.numel(), math.prod(shape)), B.reshape(-1)).reshape(shape)
+
+
+also('linalg', matmul=matmul)

@@ -140,8 +140,7 @@ def _variance(input, dim, unbiased, correction, keepdim, dtype, mask):
     if not keepdim:
         count = count.reshape(total.shape)
     freedom = PUBLIC.clamp_min(count - correction, 0) if correction else count
-    made = total / freedom
-    return made.real if made.is_complex() else made
+    return total / freedom
 
 
 @export('masked')

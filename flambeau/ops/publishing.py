@@ -8,7 +8,7 @@ import functools
 import types
 
 from ..tensor import Parameter, Tensor
-from .definition import exports, export, publish
+from .definition import export, exports, publish
 from .overriding import override, overrides
 from .results import return_type
 from .writing import deliver
@@ -17,7 +17,8 @@ __all__ = ['published', 'also', 'namespace_getter']
 
 
 def published(namespace='torch', method=False, name=None, aliases=(), returns=None):
-    """`export` for a function of tensors: adds `out=`, and refuses a first argument that is no tensor (TypeError).
+    """`export` for a function of tensors: adds `out=`, and refuses a first argument that is no tensor (TypeError)
+    unless the parameter is called `tensors`.
 
     With `returns`, field names, a tuple of results becomes the named tuple that torch.return_types has for it.
     """
@@ -35,7 +36,7 @@ def published(namespace='torch', method=False, name=None, aliases=(), returns=No
                 if isinstance(head, Tensor):
                     if overrides(head):
                         return override(call, args, kwargs if out is None else {**kwargs, 'out': out})
-                elif args and not isinstance(head, (tuple, list)):
+                elif args and first != 'tensors':
                     raise TypeError(f"{title}(): argument '{first}' (position 1) must be Tensor, not {kind.__name__}")
             if not args and 'input' in kwargs and first != 'input':
                 args = kwargs.pop('input'),
