@@ -74,7 +74,7 @@ def main():
     parser.add_argument('--picture', default='audio.png')
     options = parser.parse_args()
     torch.manual_seed(0)
-    count, epochs = (150, 2) if options.quick else (1200, 10)
+    count, epochs = (150, 2) if options.quick else (2400, 12)
     waves, kinds = sounds(count)
     test_waves, test_kinds = sounds(300)
     figure, axes = plt.subplots(figsize=(5, 3), layout='constrained')
