@@ -39,6 +39,7 @@ _FROM = {name: module for module, names in {
     'serialization': ('save', 'load'),
     'printing': ('set_printoptions',),
     'storage': ('UntypedStorage', 'TypedStorage'),
+    'legacy': ('typename', 'set_default_tensor_type'),
     'func': ('vmap',),
 }.items() for name in names}
 
@@ -77,6 +78,27 @@ def _rare(name):
 def is_tensor(obj) -> bool:
     """Whether `obj` is a tensor."""
     return isinstance(obj, Tensor)
+
+
+def is_storage(obj) -> bool:
+    """Whether `obj` is a storage."""
+    from .storage import TypedStorage, UntypedStorage
+    return isinstance(obj, (TypedStorage, UntypedStorage))
+
+
+def is_conj(input) -> bool:
+    """Whether the tensor is a conjugate that is still to be computed; none is."""
+    return input.is_conj()
+
+
+def is_nonzero(input) -> bool:
+    """Whether the only element of a tensor is not zero. Raises RuntimeError for any other number of elements."""
+    return input.__bool__()
+
+
+def is_same_size(input, other) -> bool:
+    """Whether two tensors have the same shape."""
+    return input.shape == other.shape
 
 
 def is_floating_point(input) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 from . import dtypes
 from .tensor import Tensor, wrap
 
-__all__ = ['TYPES', 'type_name', 'dtype_named']
+__all__ = ['TYPES', 'type_name', 'dtype_named', 'typename', 'set_default_tensor_type']
 
 NAMES = {'FloatTensor': dtypes.float32, 'DoubleTensor': dtypes.float64, 'HalfTensor': dtypes.float16,
          'BFloat16Tensor': dtypes.bfloat16, 'ByteTensor': dtypes.uint8, 'CharTensor': dtypes.int8,
@@ -50,3 +50,16 @@ def dtype_named(wanted):
     if found is None:
         raise ValueError(f"invalid type: '{wanted}'")
     return found
+
+
+def typename(obj) -> str:
+    """The name of a tensor's type, such as 'torch.FloatTensor', or of any other object's class."""
+    if isinstance(obj, Tensor):
+        return obj.type()
+    kind = obj if isinstance(obj, type) else type(obj)
+    return kind.__qualname__ if kind.__module__ in ('builtins', '') else f'{kind.__module__}.{kind.__qualname__}'
+
+
+def set_default_tensor_type(kind):
+    """Sets the default floating point dtype to that of a historical class or its name."""
+    dtypes.set_default_dtype(dtype_named(kind))

@@ -148,6 +148,16 @@ class UntypedStorage:
     def tolist(self) -> list:
         return self._memory.tolist()
 
+    def fill_(self, value):
+        """Sets every byte to a number."""
+        self._memory[...] = value
+        return self
+
+    def copy_(self, source, non_blocking=False):
+        """Overwrites the bytes by those of another storage of the same size."""
+        self._memory[...] = source.untyped()._memory
+        return self
+
     def clone(self):
         return UntypedStorage.of(self._memory.copy())
 

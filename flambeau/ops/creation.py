@@ -14,6 +14,7 @@ from ..tensor import (Parameter, Size, Tensor, channels_last, channels_last_3d, 
 from .conversion import laid_out
 from .definition import PUBLIC, export
 from .promotion import converted_number, number_dtype, result_dtype
+from .writing import change
 
 __all__ = ['tensor', 'as_tensor', 'from_numpy', 'zeros', 'ones', 'full', 'empty', 'arange', 'new_tensor']
 
@@ -612,3 +613,23 @@ def type_(input, dtype=None, non_blocking=False):
     """The name of the tensor's type, such as 'torch.FloatTensor', or the tensor converted to a dtype."""
     from ..legacy import type_name, dtype_named
     return type_name(input.dtype) if dtype is None else input.to(dtype_named(dtype))
+
+
+@export('', method=True)
+def apply_(input, callable):
+    """Overwrites each element by callable(element), one call after another: slow, for functions that no operation has."""
+    return change(input, 'apply_', lambda before: wrap(_called(callable, input)))
+
+
+@export('', method=True)
+def map_(input, tensor, callable):
+    """Overwrites each element by callable(element, element of the other tensor at that place)."""
+    return change(input, 'map_', lambda before: wrap(_called(callable, input, tensor.expand(input.shape))))
+
+
+def _called(callable, *tensors):
+    if any(t.requires_grad for t in tensors):
+        raise RuntimeError("Can't call apply_() or map_() on Variable that requires grad. Use var.detach() first.")
+    arrays = [t._array for t in tensors]
+    values = [callable(*numbers) for numbers in zip(*[a.reshape(-1).tolist() for a in arrays])]
+    return np.array(values, arrays[0].dtype).reshape(arrays[0].shape)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from ..autograd.modes import STATE
 from ..tensor import Parameter, Tensor, no_override
+from .definition import exports
 
 __all__ = ['Overridden', 'overrides', 'override']
 
@@ -20,7 +21,7 @@ def overrides(value):
 
 def override(function, args, kwargs):
     """Asks the `__torch_function__` of the arguments' classes, subclasses first, as in PyTorch."""
-    found = []
+    function, found = _public_form(function), []
     _find_overriding((args, tuple(kwargs.values())), found)
     types = tuple(dict.fromkeys(type(x) for x in found))
     ordered = []
@@ -41,3 +42,13 @@ def _find_overriding(value, found):
             _find_overriding(v, found)
     elif hasattr(type(value), '__torch_function__') and overrides(value):
         found.append(value)
+
+
+def _public_form(function):
+    """The public function that an internal operation computes, where that has the same parameters (`_cat`: `cat`)."""
+    name = getattr(function, '__name__', '')
+    public = exports('torch').get(name.lstrip('_')) if name.startswith('_') and not name.endswith('__') else None
+    code, operation = getattr(public, '__code__', None), getattr(function, 'operation', None)
+    if code is None or operation is None or code.co_varnames[:len(operation.positional)] != operation.positional:
+        return function
+    return public
