@@ -106,6 +106,13 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=Fal
     Raises RuntimeError for an input that was not used, unless `allow_unused` (then None) or `materialize_grads` (zeros).
     """
     outputs, inputs = _listed(outputs), _listed(inputs)
+    if not inputs:
+        raise RuntimeError('`inputs` argument to `grad()` cannot be empty.')
+    for name, given in ('outputs', outputs), ('inputs', inputs):
+        for x in given:
+            if not isinstance(x, Tensor):
+                raise TypeError(f"grad(): argument '{name}' must be a Tensor or a sequence of them, not "
+                                f'{type(x).__name__}')
     cotangents = (None,) * len(outputs) if grad_outputs is None else _listed(grad_outputs)
     if materialize_grads and allow_unused is False:
         raise ValueError('Expected allow_unused to be True or not passed when materialize_grads=True, but got: '

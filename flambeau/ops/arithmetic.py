@@ -4,7 +4,8 @@ from __future__ import annotations
 import numpy as np
 
 from .. import dtypes
-from ..errors import ArgumentError, ArgumentTypeError
+from ..errors import ArgumentTypeError
+from ..errors import ArgumentTypeError
 from ..tensor import Tensor
 from .call import OPERANDS, operator_entry
 from .definition import OPERATIONS, PUBLIC, elementwise, export, primitive
@@ -60,6 +61,7 @@ def _no_complex(name, operand_dtypes, given):
                    'other': lambda m, g, alpha: -g if alpha == 1 else g * conjugated(m, -alpha)})
 def sub(m, input, other, *, alpha=1):
     """input - alpha * other; not for bools, whose difference is `^` or logical_xor."""
+    _check_alpha('sub', input, alpha)
     return input - (other if alpha == 1 else other * alpha)
 
 

@@ -211,7 +211,8 @@ def _refuse_dtypes(input, weight, bias=None):
     for name, other in (('weight', weight), ('bias', bias)):
         if other is not None and other.dtype != input.dtype:
             raise RuntimeError(f'Input type ({input.dtype.name}) and {name} type ({other.dtype.name}) should be the '
-                               'same')
+                               f'same: convert one, for example with .to(torch.{other.dtype.name}). Arrays from NumPy '
+                               'are float64 unless made otherwise')
     if input.dtype.kind == 'b':
         raise NotImplementedError('convolution is not implemented for bool tensors: convert them, as with .float()')
 
@@ -284,7 +285,13 @@ def _checked_operands(m, operation, dims, input, weight):
         raise RuntimeError(f'{operation}: expected {dims + 2}-dimensional weight for {dims + 2}-dimensional input '
                            f'{list(input.shape)}, but got {weight.ndim}-dimensional weight of size '
                            f'{list(weight.shape)} instead')
-    return input, unbatched
+    return as_weight(m, input, weight), unbatched
+
+
+def as_weight(m, input, weight):
+    """Integers, such as the pixels of an image, in the floating point dtype of the weight."""
+    whole = not getattr(input.dtype, 'is_floating_point', True) and not input.dtype.is_complex  # arrays come in one dtype
+    return m.cast_like(input, weight) if whole and weight.dtype.is_floating_point else input
 
 
 def _checked_steps(operation, dims, stride, dilation):

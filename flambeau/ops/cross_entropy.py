@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from .. import dtypes
+from ..errors import require_tensors
 from .activation import need_floating
 from .contraction import linear
 from .definition import export, opaque
@@ -147,6 +148,7 @@ def cross_entropy(input, target, weight=None, size_average=None, ignore_index=-1
         reduction = reduction_of(reduction, size_average, reduce)
     if not 0 <= label_smoothing <= 1:
         raise RuntimeError(f'label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}')
+    require_tensors('cross_entropy', input=input, target=target)
     rank = input._array.ndim
     axis = 1 if rank > 1 else 0
     if target._array.shape == input._array.shape:

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.modes import OFF, STATE
-from ..errors import describe_call, describe_value, tell_call
+from ..errors import ArgumentTypeError, describe_call, describe_value, tell_call
 from ..tensor import Parameter, Tensor, wrap
 from .definition import HALF_ARRAYS, PUBLIC, widened
 from .overriding import Overridden, overrides
@@ -88,7 +88,7 @@ def raise_refusal(op, values, error):
         ndim = max(error.ndim or 1, 1)
         raise IndexError(f'Dimension out of range (expected to be in range of [{-ndim}, {ndim - 1}], but got '
                          f'{error.axis}), in {describe_call(op.name, op.parameters, values)}') from None
-    if isinstance(error, (AttributeError, TypeError)):
+    if isinstance(error, (AttributeError, TypeError)) and not isinstance(error, ArgumentTypeError):
         refuse_types(op, values, error)
     if isinstance(error, (ValueError, TypeError)) and (
             type(error) in (ValueError, TypeError) or type(error).__module__.startswith('numpy')):

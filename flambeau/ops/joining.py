@@ -32,9 +32,13 @@ def _cat(m, tensors, dim):
 def _listed(name, tensors):
     if isinstance(tensors, Tensor):
         raise TypeError(f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not Tensor")
+    if not hasattr(tensors, '__iter__'):
+        raise TypeError(f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not "
+                        f'{type(tensors).__name__}')
     tensors = list(tensors)
     if not tensors:
-        raise RuntimeError(f'{name} expects a non-empty TensorList: torch.{name}(): expected a non-empty list of Tensors')
+        kind = ValueError if name == 'cat' else RuntimeError
+        raise kind(f'torch.{name}(): expected a non-empty list of Tensors, {name} expects a non-empty TensorList')
     for k, t in enumerate(tensors):
         if not isinstance(t, Tensor):
             raise TypeError(f'expected Tensor as element {k} in argument 0, but got {type(t).__name__}')

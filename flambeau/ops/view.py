@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from .. import dtypes
-from ..errors import ArgumentError
+from ..errors import ArgumentError, require_tensors
 from ..storage import restrided
 from ..tensor import Tensor, element_strides
 from .definition import OPERATIONS, PUBLIC, export, opaque, view
@@ -150,7 +150,7 @@ def t(m, input):
 def permute(m, input, dims):
     """The dimensions in another order."""
     if len(dims) != input.ndim:
-        raise RuntimeError(f'permute(sparse_coo): number of dimensions in the tensor input does not match the length of '
+        raise RuntimeError(f'permute(): number of dimensions in the tensor input does not match the length of '
                            f'the desired ordering of dimensions i.e. input.dim() = {input.ndim} is not equal to '
                            f'len(dims) = {len(dims)}')
     axes = tuple(axis_of(d, input.ndim) for d in dims)
@@ -268,6 +268,7 @@ def expand(m, input, size):
 @export('', method=True)
 def expand_as(input, other):
     """Expanded to the shape of another tensor."""
+    require_tensors('expand_as', input=input, other=other)
     return input.expand(other.shape)
 
 
