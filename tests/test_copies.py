@@ -11,7 +11,8 @@ X = torch.arange(6.0).reshape(2, 3)
     ('alias', (), (2, 3)), ('as_strided', ((2, 2), (1, 1)), (2, 2)), ('detach', (), (2, 3)), ('diagonal', (), (2,)),
     ('expand', ((4, 2, 3),), (4, 2, 3)), ('narrow', (1, 1, 2), (2, 2)), ('permute', ((1, 0),), (3, 2)),
     ('select', (1, 0), (2,)), ('slice', (1, 0, 2), (2, 2)), ('squeeze', (), (2, 3)), ('t', (), (3, 2)),
-    ('transpose', (0, 1), (3, 2)), ('unfold', (1, 2, 1), (2, 2, 2)), ('unsqueeze', (0,), (1, 2, 3)), ('view', ((6,),), (6,))])
+    ('transpose', (0, 1), (3, 2)), ('unfold', (1, 2, 1), (2, 2, 2)), ('unsqueeze', (0,), (1, 2, 3)),
+    ('view', ((6,),), (6,))])
 def test_copies_have_memory_of_their_own_and_a_gradient(name, arguments, shape):
     x = X.clone().requires_grad_()
     made = getattr(torch, name + '_copy')(x, *arguments)

@@ -9,6 +9,7 @@ import math
 import numpy as np
 
 from .. import dtypes
+from ..errors import require_tensors
 from .arithmetic import conjugated
 from .contraction import matmul, same_dtype
 from .definition import PUBLIC, composite, reduction
@@ -182,7 +183,8 @@ def _norm(A, ord=None, dim=None, keepdim=False, *, dtype=None):
         if len(dim) not in (1, 2) and ord is not None:
             raise RuntimeError(f'linalg.norm: If dim is specified, it must be of length 1 or 2. Got {list(dim)}')
     elif ord is not None and A.dim() not in (1, 2):
-        raise RuntimeError(f'linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got {A.dim()}D')
+        raise RuntimeError(f'linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got '
+                           f'{A.dim()}D')
     if ord is not None and (len(dim) if dim is not None else A.dim()) == 2:
         return matrix_norm(A, ord, (0, 1) if dim is None else dim, keepdim, dtype=dtype)
     if isinstance(ord, str):
@@ -223,8 +225,8 @@ def _cross(m, input, other, dim):
 
 def _cross_product(name, input, other, dim):
     if input.dim() != other.dim():
-        raise RuntimeError(f'{name}: inputs must have the same number of dimensions, got shapes {list(input.shape)} and '
-                           f'{list(other.shape)}')
+        raise RuntimeError(f'{name}: inputs must have the same number of dimensions, got shapes {list(input.shape)} '
+                           f'and {list(other.shape)}')
     if input.shape[dim] != 3 or other.shape[dim] != 3:
         raise RuntimeError(f'{name}: inputs dimension {dim} must have length 3. Got {input.shape[dim]} and '
                            f'{other.shape[dim]}')
@@ -241,7 +243,12 @@ def linalg_cross(input, other, *, dim=-1):
 def cross(input, other, dim=None):
     """The cross product along a dimension: the first of size 3 where none is given."""
     if dim is None:
-        sizes = list(np.broadcast_shapes(input.shape, other.shape))
+        require_tensors('cross', input=input, other=other)
+        try:
+            sizes = list(np.broadcast_shapes(input.shape, other.shape))
+        except ValueError:
+            raise RuntimeError(f'cross: inputs must have the same shape, or broadcast, but got {list(input.shape)} and '
+                               f'{list(other.shape)}') from None
         if 3 not in sizes:
             raise RuntimeError(f'no dimension of size 3 in input: shapes {list(input.shape)} and {list(other.shape)}')
         dim = sizes.index(3)
@@ -364,8 +371,8 @@ def tensorinv(A, ind=2):
         raise RuntimeError('Expected a strictly positive integer for \'ind\'')
     first, last = A.shape[:ind], A.shape[ind:]
     if math.prod(first) != math.prod(last):
-        raise RuntimeError(f'Expected self to satisfy the requirement prod(self.shape[ind:]) == prod(self.shape[:ind]), '
-                           f'but got {math.prod(last)} != {math.prod(first)}')
+        raise RuntimeError('Expected self to satisfy the requirement prod(self.shape[ind:]) == '
+                           f'prod(self.shape[:ind]), but got {math.prod(last)} != {math.prod(first)}')
     return inv(A.reshape(math.prod(first), math.prod(last))).reshape((*last, *first))
 
 

@@ -14,8 +14,8 @@ from ..tensor import Tensor, wrap
 from .arithmetic import conjugated
 from .contraction import matmul
 from .definition import PUBLIC, composite, export, opaque
-from .linalg import need_floating, need_matrix, need_square, turned
-from .linalg_solving import _expanded, each, identity_like, lapack
+from .linalg import need_matrix, need_square, turned
+from .linalg_solving import _expanded, each, lapack
 from .publishing import published
 
 __all__ = ['qr', 'eig', 'eigh', 'svd', 'svdvals', 'lstsq', 'pinv', 'matrix_rank', 'matrix_exp']
@@ -26,8 +26,8 @@ def _converging(compute, name):
     try:
         return compute()
     except np.linalg.LinAlgError as error:
-        raise LinAlgError(f'{name}: The algorithm failed to converge because the input matrix is ill-conditioned or has '
-                          f'too many repeated eigenvalues, or holds nan ({error})') from None
+        raise LinAlgError(f'{name}: The algorithm failed to converge because the input matrix is ill-conditioned or '
+                          f'has too many repeated eigenvalues, or holds nan ({error})') from None
 
 
 # ---- QR
@@ -133,8 +133,8 @@ def _check_reflections(name, A, tau):
         raise RuntimeError(f'{name}: input.shape[-2] must be greater than or equal to input.shape[-1], got '
                            f'{list(A.shape)}')
     if tau.dim() != A.dim() - 1 or tuple(tau.shape[:-1]) != tuple(A.shape[:-2]):
-        raise RuntimeError(f'{name}: Expected tau to have one dimension less than input and its batch sizes, got tau of '
-                           f'shape {list(tau.shape)} for input of shape {list(A.shape)}')
+        raise RuntimeError(f'{name}: Expected tau to have one dimension less than input and its batch sizes, got tau '
+                           f'of shape {list(tau.shape)} for input of shape {list(A.shape)}')
     if A.shape[-1] < tau.shape[-1]:
         raise RuntimeError(f'{name}: input.shape[-1] must be greater than or equal to tau.shape[-1], got '
                            f'{list(A.shape)} and {list(tau.shape)}')
@@ -321,8 +321,8 @@ def linalg_svd(A, full_matrices=True, *, driver=None):
     """(U, S, Vh) with A == U @ diag(S) @ Vh, singular values in descending order."""
     need_matrix('linalg.svd', A)
     if driver is not None:
-        raise RuntimeError('torch.linalg.svd: keyword argument `driver=` is only supported on CUDA inputs with cuSOLVER '
-                           'backend.')
+        raise RuntimeError('torch.linalg.svd: keyword argument `driver=` is only supported on CUDA inputs with '
+                           'cuSOLVER backend.')
     return _svd(A, full_matrices)
 
 
@@ -460,16 +460,16 @@ def lstsq(A, B, rcond=None, *, driver=None):
     """
     need_matrix('torch.linalg.lstsq', A)
     if B.dtype is not A.dtype:
-        raise RuntimeError(f'torch.linalg.lstsq: Expected input and other to have the same dtype, but got {A.dtype} and '
-                           f'{B.dtype}')
+        raise RuntimeError(f'torch.linalg.lstsq: Expected input and other to have the same dtype, but got {A.dtype} '
+                           f'and {B.dtype}')
     if driver not in (None, 'gels', 'gelsy', 'gelsd', 'gelss'):
         raise RuntimeError(f"torch.linalg.lstsq: parameter `driver` should be one of (gels, gelsy, gelsd, gelss), got "
                            f'{driver}')
     vector = A.dim() - 1 == B.dim() and tuple(A.shape[:-1]) == tuple(B.shape)
     right = B.unsqueeze(-1) if vector else B
     if right.dim() < 2 or right.shape[-2] != A.shape[-2]:
-        raise RuntimeError(f'torch.linalg.lstsq: input.size(-2) should match other.size(-2), got shapes {list(A.shape)} '
-                           f'and {list(B.shape)}')
+        raise RuntimeError(f'torch.linalg.lstsq: input.size(-2) should match other.size(-2), got shapes '
+                           f'{list(A.shape)} and {list(B.shape)}')
     A, right = _expanded('torch.linalg.lstsq', A, right)
     rows, columns = A.shape[-2:]
     bound = dtypes.finfo(A.dtype.to_real()).eps * max(rows, columns) if rcond is None else rcond

@@ -195,8 +195,8 @@ def _solved(name, A, B, left):
                            f'type {B.dtype}')
     vector = B.dim() == 1 or A.dim() - 1 == B.dim() and tuple(A.shape[:-1]) == tuple(B.shape)
     if vector and not left:
-        raise RuntimeError(f'{name}: Vector broadcasting of the left hand side is not supported for left=False. In this '
-                           'case linalg.solve is equivalent to B / A.squeeze(-1)')
+        raise RuntimeError(f'{name}: Vector broadcasting of the left hand side is not supported for left=False. In '
+                           'this case linalg.solve is equivalent to B / A.squeeze(-1)')
     right = B.unsqueeze(-1) if vector else B
     if not vector and not left:
         A, right = A.mT, B.mT
@@ -271,7 +271,8 @@ def triangular_solve(b, A, upper=True, transpose=False, unitriangular=False):
     need_square('triangular_solve', A)
     need_matrix('triangular_solve', A, b)
     if b.shape[-2] != A.shape[-1]:
-        raise RuntimeError(f'triangular_solve: Incompatible matrix sizes: A is {list(A.shape)} but b is {list(b.shape)}')
+        raise RuntimeError(f'triangular_solve: Incompatible matrix sizes: A is {list(A.shape)} but b is '
+                           f'{list(b.shape)}')
     A, b = _expanded('triangular_solve', A, b)
     kept = A.clone()
     X = _triangular_solution(A.mT if transpose else A, b, upper != transpose, True, unitriangular)
@@ -440,8 +441,8 @@ def lu_factor(A, *, pivot=True):
     _need_pivots('linalg.lu_factor', A, pivot)
     LU, pivots, info = lu_factors(A)
     refuse_info(info._array, lambda where, k: (
-        f'torch.linalg.lu_factor: {where}U[{k},{k}] is zero and using it on lu_solve would result in a division by zero. '
-        'If you still want to perform the factorization, consider calling linalg.lu(A, pivot) or '
+        f'torch.linalg.lu_factor: {where}U[{k},{k}] is zero and using it on lu_solve would result in a division by '
+        'zero. If you still want to perform the factorization, consider calling linalg.lu(A, pivot) or '
         'linalg.lu_factor_ex(A, pivot)'), RuntimeError)
     return LU, pivots
 
@@ -488,8 +489,8 @@ def linalg_lu_solve(LU, pivots, B, *, left=True, adjoint=False):
     if pivots.dtype is not dtypes.int32:
         raise RuntimeError(f'linalg.lu_solve: pivots should be a Tensor of scalar type torch.int32, got {pivots.dtype}')
     if tuple(pivots.shape) != tuple(LU.shape[:-1]):
-        raise RuntimeError(f'linalg.lu_solve: Number of pivots per batch should be same as the dimension of the matrix, '
-                           f'got {list(pivots.shape)} for LU of shape {list(LU.shape)}')
+        raise RuntimeError(f'linalg.lu_solve: Number of pivots per batch should be same as the dimension of the '
+                           f'matrix, got {list(pivots.shape)} for LU of shape {list(LU.shape)}')
     if LU.shape[-1] != B.shape[-2 if left else -1]:
         raise RuntimeError(f'linalg.lu_solve: Incompatible shapes of A and B for the equation '
                            f'{"AX" if left else "XA"} = B ({list(LU.shape)} and {list(B.shape)})')

@@ -17,10 +17,10 @@ __all__ = ['published', 'also', 'namespace_getter']
 
 
 def published(namespace='torch', method=False, name=None, aliases=(), returns=None):
-    """`export` for a function of tensors: adds `out=`, and refuses a first argument that is no tensor (TypeError)
-    unless the parameter is called `tensors`.
+    """`export` for a function of tensors: adds `out=`, and refuses a first argument that is no tensor.
 
-    With `returns`, field names, a tuple of results becomes the named tuple that torch.return_types has for it.
+    That is a TypeError; a first parameter called `tensors` takes a list. With `returns`, field names, a tuple of results
+    becomes the named tuple that torch.return_types has for it.
     """
     def decorate(function):
         title = name or function.__name__.strip('_')

@@ -43,13 +43,15 @@ erf = _everywhere('erf', gradient=lambda m, g, input: g * m.exp(-input * input) 
                   doc='The error function.')
 erfc = _everywhere('erfc', gradient=lambda m, g, input: g * m.exp(-input * input) * (-2 / ROOT_PI),
                    doc='1 - erf(input), exact where that is small.')
-erfinv = _everywhere('erfinv', gradient=lambda m, g, output: g * m.exp(output * output) * (ROOT_PI / 2),
+erfinv = _everywhere('erfinv', domain=(-0.9, 0.9),
+                     gradient=lambda m, g, output: g * m.exp(output * output) * (ROOT_PI / 2),
                      doc='The inverse of the error function.')
 erfcx = _only_special('erfcx', gradient=lambda m, g, input, output: g * (2 * input * output - 2 / ROOT_PI),
                       doc='exp(input**2) * erfc(input).')
 ndtr = _only_special('ndtr', gradient=lambda m, g, input: g * m.exp(input * input * -0.5) / math.sqrt(2 * math.pi),
                      doc='The area under the standard normal density up to input.')
-ndtri = _only_special('ndtri', gradient=lambda m, g, output: g * m.exp(output * output * 0.5) * math.sqrt(2 * math.pi),
+ndtri = _only_special('ndtri', domain=(0.1, 0.9),
+                      gradient=lambda m, g, output: g * m.exp(output * output * 0.5) * math.sqrt(2 * math.pi),
                       doc='The inverse of ndtr.')
 log_ndtr = _only_special(
     'log_ndtr', gradient=lambda m, g, input: g / m.erfcx(input * -math.sqrt(0.5)) * math.sqrt(2 / math.pi),
@@ -58,13 +60,16 @@ log_ndtr = _only_special(
 
 # ---- gamma functions and zeta
 
-lgamma = _everywhere('lgamma', gradient=lambda m, g, input: g * m.digamma(input), aliases=('gammaln',),
+lgamma = _everywhere('lgamma', domain=(0.5, 4.0), aliases=('gammaln',),
+                     gradient=lambda m, g, input: g * m.digamma(input),
                      doc='The logarithm of the absolute value of the gamma function.')
-digamma = _everywhere('digamma', gradient=lambda m, g, input: g * m._polygamma(input, 1), aliases=('digamma', 'psi'),
+digamma = _everywhere('digamma', domain=(0.5, 4.0), aliases=('digamma', 'psi'),
+                      gradient=lambda m, g, input: g * m._polygamma(input, 1),
                       doc='The derivative of lgamma.')
 
 
-@elementwise(namespace='', method=False, promote='float', label='PolygammaBackward0', grad={
+@elementwise(namespace='', method=False, promote='float', domain=(0.5, 4.0), label='PolygammaBackward0',
+             grad={
     'input': lambda m, g, input, n: g * m._polygamma(input, n + 1)})
 def _polygamma(m, input, n=0):
     return m.backend.special().polygamma(n, input).astype(input.dtype)
@@ -97,11 +102,12 @@ def _density(m, g, input, other):
     return g * m.exp((input - 1) * m.log(other) - other - m.lgamma(input))
 
 
-igamma = _everywhere('igamma', 'input, other', _density, aliases=('gammainc',),
+igamma = _everywhere('igamma', 'input, other', _density, aliases=('gammainc',), domain=(0.5, 3.0),
                      doc='The regularized lower incomplete gamma function.')
 igammac = _everywhere('igammac', 'input, other', lambda m, g, input, other: -_density(m, g, input, other),
-                      aliases=('gammaincc',), doc='The regularized upper incomplete gamma function.')
-zeta = _only_special('zeta', 'input, other', lambda m, g, input, other: -g * input * m.zeta(input + 1, other),
+                      aliases=('gammaincc',), domain=(0.5, 3.0), doc='The regularized upper incomplete gamma function.')
+zeta = _only_special('zeta', 'input, other', domain=(1.5, 4.0),
+                     gradient=lambda m, g, input, other: -g * input * m.zeta(input + 1, other),
                      doc='The Hurwitz zeta function.')
 
 
@@ -180,14 +186,15 @@ def _logit_gradient(m, g, input, eps):
     return m.where(inside, slope, m.zeros_like(g) + (math.nan if eps is None else 0.0))
 
 
-@elementwise(namespace='torch special', inplace=True, promote='float', grad={'input': _logit_gradient})
+@elementwise(namespace='torch special', inplace=True, promote='float', domain=(0.1, 0.9),
+             grad={'input': _logit_gradient})
 def logit(m, input, eps=None):
     """log(input / (1 - input)), of input limited to [eps, 1 - eps]."""
     x = input if eps is None else m.xp.clip(input, input.dtype.type(eps), input.dtype.type(1 - eps))
     return m.xp.log(x / (1 - x))
 
 
-@elementwise(namespace='special', method=False, promote='float', grad={
+@elementwise(namespace='special', method=False, promote='float', domain=(0.1, 2.0), grad={
     'input': lambda m, g, input: -g * (m.log(input) + 1)})
 def entr(m, input):
     """-input * log(input), 0 at 0 and -inf below."""
@@ -196,7 +203,7 @@ def entr(m, input):
     return m.xp.where(m.xp.isnan(input), input, value).astype(input.dtype)
 
 
-@elementwise(namespace='special', method=False, promote='float', grad={
+@elementwise(namespace='special', method=False, promote='float', domain=(0.1, 2.0), grad={
     'input': lambda m, g, input, other: g * m.where((input == 0) & (other <= -1), m.zeros_like(other), m.log1p(other)),
     'other': lambda m, g, input, other: g * input / (other + 1)})
 def xlog1py(m, input, other):
@@ -207,13 +214,17 @@ def xlog1py(m, input, other):
 
 # ---- orthogonal polynomials
 
-def _polynomial(name, words, evaluate):
-    """Declares a polynomial in `input` of degree `n`; evaluate(special functions, degrees, values) in double precision."""
+def _polynomial(name, words, evaluate, direction=1):
+    """Declares a polynomial in `input` of degree `n`: evaluate(special functions, degrees, values), in float64.
+
+    Far out it goes as (direction * input) ** n.
+    """
     @elementwise(name=name, namespace='special', method=False, promote='float')
     def polynomial(m, input, n):
         degree = np.asarray(n).astype(np.int64)
         x = np.asarray(input, np.float64)
         value = evaluate(m.backend.special(), np.maximum(degree, 0), x)
+        value = np.where(np.isinf(x), (direction * x) ** np.maximum(degree, 1), value)
         return np.where(degree > 0, value, degree == 0).astype(input.dtype)  # degree 0 is 1 at nan too
     polynomial.__doc__ = f'The {words} of degree n at input; 0 for a negative n.'
 
@@ -241,9 +252,9 @@ for _name, _words, _evaluate in (
         ('hermite_polynomial_h', "physicist's Hermite polynomial", lambda special, n, x: special.eval_hermite(n, x)),
         ('hermite_polynomial_he', "probabilist's Hermite polynomial",
          lambda special, n, x: special.eval_hermitenorm(n, x)),
-        ('laguerre_polynomial_l', 'Laguerre polynomial', lambda special, n, x: special.eval_laguerre(n, x)),
         ('legendre_polynomial_p', 'Legendre polynomial', lambda special, n, x: special.eval_legendre(n, x))):
     _polynomial(_name, _words, _evaluate)
+_polynomial('laguerre_polynomial_l', 'Laguerre polynomial', lambda special, n, x: special.eval_laguerre(n, x), -1)
 
 
 # ---- functions of other families under the names of this one

@@ -238,7 +238,8 @@ def _over_several(base, compute, forward, words):
 
 _over_several('fft', _complex_over, True, 'The Fourier transform')
 _over_several('ifft', _complex_over, False, 'The inverse Fourier transform')
-_over_several('rfft', _from_real_over, True, 'The Fourier transform of real numbers, the first half of the last dimension,')
+_over_several('rfft', _from_real_over, True,
+              'The Fourier transform of real numbers, the first half of the last dimension,')
 _over_several('ihfft', _from_real_over, False,
               'The inverse Fourier transform of real numbers, the first half of the last dimension,')
 _over_several('irfft', _to_real_over, False, 'The real inverse Fourier transform of a half Hermitian signal')
@@ -288,8 +289,8 @@ def _short_time_window(name, window, win_length, n_fft, like):
     if window is None:
         window = PUBLIC.ones(win_length, dtype=like.dtype.to_real())
     elif window.dim() != 1 or window.shape[0] != win_length:
-        raise RuntimeError(f'{name}: expected a 1D window tensor of size equal to win_length={win_length}, but got window '
-                           f'with size {list(window.shape)}')
+        raise RuntimeError(f'{name}: expected a 1D window tensor of size equal to win_length={win_length}, but got '
+                           f'window with size {list(window.shape)}')
     left = (n_fft - win_length) // 2
     return PUBLIC.cat([window.new_zeros(left), window, window.new_zeros(n_fft - win_length - left)]) \
         if win_length < n_fft else window
@@ -372,7 +373,10 @@ def istft(input, n_fft, hop_length=None, win_length=None, window=None, center=Tr
     window = _short_time_window('istft', window, width, n_fft, input)
     frames = (input if input.dim() == 3 else input.unsqueeze(0)).transpose(-2, -1)
     norm = 'ortho' if normalized else None
-    frames = ifft(frames, norm=norm) if return_complex else irfft(frames.narrow(-1, 0, n_fft // 2 + 1), n_fft, norm=norm)
+    if return_complex:
+        frames = ifft(frames, norm=norm)
+    else:
+        frames = irfft(frames.narrow(-1, 0, n_fft // 2 + 1), n_fft, norm=norm)
     total = n_fft + hop * (frames.shape[1] - 1)
     signal = _added_up(frames * window, total, hop)
     weight = _added_up((window * window).expand(1, frames.shape[1], n_fft), total, hop)
@@ -380,12 +384,12 @@ def istft(input, n_fft, hop_length=None, win_length=None, window=None, center=Tr
     end = start + length if length is not None else total - (n_fft // 2 if center else 0)
     signal, weight = signal[:, start:end], weight[:, start:end]
     if weight.numel() and float(weight.abs().min().item()) < 1e-11:
-        raise RuntimeError(f'window overlap add min: {weight.abs().min().item():g}: the windows leave out a part of the '
-                           'signal')
+        raise RuntimeError(f'window overlap add min: {weight.abs().min().item():g}: the windows leave out a part of '
+                           'the signal')
     signal = signal / weight
     if end > total:
-        warnings.warn('The length of signal is shorter than the length parameter. Result is being padded with zeros in the '
-                      'tail. Please check your center and hop_length settings.', stacklevel=2)
+        warnings.warn('The length of signal is shorter than the length parameter. Result is being padded with zeros in '
+                      'the tail. Please check your center and hop_length settings.', stacklevel=2)
         signal = PUBLIC.pad(signal, (0, end - total))
     return signal if input.dim() == 3 else signal.squeeze(0)
 
