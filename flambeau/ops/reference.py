@@ -149,6 +149,9 @@ class Reference:
             raise RuntimeError(f'relu is not supported for {x.dtype.name} tensors: it takes real numbers')
         return self.xp.maximum(x, zero_of(x.dtype))
 
+    def lgamma(self, x):
+        return self.xp.where(x == -math.inf, -x, special_function(self.backend.special().gammaln)(x))
+
     def frac(self, x):
         return x - self.xp.trunc(x)
 
