@@ -460,7 +460,8 @@ class Tensor(metaclass=_TensorClass):
     @property
     def data(self):
         """The same memory as a tensor of its own, unknown to autograd."""
-        return wrap(self._array)
+        kind = type(self)
+        return wrap(self._array) if kind is Tensor or isinstance(self, Parameter) else make(kind, self._array)
 
     @data.setter
     def data(self, value):
@@ -599,11 +600,9 @@ class Tensor(metaclass=_TensorClass):
 
     def __getattr__(self, name):
         """A method of a family of operations that is not loaded yet."""
-        if not name.startswith('_') and not hasattr(Tensor, name):
-            from .ops import load_all
-            load_all()
-            if hasattr(Tensor, name):
-                return getattr(self, name)
+        if not name.startswith('_') and not any(name in kind.__dict__ for kind in type(self).__mro__) \
+                and hasattr(Tensor, name):
+            return getattr(self, name)
         raise AttributeError(f'{type(self).__name__!r} object has no attribute {name!r}')
 
     # ---- copies

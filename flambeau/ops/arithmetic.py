@@ -46,13 +46,13 @@ def add(m, input, other, *, alpha=1):
 
 
 def _no_bools(name, operand_dtypes, given):
-    if dtypes.bool_ in operand_dtypes:
+    if dtypes.bool_ in operand_dtypes or any(isinstance(v, type(True)) for v in given):
         raise RuntimeError('Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert '
                            'a mask, use the `~` or `logical_not()` operator instead; for a difference, `^`.')
 
 
 def _no_complex(name, operand_dtypes, given):
-    if any(d.is_complex for d in operand_dtypes):
+    if any(d.is_complex for d in operand_dtypes) or any(isinstance(v, complex) for v in given):
         raise NotImplementedError(f'"{name}" not implemented for complex numbers, which have no order')
 
 

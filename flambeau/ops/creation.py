@@ -13,6 +13,7 @@ from ..tensor import (Parameter, Size, Tensor, channels_last, channels_last_3d, 
                       preserve_format, wrap)
 from .conversion import laid_out
 from .definition import PUBLIC, export
+from .overriding import overridable
 from .promotion import converted_number, number_dtype, result_dtype
 from .writing import change
 
@@ -309,9 +310,10 @@ def _creator(name):
     for function, label in ((create, name), (create_like, name + '_like'), (create_new, 'new_' + name)):
         function.__name__ = function.__qualname__ = label
         function.__doc__ = f'A tensor of {name}.' if name != 'empty' else 'A tensor whose values are whatever was there.'
+    create_like = overridable(create_like)
     export()(create)
     export()(create_like)
-    export('', method=True)(create_new)
+    export('', method=True)(overridable(create_new))
     return create, create_like
 
 
@@ -348,6 +350,7 @@ def full(size, fill_value, *, out=None, dtype=None, layout=None, device=None, re
 
 
 @export()
+@overridable
 def full_like(input, fill_value, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False,
               memory_format=preserve_format):
     """A tensor of the shape and dtype of another, filled with a number."""
@@ -357,12 +360,14 @@ def full_like(input, fill_value, *, dtype=None, layout=None, device=None, requir
 
 
 @export('', method=True)
+@overridable
 def new_full(input, size, fill_value, *, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
     """A tensor of a shape in the dtype of this one, filled with a number."""
     return full(size, fill_value, dtype=dtypes.asked(dtype) or input.dtype, device=device, requires_grad=requires_grad)
 
 
 @export('', method=True, name='new_tensor')
+@overridable
 def new_tensor_method(input, data, *, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
     """A tensor with a copy of the data in the dtype of this one."""
     resolve(device)

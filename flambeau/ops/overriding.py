@@ -1,11 +1,13 @@
 """Subclasses and foreign classes that answer calls themselves (`__torch_function__`)."""
 from __future__ import annotations
 
+import functools
+
 from ..autograd.modes import STATE
 from ..tensor import Parameter, Tensor, no_override
 from .definition import exports
 
-__all__ = ['Overridden', 'overrides', 'override']
+__all__ = ['Overridden', 'overrides', 'override', 'overridable']
 
 
 class Overridden(Exception):
@@ -34,6 +36,17 @@ def override(function, args, kwargs):
             return result
     raise TypeError(f"no implementation found for 'torch.{function.__name__}' on types that implement "
                     f'__torch_function__: {[k.__name__ for k in types]}')
+
+
+def overridable(function):
+    """A plain function of a tensor that leaves the answer to the tensor's class where that answers calls itself."""
+    @functools.wraps(function)
+    def call(input, *args, **kwargs):
+        kind = type(input)
+        if kind is not Tensor and kind is not Parameter and hasattr(kind, '__torch_function__') and overrides(input):
+            return override(call, (input, *args), kwargs)
+        return function(input, *args, **kwargs)
+    return call
 
 
 def _find_overriding(value, found):
