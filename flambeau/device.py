@@ -24,6 +24,8 @@ class device:
         elif not isinstance(type, str):
             raise TypeError(f'device(): argument \'type\' must be a str, an int or a device, not '
                             f'{type.__class__.__name__}')
+        if index is not None and index < 0:
+            raise RuntimeError(f'Device index must not be negative, got {index}')
         match = re.fullmatch(r'([a-z]+)(?::(0|[1-9]\d*))?', type)
         if match is None:
             raise RuntimeError(f"Invalid device string: '{type}'")

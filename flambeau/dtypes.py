@@ -140,6 +140,13 @@ def default_complex() -> dtype:
 _INTEGER_OF = {(size, True): d for size, d in ((1, int8), (2, int16), (4, int32), (8, int64))}
 
 
+def _require_dtypes(name, **arguments):
+    for position, (label, value) in enumerate(arguments.items(), 1):
+        if value.__class__ is not dtype:
+            raise TypeError(f"{name}(): argument '{label}' (position {position}) must be torch.dtype, not "
+                            f'{type(value).__name__}')
+
+
 def promote_types(a: dtype, b: dtype) -> dtype:
     """The smallest dtype that both `a` and `b` promote to, by PyTorch's table.
 
@@ -147,6 +154,7 @@ def promote_types(a: dtype, b: dtype) -> dtype:
     """
     if a is b:
         return a
+    _require_dtypes('promote_types', type1=a, type2=b)
     if a.category > b.category:
         a, b = b, a
     if a.category < b.category:
@@ -177,6 +185,7 @@ def can_cast(from_: dtype, to: dtype) -> bool:
     >>> can_cast(int64, float32), can_cast(float32, int64)
     (True, False)
     """
+    _require_dtypes('can_cast', from_=from_, to=to)
     if to.category < from_.category:
         return False
     return True

@@ -203,7 +203,11 @@ default_generator.seed()
 
 def manual_seed(seed) -> Generator:
     """Seeds the default generator and returns it. `seed` lies in [-2**63, 2**64), else ValueError."""
-    return default_generator.manual_seed(int(seed))
+    try:
+        number = int(seed)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f'manual_seed expects an integer, got {seed!r}') from None
+    return default_generator.manual_seed(number)
 
 
 def seed() -> int:

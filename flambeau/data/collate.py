@@ -79,6 +79,14 @@ def function_for(kind: type, collate_fn_map: dict) -> Callable | None:
     return next((function for known, function in collate_fn_map.items() if issubclass(kind, known)), None)
 
 
+def check_keys(batch):
+    """Raises KeyError where a mapping among the samples lacks a key of the first."""
+    for position, sample in enumerate(batch):
+        if not batch[0].keys() <= sample.keys():
+            raise KeyError(f'sample {position} of the batch lacks the keys {sorted(batch[0].keys() - sample.keys(), key=str)} '
+                           'that its first sample has: default_collate needs the same keys in all')
+
+
 def collate(batch, *, collate_fn_map: dict[type | tuple[type, ...], Callable] | None = None):
     """The samples of `batch`, put together by the function that `collate_fn_map` has for their type.
 
@@ -90,6 +98,7 @@ def collate(batch, *, collate_fn_map: dict[type | tuple[type, ...], Callable] | 
     if function is not None:
         return function(batch, collate_fn_map=collate_fn_map)
     if isinstance(first, Mapping):
+        check_keys(batch)
         return rebuild_mapping(first, {key: collate([sample[key] for sample in batch], collate_fn_map=collate_fn_map)
                                        for key in first})
     if not isinstance(first, Sequence):

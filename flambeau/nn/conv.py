@@ -28,6 +28,8 @@ class _ConvNd(Module):
         if groups <= 0:
             raise ValueError(f'groups must be a positive integer, got {groups}')
         for name, channels in (('in_channels', in_channels), ('out_channels', out_channels)):
+            if isinstance(channels, (str, float)):
+                raise TypeError(f'{name} must be an int, got {channels!r}')
             if channels % groups:
                 raise ValueError(f'{name} must be divisible by groups, got {name}={channels} and groups={groups}')
         if isinstance(padding, str):

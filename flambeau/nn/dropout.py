@@ -17,6 +17,8 @@ class _DropoutNd(Module):
 
     def __init__(self, p=0.5, inplace=False):
         super().__init__()
+        if not isinstance(p, (int, float)):
+            raise TypeError(f'dropout probability has to be a number between 0 and 1, but got {p!r}')
         if not 0 <= p <= 1:
             raise ValueError(f'dropout probability has to be between 0 and 1, but got {p}')
         self.p = p

@@ -4,6 +4,7 @@ from __future__ import annotations
 import math
 import warnings
 
+from ..errors import describe_value
 from ..ops import recurrent
 from ..ops.definition import PUBLIC
 from ..tensor import Parameter
@@ -270,6 +271,8 @@ class LSTM(RNNBase):
         return hx if permutation is None else self._map_state(hx, lambda t: apply_permutation(t, permutation))
 
     def _check_state_rank(self, hx, rank):
+        if len(hx) != 2:
+            raise IndexError(f'LSTM: hx must be a pair (h_0, c_0), got {describe_value(hx)}')
         if hx[0].dim() != rank or hx[1].dim() != rank:
             kind = 'batched 3-D' if rank == 3 else 'unbatched 2-D'
             raise RuntimeError(f'For {kind} input, hx and cx should also be {rank}-D but got ({hx[0].dim()}-D, '

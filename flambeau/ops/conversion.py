@@ -8,6 +8,7 @@ from ..autograd.graph import edge_of
 from ..device import device as device_type
 from ..device import resolve
 from ..storage import dense_like
+from ..errors import require_tensors
 from ..tensor import Tensor, channels_last, channels_last_3d, contiguous_format, memory_format, preserve_format, wrap
 from .promotion import converted_number
 from .writing import change
@@ -127,6 +128,7 @@ def cuda(input, device=None, non_blocking=False, memory_format=preserve_format):
 @export('', method=True)
 def type_as(input, other):
     """The tensor in the dtype of another."""
+    require_tensors('type_as', input=input, other=other)
     return to(input, other.dtype)
 
 

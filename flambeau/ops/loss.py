@@ -329,6 +329,7 @@ def kl_div(input, target, size_average=None, reduce=None, reduction='mean', log_
     With log_target, `target` holds logarithms too. reduction='batchmean' divides the sum by the batch size, as the
     mathematical definition does.
     """
+    check_sizes('kl_div', input, target)
     if reduction == 'batchmean' and size_average is None and reduce is None:
         total = kl_div(input, target, reduction='sum', log_target=log_target)
         return total / input.shape[0] if input.dim() else total

@@ -347,6 +347,7 @@ def allclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False) -> bool:
 @export(method=True)
 def equal(input, other) -> bool:
     """Whether two tensors have the same shape and values."""
+    require_tensors('equal', input=input, other=other)
     return input._array.shape == other._array.shape and bool((input._array == other._array).all())
 
 

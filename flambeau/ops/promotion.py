@@ -5,6 +5,7 @@ import numpy as np
 
 from .. import dtypes
 from ..dtypes import BOOL, COMPLEX, FLOAT, INTEGER, promote_types
+from ..errors import ArgumentTypeError
 
 __all__ = ['result_dtype', 'common_dtype', 'to_array', 'converted_number', 'number_dtype']
 
@@ -17,7 +18,9 @@ def number_dtype(value) -> dtypes.dtype:
         return dtypes.int64
     if isinstance(value, (float, np.floating)):
         return dtypes.get_default_dtype()
-    return dtypes.default_complex()
+    if isinstance(value, (complex, np.complexfloating)):
+        return dtypes.default_complex()
+    raise ArgumentTypeError(f'a Tensor or a number was expected, not {type(value).__name__} {value!r:.60}')
 
 
 def result_dtype(tensors, numbers=()) -> dtypes.dtype | None:

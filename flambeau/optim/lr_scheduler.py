@@ -256,6 +256,8 @@ class StepLR(LRScheduler):
     """Times `gamma` every `step_size` epochs."""
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1):
+        if step_size <= 0:
+            raise ValueError(f'step_size must be a positive number of epochs, got {step_size}')
         self.step_size = step_size
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
@@ -375,6 +377,8 @@ class CosineAnnealingLR(LRScheduler):
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1):
+        if T_max <= 0:
+            raise ValueError(f'T_max must be a positive number of epochs, got {T_max}')
         self.T_max = T_max
         self.eta_min = eta_min
         super().__init__(optimizer, last_epoch)

@@ -107,6 +107,10 @@ class Optimizer:
                             + type_name(params.dtype))
         self.state: defaultdict[Tensor, Any] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
+        if not hasattr(params, '__iter__') and not hasattr(params, '__getitem__'):
+            cure = ': pass model.parameters()' if hasattr(params, 'parameters') else ''
+            raise TypeError(f'params argument given to the optimizer should be an iterable of Tensors or dicts, but got '
+                            f'{type(params).__name__}{cure}')
         groups = list(params)
         if not groups:
             raise ValueError('optimizer got an empty parameter list')
@@ -197,6 +201,11 @@ class Optimizer:
 
         Parameters are matched by their order. Raises ValueError where groups differ in number or size.
         """
+        if not isinstance(state_dict, dict):
+            raise TypeError(f'Expected state_dict to be a dict, as state_dict() returns it, got {type(state_dict)}')
+        if missing := {'state', 'param_groups'} - state_dict.keys():
+            raise KeyError(f'the state dict of an optimizer needs the keys {sorted(missing)}, this one has '
+                           f'{sorted(state_dict, key=str)[:6]}: is it that of a model?')
         state_dict = state_dict.copy()
         for hook in self._optimizer_load_state_dict_pre_hooks.values():
             state_dict = hook(self, state_dict) or state_dict
@@ -261,6 +270,8 @@ class Optimizer:
         """
         if not isinstance(param_group, dict):
             raise TypeError(f'param_group must be a dict, but got {type(param_group)}')
+        if 'params' not in param_group:
+            raise KeyError(f"a parameter group needs the key 'params', but has {sorted(param_group)}")
         params, names = listed(param_group['params'])
         for p in params:
             if not isinstance(p, Tensor):
@@ -323,6 +334,8 @@ def fitted(value, param, step_in_float32, key=None):
 def check_lr(lr, message='Invalid learning rate: {}'):
     if isinstance(lr, Tensor) and lr.numel() != 1:
         raise ValueError('Tensor lr must be 1-element')
+    if not isinstance(lr, (int, float, Tensor)) and not hasattr(lr, '__float__'):
+        raise TypeError(f'Invalid learning rate: {lr!r} is no number')
     check(lr >= 0.0, message, lr)
 
 
@@ -333,6 +346,8 @@ def check(holds, message: str, value):
 
 
 def check_betas(betas):
+    if not isinstance(betas, (tuple, list)):
+        raise TypeError(f'betas must be a pair of numbers, got {betas!r}')
     for i, beta in enumerate(betas):
         check(0.0 <= beta < 1.0, f'Invalid beta parameter at index {i}: {{}}', beta)
 
