@@ -5,9 +5,15 @@ All lists are checked before anything is written. Knows the operations only by t
 """
 from __future__ import annotations
 
+import numpy as np
+
+from .. import dtypes
+from ..autograd.modes import OFF, STATE
+from ..errors import describe_value
 from ..tensor import Tensor
 from .definition import PUBLIC, exports, publish
-from .writing import change
+from .promotion import result_dtype
+from .writing import change, refuse_write
 
 __all__ = []
 
@@ -89,6 +95,8 @@ def operation_named(name):
 def writing(operation, signature):
     def function(self, *args, **kwargs):
         rows = rows_of(name, signature, self, args, kwargs)
+        for k, (row, _) in enumerate(rows):
+            check_row(name, k, row)
         apply = getattr(Tensor, operation + '_', None)
         for row, options in rows:
             if apply is not None:
@@ -98,6 +106,27 @@ def writing(operation, signature):
         return self
     name = f'_foreach_{operation}_'
     publish_as(name, function, f'`{operation}_` on every tensor of a list, which is returned.')
+
+
+def check_row(name, k, row):
+    """Raises where the operation could not write over tensor `k` of the list: nothing is written yet."""
+    written, *others = row
+    if written._node is not None and STATE.recording is not OFF:
+        refuse_write(written, name)
+    for other in others:
+        if isinstance(other, Tensor) and other._array.shape != written._array.shape:
+            try:
+                fits = np.broadcast_shapes(other._array.shape, written._array.shape) == written._array.shape
+            except ValueError:
+                fits = False
+            if not fits:
+                raise RuntimeError(f'{name}(): tensors {k} of the lists do not fit: {describe_value(other)} cannot be '
+                                   f'broadcast to {describe_value(written)}')
+    if written.dtype.category < dtypes.FLOAT and 'copy' not in name:
+        target = result_dtype(*([v for v in row if isinstance(v, Tensor) is tensor] for tensor in (True, False)))
+        if not dtypes.can_cast(target, written.dtype):
+            raise RuntimeError(f"{name}(): result type {target} can't be cast to the desired output type {written.dtype} of "
+                               f'tensor {k}')
 
 
 def publish_as(name, function, text):
