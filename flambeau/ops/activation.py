@@ -163,7 +163,7 @@ def _gelu_gradient(m, g, input, approximate):
     return g * (0.5 * (1 + t) + (0.5 * GELU_INNER) * input * slope)
 
 
-@_only_in_functional(inplace='', grad={'input': _gelu_gradient})
+@_only_in_functional(grad={'input': _gelu_gradient})
 def gelu(m, input, *, approximate='none'):
     """input times the part of a normal distribution below it; approximate='tanh' is the usual approximation of it."""
     need_floating('gelu', input)

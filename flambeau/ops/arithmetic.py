@@ -169,7 +169,8 @@ def _pow_gradient_of_exponent(m, g, input, other, output):
     return g * conjugated(m, slope)
 
 
-@elementwise(kernel='pow', inplace=True, number_first=True, grad={'input': _pow_gradient_of_base, 'other': _pow_gradient_of_exponent})
+@elementwise(kernel='pow', inplace=True, number_first=True, domain=(0.2, 2.0), grad={
+    'input': _pow_gradient_of_base, 'other': _pow_gradient_of_exponent})
 def pow(m, input, other):
     """input to the power of other; an integer to a negative integer power is refused."""
     if input.dtype.kind in 'ui' and np.any(np.less(other, 0)):

@@ -142,7 +142,10 @@ class Reference:
         return 1 / (1 + self.xp.exp(-x))
 
     def sign(self, x):
-        return self.xp.sign(x) if x.dtype.kind != 'b' else x
+        """-1, 0 or 1; 0 for nan, as in PyTorch."""
+        if x.dtype.kind not in 'fV':
+            return self.xp.sign(x) if x.dtype.kind != 'b' else x
+        return (x > 0).astype(x.dtype) - (x < 0).astype(x.dtype)
 
     def relu(self, x):
         if x.dtype.kind in 'bc':

@@ -96,6 +96,8 @@ def _argument(name, largest):
     def function(m, input, dim=None, keepdim=False):
         if input.dtype.kind == 'c':
             raise RuntimeError(f'"{name}_cpu" not implemented for complex numbers')
+        if input.dtype.kind == 'b':
+            raise RuntimeError(f'{name}(): does not support bool input')
         if dim is None:
             if not input.size:
                 raise IndexError(f'{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the '
@@ -216,9 +218,16 @@ def std_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
 
 # ---- sums of exponentials, sums without nan, counts
 
+def _counts(input):
+    """Whether a composite was given a tensor of integers or bools, which it never is as an array."""
+    return getattr(input.dtype, 'category', dtypes.FLOAT) <= dtypes.INTEGER
+
+
 @composite(namespace='torch special')
 def logsumexp(m, input, dim, keepdim=False):
     """The logarithm of the sum of exponentials over dimensions, without overflow."""
+    if _counts(input):
+        input = m.cast(input, dtypes.get_default_dtype())
     if not math.prod(input.shape):
         return m.log(m.sum(m.exp(input), dim, keepdim))
     top = m.stop(m.amax(m.real_of(input), dim, True))
@@ -235,7 +244,9 @@ def nansum(m, input, dim=None, keepdim=False, *, dtype=None):
 
 @composite()
 def nanmean(m, input, dim=None, keepdim=False, *, dtype=None):
-    """The mean of what is not nan."""
+    """The mean of what is not nan. Raises RuntimeError for integers."""
+    if _counts(input):
+        raise RuntimeError(f'nanmean(): expected input to have floating point or complex dtype but got {input.dtype}')
     missing = m.isnan(input)
     total = m.sum(m.where(missing, m.zeros_like(input), input), dim, keepdim, dtype=dtype)
     return total / m.cast_like(m.sum(m.logical_not(missing), dim, keepdim), total)

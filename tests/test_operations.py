@@ -1,0 +1,249 @@
+"""Every elementwise operation and reduction, from the registry: gradients, ways of calling, special values, strides."""
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import flambeau
+from flambeau.autograd import gradcheck, gradgradcheck
+from flambeau.ops import load_all
+from flambeau.ops.definition import OPERATIONS, exports
+
+load_all()
+ELEMENTWISE = {name: op for name, op in OPERATIONS.items() if op.kind == 'elementwise'}
+DIFFERENTIABLE = {name: op for name, op in ELEMENTWISE.items() if op.gradients or op.joint}
+ONCE = {'nextafter'}  # steps between neighbouring numbers, far below a difference's width
+APART = {  # where PyTorch's own value is inaccurate or a matter of taste: nan for zeta(3, inf), +inf for lgamma(-inf)
+    'lgamma': [float('-inf')], 'zeta': [float('inf')], 'airy_ai': [-2.5, -400.0], 'gelu': [float('inf')],
+    'igamma': [400.0, 1e-30, float('inf'), float('nan')],
+    'igammac': [400.0, 1e-30, float('inf'), float('nan')]}
+SPECIAL = [0.0, -0.0, 1e-30, -1e-30, 1.0, -1.0, 2.5, -2.5, 400.0, -400.0, float('inf'), float('-inf'), float('nan')]
+
+
+def draw(op, *shapes, seed=0):
+    """Float64 arrays inside the operation's domain, one a shape."""
+    low, high = op.domain
+    source = np.random.default_rng(seed)
+    return [source.uniform(low, high, shape) for shape in shapes]
+
+
+def arguments(op, arrays):
+    """The positional arguments without a default: tensors for the operands, a condition, or a number."""
+    tensors = iter([flambeau.tensor(a) for a in arrays])
+    required = op.positional[:len(op.positional) - len(op.formula.__defaults__ or ())]
+    values = [next(tensors) if name in op.promote_names else 0.5 for name in required]
+    if required[0] == 'condition':
+        values[0] = flambeau.tensor(arrays[0]) > 0.5
+    return values
+
+
+def wanting(op, values):
+    """A function of the operands that have a gradient alone, and these operands, set to want it."""
+    places = [k for k, value in enumerate(values)
+              if isinstance(value, flambeau.Tensor) and (op.joint or op.positional[k] in op.gradients)]
+
+    def function(*inputs):
+        given = list(values)
+        for k, x in zip(places, inputs):
+            given[k] = x
+        return op.public(*given)
+    return function, [values[k].requires_grad_() for k in places]
+
+
+@pytest.mark.parametrize('name', [n for n in DIFFERENTIABLE if n not in ONCE])
+def test_gradients_and_their_gradients_agree_with_differences(name):
+    op = DIFFERENTIABLE[name]
+    shapes = [(2, 2), (2,), (2, 1)][:len(op.promote_names)]  # broadcast against each other
+    function, inputs = wanting(op, arguments(op, draw(op, *shapes)))
+    assert gradcheck(function, inputs)
+    assert gradgradcheck(function, inputs)
+
+
+def same(found, expected, **tolerances):
+    assert found.dtype == expected.dtype and found.shape == expected.shape
+    np.testing.assert_allclose(found.detach().numpy(), expected.detach().numpy(), **(tolerances or {'rtol': 0}))
+
+
+def public_form(op, name):
+    """The function or method of that name, where the operation is published."""
+    if op.method:
+        return getattr(flambeau.Tensor, name)
+    return next((exports(n)[name] for n in op.namespaces if name in exports(n)), None)
+
+
+@pytest.mark.parametrize('name', ELEMENTWISE)
+def test_function_method_inplace_and_out_agree(name):
+    op = ELEMENTWISE[name]
+    for kind in (np.float64, np.int64, np.bool_):
+        arrays = [np.abs(a).astype(kind) + (kind is np.int64) if kind is not np.float64 else a
+                  for a in draw(op, *[(2, 3)] * len(op.promote_names))]
+        try:
+            expected = op.public(*arguments(op, arrays))
+            break
+        except (RuntimeError, TypeError):
+            continue
+    if op.method:
+        same(getattr(flambeau.Tensor, name)(*arguments(op, arrays)), expected)
+    out = flambeau.empty(0, dtype=expected.dtype)
+    assert op.public(*arguments(op, arrays), out=out) is out
+    same(out, expected)
+    if op.inplace is not False:
+        values = arguments(op, arrays)
+        changed = public_form(op, name + '_')(*values)
+        assert changed is values[0] and changed._version >= 1
+        same(changed, expected.to(changed.dtype))
+
+
+def torch_function(op):
+    """PyTorch's function of the same name, or None."""
+    torch = pytest.importorskip('torch')
+    for namespace in op.namespaces:
+        place = torch
+        for part in namespace.split('.')[1 if namespace == 'torch' else 0:]:
+            place = getattr(place, part)
+        if hasattr(place, op.name):
+            return getattr(place, op.name)
+    return None
+
+
+def special_operands(op):
+    """All combinations of special values as one array an operand; then empty, 0-d and broadcast ones."""
+    count = len(op.promote_names)
+    apart = APART.get(op.name, [])
+    values = np.array([v for v in SPECIAL if repr(v) not in map(repr, apart)])
+    if 'polynomial' in op.name:
+        yield np.meshgrid([0.0, -1.0, 0.5, 2.5], [0.0, 1.0, 2.0, 3.0, 7.0, -1.0])
+    elif count == 1:
+        yield [values]
+        yield [values.reshape(1, -1, 1)]
+    else:
+        yield [g[tuple(slice(None, None, count - 1) for _ in range(count))] for g in
+               np.meshgrid(*[values] * count, indexing='ij')]
+        yield [values.reshape(-1, 1)[:3], values[None, 1:5], np.ones((1, 1))][:count]
+    yield [np.zeros((2, 0))] * count
+    yield [np.asarray(v) for v in (2.5, 0.5, 1.0)[:count]]
+
+
+@pytest.mark.filterwarnings('ignore')
+@pytest.mark.parametrize('name', [n for n, op in ELEMENTWISE.items() if any(op.namespaces)])
+@pytest.mark.parametrize('kind', ['float64', 'float32'])
+def test_special_values_give_what_pytorch_gives(name, kind):
+    torch = pytest.importorskip('torch')
+    op = ELEMENTWISE[name]
+    function = torch_function(op)
+    if function is None:
+        pytest.skip('no function of PyTorch')
+    more = [0.5] * (len(arguments(op, [np.zeros(1)] * len(op.promote_names))) - len(op.promote_names))
+    tolerances = {'rtol': 1e-9, 'atol': 1e-12} if kind == 'float64' else {'rtol': 2e-5, 'atol': 1e-6}
+    for arrays in special_operands(op):
+        arrays = [a.astype(kind) for a in arrays]
+        try:
+            expected = function(*[torch.tensor(a) for a in arrays], *more)
+        except (RuntimeError, TypeError):
+            with pytest.raises((RuntimeError, TypeError)):
+                op.public(*[flambeau.tensor(a) for a in arrays], *more)
+            continue
+        found = op.public(*[flambeau.tensor(a) for a in arrays], *more)
+        assert str(found.dtype) == str(expected.dtype) and tuple(found.shape) == tuple(expected.shape)
+        np.testing.assert_allclose(found.numpy(), expected.numpy(), **tolerances)
+
+
+# ---- reductions
+
+REDUCTIONS = {
+    'sum': (), 'mean': (), 'amax': (), 'amin': (), 'prod': ('dims',), 'var': (), 'std': (), 'logsumexp': ('all',),
+    'nansum': (), 'nanmean': (), 'all': (), 'any': (), 'count_nonzero': ('keepdim',), 'argmax': ('dims',), 'argmin': ('dims',),
+    'cumsum': ('all', 'dims', 'keepdim'), 'cumprod': ('all', 'dims', 'keepdim'), 'softmax': ('all', 'dims', 'keepdim'),
+    'log_softmax': ('all', 'dims', 'keepdim'), 'logcumsumexp': ('all', 'dims', 'keepdim'), 'norm': ()}
+DIMS = {'all': {}, 'first': {'dim': 0}, 'last': {'dim': -1}, 'dims': {'dim': (0, 2)}, 'keepdim': {'dim': 1, 'keepdim': True}}
+UNDIFFERENTIABLE = {'all', 'any', 'count_nonzero', 'argmax', 'argmin'}
+REDUCED = [(name, dims) for name, without in REDUCTIONS.items() for dims in DIMS if dims not in without]
+
+
+@pytest.mark.parametrize('name, dims', [r for r in REDUCED if r[0] not in UNDIFFERENTIABLE])
+def test_gradients_of_reductions(name, dims):
+    x = flambeau.tensor(np.random.default_rng(1).uniform(0.5, 2, (2, 3, 2)), requires_grad=True)
+
+    def function(x):
+        return getattr(flambeau, name)(x, **DIMS[dims])
+    assert gradcheck(function, (x,)) and gradgradcheck(function, (x,))
+
+
+VALUES = {'plain': np.random.default_rng(2).standard_normal((2, 3, 2)), 'zeros': np.zeros((2, 3, 2)),
+          'extreme': np.array([400., -400, np.inf, 0, -0.0, 1e-30, 2, -np.inf, np.nan, 3, 3, -1]).reshape(2, 3, 2),
+          'integers': np.arange(12).reshape(2, 3, 2) % 5, 'bools': np.arange(12).reshape(2, 3, 2) % 3 > 0,
+          'empty': np.zeros((2, 0, 2)), 'ones': np.ones((1, 1, 1)), 'float32': np.arange(12, dtype='f').reshape(2, 3, 2)}
+
+
+@pytest.mark.filterwarnings('ignore')
+@pytest.mark.parametrize('name, dims', REDUCED)
+def test_reductions_give_what_pytorch_gives(name, dims):
+    torch = pytest.importorskip('torch')
+    for label, array in VALUES.items():
+        for arranged in (array, array.transpose(2, 0, 1)):
+            try:
+                expected = getattr(torch, name)(torch.tensor(arranged), **DIMS[dims])
+            except (RuntimeError, TypeError, IndexError) as refusal:
+                with pytest.raises((RuntimeError, TypeError, IndexError)):
+                    getattr(flambeau, name)(flambeau.tensor(arranged), **DIMS[dims])
+                continue
+            found = getattr(flambeau, name)(flambeau.tensor(arranged), **DIMS[dims])
+            assert str(found.dtype) == str(expected.dtype) and tuple(found.shape) == tuple(expected.shape), label
+            np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=1e-6, err_msg=label)
+
+
+# ---- strides
+
+def arranged(array, how):
+    """An array of the same values with other strides."""
+    if how == 'transposed':
+        return np.ascontiguousarray(array.T).T
+    if how == 'sliced':
+        wide = np.zeros((*array.shape[:-1], array.shape[-1] * 2 + 1))
+        wide[..., 1::2] = array
+        return wide[..., 1::2]
+    return array
+
+
+TAKING_ONE = [n for n, op in ELEMENTWISE.items() if len(op.promote_names) == 1 == len(arguments(op, [np.zeros(1)]))]
+TAKING_TWO = [n for n, op in ELEMENTWISE.items() if len(op.promote_names) == 2 and op.positional == op.promote_names]
+shapes = st.lists(st.integers(0, 4), min_size=1, max_size=3).map(tuple)
+strides = st.sampled_from(['plain', 'transposed', 'sliced', 'expanded'])
+
+
+def strided(array, how):
+    """A tensor of the array's values, in the given arrangement of memory, and the same values in order."""
+    if how == 'expanded':
+        array = array[:1]
+        tensor = flambeau.tensor(array).expand(3, *array.shape[1:]) if len(array) else flambeau.tensor(array)
+        return tensor, tensor.contiguous()
+    return flambeau.from_numpy(arranged(array, how)), flambeau.tensor(array)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(st.sampled_from(TAKING_ONE), shapes, strides)
+def test_strides_do_not_matter_to_functions_of_one(name, shape, how):
+    op = ELEMENTWISE[name]
+    tensor, plain = strided(*draw(op, shape), how)
+    agree(lambda x: op.public(x), [tensor], [plain])
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(st.sampled_from(TAKING_TWO), shapes, strides, strides)
+def test_strides_do_not_matter_to_functions_of_two(name, shape, how, other):
+    op = ELEMENTWISE[name]
+    first, second = draw(op, shape, shape)
+    if 'expanded' in (how, other):
+        how = other = 'expanded'
+    pairs = [strided(first, how), strided(second, other)]
+    agree(op.public, [p[0] for p in pairs], [p[1] for p in pairs])
+
+
+def agree(function, tensors, plain):
+    try:
+        expected = function(*plain)
+    except (RuntimeError, TypeError):  # takes no floats
+        with pytest.raises((RuntimeError, TypeError)):
+            function(*tensors)
+        return
+    np.testing.assert_allclose(function(*tensors).numpy(), expected.numpy(), rtol=1e-12)
