@@ -16,6 +16,7 @@ __version__ = '2.13.0+flambeau.0.1'
 from .autograd.modes import (enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad,
                              set_grad_enabled)
 from .device import device
+from .errors import require_tensors as _require_tensors
 from .dtypes import (can_cast, dtype, finfo, get_default_dtype, iinfo, promote_types, set_default_dtype)
 from .tensor import (Parameter, Size, Tensor, channels_last, channels_last_3d, contiguous_format, layout, memory_format,
                      preserve_format, sparse_coo, strided)
@@ -103,16 +104,19 @@ def is_same_size(input, other) -> bool:
 
 def is_floating_point(input) -> bool:
     """Whether the tensor's dtype is a floating point one."""
+    _require_tensors('is_floating_point', input=input)
     return input.is_floating_point()
 
 
 def is_complex(input) -> bool:
     """Whether the tensor's dtype is a complex one."""
+    _require_tensors('is_complex', input=input)
     return input.is_complex()
 
 
 def numel(input) -> int:
     """The number of elements."""
+    _require_tensors('numel', input=input)
     return input.numel()
 
 

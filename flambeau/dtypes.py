@@ -196,6 +196,7 @@ class finfo:
 
     def __init__(self, type: dtype | None = None):
         type = type or _default
+        _require_dtypes('finfo', type=type)
         if not (type.is_floating_point or type.is_complex):
             raise TypeError(f'torch.finfo() requires a floating point input type. Use torch.iinfo to handle {type}')
         real = type.to_real()
@@ -221,6 +222,7 @@ class iinfo:
     """Numerical properties of an integer dtype."""
 
     def __init__(self, type: dtype):
+        _require_dtypes('iinfo', type=type)
         if type.category != INTEGER:
             raise TypeError(f'torch.iinfo() requires an integer input type. Use torch.finfo to handle {type}')
         limits = np.iinfo(type.numpy)

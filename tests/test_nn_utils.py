@@ -183,6 +183,8 @@ def packing_refusals(t, Dense):
 
 
 def without_paths(text):
+    """Without what only ours says: the names of packages, and the calls that end an error's message."""
+    text = re.sub(r", in \w+\(.*\)(?=\"|')", '', text)
     return re.sub(r'(flambeau|torch)\.(nn\.(modules\.)?)?', '', text)
 
 

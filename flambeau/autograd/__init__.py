@@ -30,6 +30,14 @@ def _listed(value):
     return tuple(value) if isinstance(value, (tuple, list)) else (value,)
 
 
+def _tensors(operation, name, value):
+    for x in _listed(value):
+        if not isinstance(x, Tensor):
+            raise TypeError(f"{operation}(): argument '{name}' must be a Tensor or a sequence of them, not "
+                            f'{type(x).__name__}')
+    return _listed(value)
+
+
 def _roots(tensors, cotangents, create_graph, operation):
     """Pairs of (edge, cotangent) to begin with; raises where a tensor has nothing to differentiate."""
     roots = []
@@ -74,7 +82,7 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
     `grad_tensors` weighs tensors that are no scalars. With `inputs`, only those leaves receive a gradient.
     Raises RuntimeError where nothing was recorded or the graph was freed.
     """
-    tensors = _listed(tensors)
+    tensors = _tensors('backward', 'tensors', tensors)
     cotangents = (None,) * len(tensors) if grad_tensors is None else _listed(grad_tensors)
     if inputs is not None:
         inputs = _listed(inputs)
@@ -105,14 +113,9 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=Fal
 
     Raises RuntimeError for an input that was not used, unless `allow_unused` (then None) or `materialize_grads` (zeros).
     """
-    outputs, inputs = _listed(outputs), _listed(inputs)
+    outputs, inputs = _tensors('grad', 'outputs', outputs), _tensors('grad', 'inputs', inputs)
     if not inputs:
         raise RuntimeError('`inputs` argument to `grad()` cannot be empty.')
-    for name, given in ('outputs', outputs), ('inputs', inputs):
-        for x in given:
-            if not isinstance(x, Tensor):
-                raise TypeError(f"grad(): argument '{name}' must be a Tensor or a sequence of them, not "
-                                f'{type(x).__name__}')
     cotangents = (None,) * len(outputs) if grad_outputs is None else _listed(grad_outputs)
     if materialize_grads and allow_unused is False:
         raise ValueError('Expected allow_unused to be True or not passed when materialize_grads=True, but got: '

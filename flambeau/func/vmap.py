@@ -159,7 +159,10 @@ def vmap(func, in_dims=0, out_dims=0, randomness='error', *, chunk_size=None):
             raise ValueError(f'vmap({getattr(func, "__name__", func)}): in_dims is not compatible with the structure of '
                              f'inputs: {len(dims)} dims for {len(args)} arguments')
         sizes = set()
-        for a, d in zip(args, dims):
+        for k, (a, d) in enumerate(zip(args, dims)):
+            if isinstance(d, int) and isinstance(a, Tensor) and not -a.dim() <= d < a.dim():
+                raise ValueError(f'vmap: Got in_dim={d} for argument {k}, a Tensor of {a.dim()} dimensions: in_dim must lie '
+                                 f'in [{-a.dim()}, {a.dim() - 1}]')
             collect_sizes(a, d, sizes)
         if not sizes:
             raise ValueError('vmap: at least one input must be mapped: all in_dims are None')

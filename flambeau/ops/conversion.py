@@ -9,7 +9,8 @@ from ..device import device as device_type
 from ..device import resolve
 from ..storage import dense_like
 from ..errors import require_tensors
-from ..tensor import Tensor, channels_last, channels_last_3d, contiguous_format, memory_format, preserve_format, wrap
+from ..tensor import Tensor, channels_last, channels_last_3d, contiguous_format, preserve_format, wrap
+from ..tensor import memory_format as memory_format_type
 from .promotion import converted_number
 from .writing import change
 from .definition import PUBLIC, elementwise, export, opaque
@@ -98,8 +99,14 @@ def to(input, *args, device=None, dtype=None, non_blocking=False, copy=False, me
     return input.clone(memory_format=memory_format) if copy or relaid else input
 
 
+def _require_format(name, given):
+    if not isinstance(given, memory_format_type):
+        raise TypeError(f"{name}(): argument 'memory_format' must be torch.memory_format, not {type(given).__name__}")
+
+
 def _dtype_method(name, dtype):
     def convert(input, memory_format=preserve_format):
+        _require_format(name, memory_format)
         return to(input, dtype, memory_format=memory_format)
     convert.__name__ = name
     convert.__doc__ = f'The tensor as {dtype.name}.'
@@ -116,6 +123,7 @@ for _name, _dtype in (('float', dtypes.float32), ('double', dtypes.float64), ('h
 @export('', method=True)
 def cpu(input, memory_format=preserve_format):
     """The tensor on the CPU."""
+    _require_format('cpu', memory_format)
     return to(input, 'cpu', memory_format=memory_format)
 
 

@@ -629,6 +629,7 @@ def apply_(input, callable):
 @export('', method=True)
 def map_(input, tensor, callable):
     """Overwrites each element by callable(element, element of the other tensor at that place)."""
+    require_tensors('map_', tensor=tensor)
     return change(input, 'map_', lambda before: wrap(_called(callable, input, tensor.expand(input.shape))))
 
 

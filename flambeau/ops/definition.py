@@ -103,6 +103,8 @@ class Operation:
         else:
             required = code_required(formula)
             self.promote, self.promote_names = promote, required
+        self.defaults = {**dict(zip(reversed(self.positional), reversed(formula.__defaults__ or ()))),
+                         **(formula.__kwdefaults__ or {})}
         self.widen = widen  # float16 and bfloat16 are computed in float32
         self.domain = domain
         self.samples = samples

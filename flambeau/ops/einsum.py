@@ -1,6 +1,7 @@
 """The notation of einsum: reads equations and carries them out two operands at a time through `contract`."""
 from __future__ import annotations
 
+from ..tensor import Tensor
 from .contraction import LETTERS, contract, same_dtype
 
 __all__ = ['evaluate_einsum']
@@ -8,10 +9,16 @@ __all__ = ['evaluate_einsum']
 
 def evaluate_einsum(equation, operands):
     """The value of einsum(equation, *operands), or of the form with lists of integers."""
+    if not isinstance(equation, str) and not (isinstance(equation, Tensor) and operands):
+        raise ValueError('einsum(): must specify the equation string and at least one operand, or at least one operand and '
+                         'its subscripts list')
     if not isinstance(equation, str):
         equation, operands = _from_lists(equation, operands)
     elif len(operands) == 1 and isinstance(operands[0], (tuple, list)):
         operands = operands[0]
+    for k, operand in enumerate(operands):
+        if not isinstance(operand, Tensor):
+            raise TypeError(f'einsum(): expected Tensor as operand {k}, but got {type(operand).__name__}')
     if not operands:
         raise RuntimeError('einsum(): must provide at least one operand')
     names, result = _named_dimensions(equation.replace(' ', ''), operands)

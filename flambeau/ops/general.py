@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.modes import OFF, STATE
-from ..errors import ArgumentTypeError, describe_call, describe_value, tell_call
+from ..errors import ArgumentError, ArgumentTypeError, describe_call, describe_value, tell_call
 from ..tensor import Parameter, Tensor, wrap
 from .definition import HALF_ARRAYS, PUBLIC, widened
 from .overriding import Overridden, overrides
@@ -88,7 +88,8 @@ def raise_refusal(op, values, error):
         ndim = max(error.ndim or 1, 1)
         raise IndexError(f'Dimension out of range (expected to be in range of [{-ndim}, {ndim - 1}], but got '
                          f'{error.axis}), in {describe_call(op.name, op.parameters, values)}') from None
-    if isinstance(error, (AttributeError, TypeError)) and not isinstance(error, ArgumentTypeError):
+    if isinstance(error, (AttributeError, TypeError, ValueError)) and not isinstance(
+            error, (ArgumentTypeError, ArgumentError)):
         refuse_types(op, values, error)
     if isinstance(error, (ValueError, TypeError)) and (
             type(error) in (ValueError, TypeError) or type(error).__module__.startswith('numpy')):
@@ -107,13 +108,16 @@ def refuse_types(op, values, error):
     if op.kind != 'elementwise' and not isinstance(first, (Tensor, ndarray)) and op.parameters[0] in ('input', 'self'):
         raise TypeError(f"{name}(): argument '{op.parameters[0]}' (position 1) must be Tensor, not "
                         f'{type(first).__name__}') from error
-    if isinstance(error, AttributeError):
-        culprit = error.obj
-        for position, (parameter, value) in enumerate(zip(op.parameters, values), 1):
-            if value is culprit or isinstance(value, (list, tuple)) and any(v is culprit for v in value):
+    culprit = error.obj if isinstance(error, AttributeError) else error
+    for position, (parameter, value) in enumerate(zip(op.parameters, values), 1):
+        for v in (value, *value) if isinstance(value, (list, tuple)) else (value,):
+            if v is culprit and (v is not None or op.defaults.get(parameter, op) is not None) or isinstance(v, str) and op.defaults.get(parameter).__class__ is not str:
                 raise TypeError(f"{name}(): argument '{parameter}' (position {position}) cannot be or contain "
-                                f'{describe_value(culprit)}, a {type(culprit).__name__}, in '
+                                f'{describe_value(v)}, a {type(v).__name__}, in '
                                 f'{describe_call(op.name, op.parameters, values)}') from error
+        if value is None and op.defaults.get(parameter, op) is not None:
+            raise TypeError(f"{name}(): argument '{parameter}' (position {position}) must not be None, in "
+                            f'{describe_call(op.name, op.parameters, values)}') from error
 
 
 class OutOfMemory(MemoryError, RuntimeError):

@@ -732,9 +732,14 @@ def copy_values(place: np.ndarray, source: np.ndarray) -> None:
                            ) from None
 
 
+def refuse_deletion(self, key):
+    raise TypeError('Tensor does not support deleting items: select the others, or use torch.cat of what is around')
+
+
 get_item.__name__, set_item.__name__ = '__getitem__', '__setitem__'  # the names that __torch_function__ is told
 Tensor.__getitem__ = get_item
 Tensor.__setitem__ = set_item
+Tensor.__delitem__ = refuse_deletion
 
 
 # ---- masks -------------------------------------------------------------------------------------------

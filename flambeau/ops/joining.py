@@ -3,8 +3,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..errors import require_tensors
 from ..tensor import Tensor
 from .definition import PUBLIC, export, opaque
+from .overriding import Overridden, answered, override
 from .promotion import result_dtype
 from .view import axis_of
 from .writing import refuse_shared_out
@@ -41,6 +43,8 @@ def _listed(name, tensors):
         raise kind(f'torch.{name}(): expected a non-empty list of Tensors, {name} expects a non-empty TensorList')
     for k, t in enumerate(tensors):
         if not isinstance(t, Tensor):
+            if answered(t):
+                raise Overridden
             raise TypeError(f'expected Tensor as element {k} in argument 0, but got {type(t).__name__}')
     return tensors
 
@@ -63,7 +67,10 @@ def _delivered(name, result, out):
 @export(aliases=('concat', 'concatenate'))
 def cat(tensors, dim=0, *, out=None):
     """The tensors one behind the other along an existing dimension. Empty 1-d tensors are passed over."""
-    tensors = _listed('cat', tensors)
+    try:
+        tensors = _listed('cat', tensors)
+    except Overridden:
+        return override(cat, (tensors, dim), {})
     shapes = [t._array.shape for t in tensors]
     rank = max(len(s) for s in shapes)
     if any(not s for s in shapes):
@@ -96,7 +103,10 @@ def _stack(m, tensors, dim):
 @export()
 def stack(tensors, dim=0, *, out=None):
     """The tensors, all of one shape, along a new dimension."""
-    tensors = _listed('stack', tensors)
+    try:
+        tensors = _listed('stack', tensors)
+    except Overridden:
+        return override(stack, (tensors, dim), {})
     first = tensors[0]._array.shape
     for k, t in enumerate(tensors):
         if t._array.shape != first:
@@ -320,6 +330,11 @@ def diagflat(input, offset=0):
 def block_diag(*tensors):
     """Matrices along the diagonal of one."""
     from .creation import zeros
+    for k, t in enumerate(tensors):
+        require_tensors('block_diag', tensors=t)
+        if t.dim() > 2:
+            raise RuntimeError(f'torch.block_diag: Input tensors must have 2 or fewer dimensions. Input {k} has {t.dim()} '
+                               'dimensions')
     tensors = [t if t.dim() == 2 else t.reshape(1, -1) for t in tensors]
     width = sum(t.shape[1] for t in tensors)
     rows, at = [], 0

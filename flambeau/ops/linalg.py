@@ -286,6 +286,7 @@ def vander(x, N=None):
 @published('torch', method=True)
 def kron(input, other):
     """The Kronecker product: every element of `input` times `other`."""
+    require_tensors('kron', input=input, other=other)
     ndim = max(input.dim(), other.dim())
     a = (1,) * (ndim - input.dim()) + tuple(input.shape)
     b = (1,) * (ndim - other.dim()) + tuple(other.shape)

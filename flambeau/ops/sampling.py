@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import dtypes
 from ..device import resolve
-from ..errors import ArgumentError, ArgumentTypeError
+from ..errors import ArgumentError, ArgumentTypeError, require_tensors
 from ..random import Generator, default_generator
 from ..storage import dense_like
 from ..tensor import Tensor, preserve_format, strided, wrap
@@ -359,6 +359,7 @@ def randperm(n, *, generator=None, out=None, dtype=None, layout=strided, device=
 
 
 def _like(input, memory_format):
+    require_tensors('like', input=input)
     return lambda dtype: laid_out_like(input._array, dtype or input.dtype, memory_format)
 
 

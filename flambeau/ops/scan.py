@@ -4,6 +4,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import dtypes
+from ..errors import require_tensors
 from .definition import composite, export, opaque
 from .view import axis_of
 
@@ -123,6 +124,7 @@ def _areas(m, y, x, dx, dim):
 def trapezoid(y, x=None, *, dx=1, dim=-1):
     """The area under samples `y` at places `x` (or `dx` apart), by trapezoids."""
     from .definition import PUBLIC
+    require_tensors('trapezoid', y=y)
     if y.dtype is dtypes.bool_ or x is not None and x.dtype is dtypes.bool_:
         raise RuntimeError('trapezoid: received a bool input for `x` or `y`, but bool is not supported')
     axis = axis_of(dim, y.dim())

@@ -346,7 +346,7 @@ def check(holds, message: str, value):
 
 
 def check_betas(betas):
-    if not isinstance(betas, (tuple, list)):
+    if not isinstance(betas, (tuple, list)) or len(betas) < 2:
         raise TypeError(f'betas must be a pair of numbers, got {betas!r}')
     for i, beta in enumerate(betas):
         check(0.0 <= beta < 1.0, f'Invalid beta parameter at index {i}: {{}}', beta)
