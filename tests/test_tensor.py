@@ -212,6 +212,28 @@ def calls_are_logged(torch):
     return [type(r).__name__ for r in results], log
 
 
+def handlers_are_found_by_function(torch):
+    """The usual table from functions to handlers, for a subclass and for a class of its own."""
+    handled = {}
+
+    class Foreign:
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            return handled.get(func, 'not handled')
+
+    class Sub(torch.Tensor):
+        __torch_function__ = Foreign.__torch_function__
+    f, s = Foreign(), torch.ones(2).as_subclass(Sub)
+    calls = [(torch.add, (2,)), (torch.exp, ()), (torch.sum, ()), (torch.mean, (0,)), (torch.max, ()), (torch.max, (0,)),
+             (torch.var, ()), (torch.std, ()), (torch.clamp, (0, 1)), (torch.div, (2,)), (torch.matmul, (s,)), (torch.equal, (s,)),
+             (torch.mm, (s,)), (torch.zeros_like, ()), (torch.transpose, (0, 1)), (torch.where, (s, s)),
+             (torch.nn.functional.linear, (s,))]
+    handled.update((function, function.__name__) for function, _ in calls)
+    handled.update({torch.cat: 'cat', torch.stack: 'stack'})
+    return [[function(x, *more) for function, more in calls] + [torch.cat([torch.ones(1), x]), torch.stack((x,))]
+            for x in (f, s)] == [[function.__name__ for function, _ in calls] + ['cat', 'stack']] * 2
+
+
 def plain_subclasses_stay_what_they_are(torch):
     class Kept(torch.Tensor):
         def doubled(self):
@@ -289,6 +311,7 @@ def parameters(torch):
 
 CLASSES = {
     calls_are_logged: (['Logged'] * 9, ['add', 'exp', 'sum', 'view', 'add_', 'cat', '__getitem__', 'mul', 'sub']),
+    handlers_are_found_by_function: True,
     plain_subclasses_stay_what_they_are: (['Kept'] * 24, [16, 10], True, 'Kept'),
     the_more_special_class_answers: ('B', 'B', True),
     gradients_flow_through_subclasses: ([6, 6], [2], False),

@@ -12,11 +12,13 @@ import numpy as np
 
 from .. import dtypes
 from ..errors import describe_value
-from ..tensor import Tensor
+from ..tensor import Parameter, Tensor
 from .arithmetic import conjugated
 from .batching import Batch
 from .definition import PUBLIC, composite, contraction, export
+from .overriding import answered, overridable, override
 from .promotion import result_dtype
+from .view import axis_of
 
 __all__ = ['contract', 'matmul', 'linear', 'mm', 'bmm', 'einsum']
 
@@ -143,10 +145,12 @@ def matmul(input, other, *, out=None):
 
 
 def _matmul(input, other):
-    if type(input) is Tensor and isinstance(other, Tensor):  # the common case first
+    if type(input) is Tensor and (type(other) is Tensor or type(other) is Parameter):  # the common case first
         a, b = input._array, other._array
         if a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] and a.dtype is b.dtype:
             return _mm(input, other)
+    if answered(input, other):
+        return override(matmul, (input, other), {})
     if not (isinstance(input, Tensor) and isinstance(other, Tensor)):
         bad = other if isinstance(input, Tensor) else input
         raise TypeError(f"matmul(): argument must be Tensor, not {type(bad).__name__}")
@@ -237,9 +241,12 @@ def linear(input, weight, bias=None):
 
     Integers are converted to the dtype of the weight. Raises RuntimeError where the sizes do not fit.
     """
-    a, w = getattr(input, '_array', None), weight._array
-    if a is None:
-        raise TypeError(f"linear(): argument 'input' must be Tensor, not {type(input).__name__}")
+    a, w = getattr(input, '_array', None), getattr(weight, '_array', None)
+    if a is None or w is None:
+        if answered(input, weight):
+            return override(linear, (input, weight, bias), {})
+        raise TypeError(f"linear(): argument {'input' if a is None else 'weight'!r} must be Tensor, not "
+                        f'{type(input if a is None else weight).__name__}')
     if w.ndim != 2 or not a.ndim or a.shape[-1] != w.shape[1]:
         return _unusual_linear(input, weight, bias)
     if a.dtype is not w.dtype or bias is not None and bias._array.dtype is not w.dtype:
@@ -284,7 +291,7 @@ def _checked(name, ndim_a, ndim_b, letters):
         result = contract(input, other, letters)
         return result if out is None else write_out(name, result, out)
     product.__name__ = product.__qualname__ = name
-    return export(method=True)(product)
+    return export(method=True)(overridable(product))
 
 
 mm = _checked('mm', 2, 2, ('ik', 'kj', 'ij'))
@@ -410,7 +417,7 @@ def tensordot(a, b, dims=2, out=None):
         over_a, over_b = ([d] if isinstance(d, int) else list(d) for d in dims)
     if len(over_a) != len(over_b):
         raise RuntimeError('both dimension lists should have same length')
-    over_a, over_b = [d % a.dim() for d in over_a], [d % b.dim() for d in over_b]
+    over_a, over_b = [axis_of(d, a.dim()) for d in over_a], [axis_of(d, b.dim()) for d in over_b]
     names_a = list(LETTERS[:a.dim()])
     names_b = [c.lower() for c in LETTERS[:b.dim()]]
     for i, j in zip(over_a, over_b):
@@ -453,7 +460,7 @@ def bilinear(input1, input2, weight, bias=None):
 
 def _matmul_operator(self, other):
     if not isinstance(other, Tensor):
-        return NotImplemented
+        return override(matmul, (self, other), {}) if answered(other) else NotImplemented
     a, b = self._array, other._array
     if a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] and a.dtype is b.dtype:
         return _mm(self, other)

@@ -7,7 +7,7 @@ from ..autograd.modes import STATE
 from ..tensor import Parameter, Tensor, no_override
 from .definition import exports
 
-__all__ = ['Overridden', 'overrides', 'override', 'overridable']
+__all__ = ['Overridden', 'overrides', 'override', 'overridable', 'answered']
 
 
 class Overridden(Exception):
@@ -41,12 +41,20 @@ def override(function, args, kwargs):
 def overridable(function):
     """A plain function of a tensor that leaves the answer to the tensor's class where that answers calls itself."""
     @functools.wraps(function)
-    def call(input, *args, **kwargs):
-        kind = type(input)
-        if kind is not Tensor and kind is not Parameter and hasattr(kind, '__torch_function__') and overrides(input):
-            return override(call, (input, *args), kwargs)
-        return function(input, *args, **kwargs)
+    def call(*args, **kwargs):
+        if args and type(args[0]) is not Tensor and answered(*args) or kwargs and answered(*kwargs.values()):
+            return override(call, args, kwargs)
+        return function(*args, **kwargs)
     return call
+
+
+def answered(*values):
+    """Whether the class of one of the values answers calls itself."""
+    for value in values:
+        kind = type(value)
+        if kind is not Tensor and kind is not Parameter and hasattr(kind, '__torch_function__') and overrides(value):
+            return True
+    return False
 
 
 def _find_overriding(value, found):
@@ -60,7 +68,9 @@ def _find_overriding(value, found):
 def _public_form(function):
     """The public function that an internal operation computes, where that has the same parameters (`_cat`: `cat`)."""
     name = getattr(function, '__name__', '')
-    public = exports('torch').get(name.lstrip('_')) if name.startswith('_') and not name.endswith('__') else None
+    public = None
+    if name.startswith('_') and not name.endswith('__'):
+        public = exports('torch').get(name.lstrip('_')) or exports('nn.functional').get(name.lstrip('_'))
     code, operation = getattr(public, '__code__', None), getattr(function, 'operation', None)
     if code is None or operation is None or code.co_varnames[:len(operation.positional)] != operation.positional:
         return function

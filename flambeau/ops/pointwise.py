@@ -11,6 +11,7 @@ from ..tensor import Tensor, wrap
 from .arithmetic import conjugated
 from .definition import PUBLIC, elementwise, export, opaque, primitive
 from .general import NUMBERS
+from .overriding import answered, overridable, override
 from .promotion import converted_number, result_dtype, to_array
 from .writing import change
 
@@ -31,6 +32,8 @@ def where(condition, input=None, other=None, *, out=None):
     """`input` where the condition holds, `other` elsewhere; with the condition alone, the coordinates where it holds."""
     if input is None and other is None:
         return PUBLIC.nonzero(condition, as_tuple=True)
+    if type(condition) is not Tensor and answered(condition):
+        return override(where, (condition, input, other), {})
     if not isinstance(condition, Tensor):
         raise TypeError(f"where(): argument 'condition' must be Tensor, not {type(condition).__name__}")
     if condition.dtype is not dtypes.bool_:
@@ -134,6 +137,7 @@ def _clamping(name, aliases, bounds, doc):
         return change(input, name + '_', lambda before: _clamp(before, *bounds(*args, **kwargs)))
     function.__name__, changing.__name__ = name, name + '_'
     function.__doc__ = doc
+    function = overridable(function)
     export(method=True, aliases=aliases)(function)
     return function, export(method=True, aliases=tuple(a + '_' for a in aliases))(changing)
 
@@ -319,6 +323,7 @@ def positive(input):
 # ---- comparing
 
 @export(method=True)
+@overridable
 def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
     """Where |input - other| <= atol + rtol * |other|."""
     require_tensors('isclose', input=input, other=other)
@@ -339,12 +344,14 @@ def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
 
 
 @export(method=True)
+@overridable
 def allclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False) -> bool:
     """Whether all elements are close."""
     return bool(isclose(input, other, rtol, atol, equal_nan)._array.all())
 
 
 @export(method=True)
+@overridable
 def equal(input, other) -> bool:
     """Whether two tensors have the same shape and values."""
     require_tensors('equal', input=input, other=other)
