@@ -26,8 +26,9 @@ def sounds(count):
     """(waveforms, kinds): a steady tone, a tone that rises or falls, or noise; all with some noise in them."""
     time = torch.arange(LENGTH) / RATE
     kinds = torch.randint(0, len(KINDS), (count,))
-    start, end = 200 + 2800 * torch.rand(count, 1), 200 + 2800 * torch.rand(count, 1)
-    end = torch.where(kinds[:, None] == 0, start, end + torch.where(end > start, 400.0, -150.0))
+    start = 200 + 2800 * torch.rand(count, 1)
+    end = 200 + (start + 300 + 1800 * torch.rand(count, 1)) % 2800  # at least 500 Hz away
+    end = torch.where(kinds[:, None] == 0, start, end)
     phase = 2 * math.pi * (start * time + (end - start) * time ** 2 * RATE / LENGTH / 2)
     waves = torch.sin(phase + 2 * math.pi * torch.rand(count, 1))
     waves = torch.where(kinds[:, None] == 2, torch.randn(count, LENGTH) * 0.7, waves)

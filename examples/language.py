@@ -80,6 +80,8 @@ def main():
     parser.add_argument('--quick', action='store_true', help='a few steps only')
     parser.add_argument('--picture', default='language.png')
     options = parser.parse_args()
+    if options.steps < 1:
+        parser.error('--steps must be at least 1')
     steps = 5 if options.quick else options.steps
     torch.manual_seed(0)
     text = source_text()
