@@ -13,8 +13,8 @@ def test_the_usual_snippet_takes_its_cpu_branch():
 
 
 @pytest.mark.parametrize('call', [
-    lambda: torch.cuda.manual_seed(0), lambda: torch.cuda.manual_seed_all(0), torch.cuda.seed_all, torch.cuda.empty_cache,
-    torch.cuda.reset_peak_memory_stats, lambda: torch.cuda.set_rng_state_all([])])
+    lambda: torch.cuda.manual_seed(0), lambda: torch.cuda.manual_seed_all(0), torch.cuda.seed_all,
+    torch.cuda.empty_cache, torch.cuda.reset_peak_memory_stats, lambda: torch.cuda.set_rng_state_all([])])
 def test_what_has_nothing_to_do_is_accepted(call):
     state = torch.get_rng_state()
     assert call() is None

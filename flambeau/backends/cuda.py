@@ -3,8 +3,8 @@ from __future__ import annotations
 
 from .settings import Settings
 
-matmul = Settings(allow_tf32=False, allow_fp16_reduced_precision_reduction=True, allow_bf16_reduced_precision_reduction=True,
-                  allow_fp16_accumulation=False, fp32_precision='none')
+matmul = Settings(allow_tf32=False, allow_fp16_reduced_precision_reduction=True,
+                  allow_bf16_reduced_precision_reduction=True, allow_fp16_accumulation=False, fp32_precision='none')
 _attention = Settings(flash=True, mem_efficient=True, math=True, cudnn=True)
 
 

@@ -23,7 +23,8 @@ def version() -> int | None:
     return None
 
 
-def flags(enabled=False, benchmark=False, benchmark_limit=10, deterministic=False, allow_tf32=True, fp32_precision='none'):
+def flags(enabled=False, benchmark=False, benchmark_limit=10, deterministic=False, allow_tf32=True,
+          fp32_precision='none'):
     """Context manager: these settings inside, the former ones after it."""
     return changed(sys.modules[__name__], **locals())
 

@@ -9,9 +9,9 @@ import collections
 
 from ..device import device as _device
 
-__all__ = ['is_available', 'is_initialized', 'is_bf16_supported', 'device_count', 'device', 'device_of', 'get_arch_list',
-           'manual_seed', 'manual_seed_all', 'seed', 'seed_all', 'get_rng_state_all', 'set_rng_state_all', 'empty_cache',
-           'memory_stats', 'reset_peak_memory_stats', 'Stream', 'Event']
+__all__ = ['is_available', 'is_initialized', 'is_bf16_supported', 'device_count', 'device', 'device_of',
+           'get_arch_list', 'manual_seed', 'manual_seed_all', 'seed', 'seed_all', 'get_rng_state_all',
+           'set_rng_state_all', 'empty_cache', 'memory_stats', 'reset_peak_memory_stats', 'Stream', 'Event']
 
 
 def is_available() -> bool:
@@ -42,8 +42,8 @@ def get_arch_list() -> list[str]:
 # ---- what a device would be needed for ------------------------------------------------------------------------
 
 def _absent(what: str):
-    return AssertionError(f'Torch not compiled with CUDA enabled: {what} needs a CUDA device, and this version of flambeau '
-                          'computes on the CPU. Ask torch.cuda.is_available() first')
+    return AssertionError(f'Torch not compiled with CUDA enabled: {what} needs a CUDA device, and this version of '
+                          'flambeau computes on the CPU. Ask torch.cuda.is_available() first')
 
 
 def _needs_device(name: str):
@@ -65,8 +65,8 @@ class Stream:
     """A queue of work on a CUDA device; making one raises RuntimeError."""
 
     def __new__(cls, *args, **kwargs):
-        raise RuntimeError(f'torch.cuda.{cls.__name__} requires CUDA support: this version of flambeau computes on the CPU. '
-                           'Ask torch.cuda.is_available() first')
+        raise RuntimeError(f'torch.cuda.{cls.__name__} requires CUDA support: this version of flambeau computes on the '
+                           'CPU. Ask torch.cuda.is_available() first')
 
 
 class Event(Stream):
