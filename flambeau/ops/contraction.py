@@ -258,6 +258,8 @@ def linear(input, weight, bias=None):
 
 
 def _unusual_linear(input, weight, bias):
+    if answered(input, weight):
+        return override(linear, (input, weight, bias), {})
     if weight.dim() == 1 and input.dim() and input.shape[-1] == weight.shape[0]:
         out = matmul(input, weight)
         return out if bias is None else out + bias
