@@ -76,7 +76,7 @@ def source_text(limit=400_000):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument('--steps', type=int, default=1500)
+    parser.add_argument('--steps', type=int, default=1000)
     parser.add_argument('--quick', action='store_true', help='a few steps only')
     parser.add_argument('--picture', default='language.png')
     options = parser.parse_args()

@@ -73,6 +73,8 @@ class HuberLoss(_Loss):
     __constants__ = ['reduction', 'delta']
 
     def __init__(self, reduction='mean', delta=1.0):
+        if not isinstance(delta, (int, float)):
+            raise TypeError(f'delta must be a float or int, got: {type(delta)}')
         super().__init__(reduction=reduction, delta=delta)
 
     def forward(self, input, target):

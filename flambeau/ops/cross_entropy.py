@@ -131,6 +131,9 @@ def nll_loss(input, target, weight=None, size_average=None, ignore_index=-100, r
     `weight` holds a factor per class; the mean is divided by the sum of those used. Targets equal to ignore_index do
     not count. Raises IndexError for a target that is no class, ValueError for different batch sizes.
     """
+    if weight is not None and weight.dtype is not input.dtype:
+        raise RuntimeError(f'nll_loss: expected scalar type {input.dtype.name} but found {weight.dtype.name} for weight: '
+                           f'convert it with .to(torch.{input.dtype.name})')
     return _nll('nll_loss', input, target, weight, ignore_index, reduction_of(reduction, size_average, reduce))
 
 
@@ -155,6 +158,9 @@ def cross_entropy(input, target, weight=None, size_average=None, ignore_index=-1
         if not target.is_floating_point():
             raise RuntimeError(f'cross_entropy(): Expected floating point type for target with class probabilities, '
                                f'got {target.dtype}')
+        if ignore_index >= 0:
+            raise RuntimeError('cross_entropy(): ignore_index is not supported for floating point target, got '
+                               f'{ignore_index}')
         return _cross_entropy_of_probabilities(input, target, weight, axis, reduction, label_smoothing)
     logarithms = log_softmax(input, axis)
     loss = _nll('cross_entropy', logarithms, target, weight, ignore_index, reduction)

@@ -224,12 +224,12 @@ def batch_norm(input, running_mean, running_var, weight=None, bias=None, trainin
     Training: with the statistics of the batch, towards which the running ones are moved in place by the share
     `momentum` (the variance by its unbiased estimate). Otherwise with the running ones.
     """
+    if eps <= 0:
+        raise ValueError(f'batch_norm: eps must be positive, but got {eps}')
     if training:
         shape = input._array.shape
         if math.prod(shape[:1] + shape[2:]) == 1:
             raise ValueError(f'Expected more than 1 value per channel when training, got input size {input.shape}')
-        if eps <= 0:
-            raise ValueError(f'batch_norm eps must be positive during training, but got {eps}')
         if (running_mean is None) != (running_var is None):
             raise ValueError('batch_norm: running_mean and running_var must either both be None or neither be None')
     return _normalize_batch(input, weight, bias, running_mean, running_var, training, momentum, eps)[0]
