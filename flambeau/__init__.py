@@ -34,7 +34,8 @@ newaxis = None
 _SUBPACKAGES = frozenset((
     'nn', 'optim', 'autograd', 'utils', 'linalg', 'fft', 'special', 'data', 'vision', 'random', 'serialization', 'cuda',
     'backends', 'func', 'testing', 'storage', 'jit', 'amp', 'distributions', 'signal', 'masked', 'return_types', 'types',
-    'overrides', 'multiprocessing', 'hub', 'version', 'functional', 'tensor', 'legacy', 'printing', '_utils'))
+    'overrides', 'multiprocessing', 'hub', 'version', 'functional', 'tensor', 'legacy', 'printing', '_utils', '_tensor',
+    'compiler', 'settings'))
 _FROM = {name: module for module, names in {
     'random': ('Generator', 'default_generator', 'manual_seed', 'seed', 'initial_seed', 'get_rng_state', 'set_rng_state'),
     'serialization': ('save', 'load'),
@@ -42,6 +43,13 @@ _FROM = {name: module for module, names in {
     'storage': ('UntypedStorage', 'TypedStorage'),
     'legacy': ('typename', 'set_default_tensor_type'),
     'func': ('vmap',),
+    'amp': ('autocast', 'is_autocast_enabled', 'get_autocast_dtype', 'is_autocast_cache_enabled'),
+    'settings': ('get_num_threads', 'set_num_threads', 'get_num_interop_threads', 'set_num_interop_threads',
+                 'use_deterministic_algorithms', 'are_deterministic_algorithms_enabled',
+                 'is_deterministic_algorithms_warn_only_enabled', 'set_deterministic_debug_mode',
+                 'get_deterministic_debug_mode', 'set_float32_matmul_precision', 'get_float32_matmul_precision',
+                 'set_default_device', 'get_default_device', 'set_flush_denormal', 'set_warn_always',
+                 'is_warn_always_enabled'),
 }.items() for name in names}
 
 

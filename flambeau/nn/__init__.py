@@ -1,5 +1,5 @@
 """Networks: the base class, containers, layers and losses; functional, init and utils beside them."""
-from . import attention, functional, init, modules, utils
+from . import attention, functional, init, modules, parallel, utils
 from .activation import *
 from .adaptive import *
 from .container import *
@@ -20,4 +20,5 @@ from .sparse import *
 from .transformer import *
 from .upsampling import *
 from .module import Module
+from .parallel import DataParallel
 from .parameter import Buffer, Parameter

@@ -10,7 +10,7 @@ from .module import Module
 # files of PyTorch's whose layers lie here in a file of another name
 _ELSEWHERE = {'batchnorm': 'normalization', 'instancenorm': 'normalization', 'channelshuffle': 'pixelshuffle'}
 _OWN = {'modules', 'module', 'utils', 'functional', 'init', 'parallel', 'parameter', 'hooks', 'state', 'members',
-        'location', 'attention'}
+        'location', 'attention', 'common_types'}
 
 for _file in pkgutil.iter_modules(_folder):
     if _file.name not in _OWN:
@@ -20,3 +20,5 @@ for _file in pkgutil.iter_modules(_folder):
 
 for _name, _file in _ELSEWHERE.items():
     sys.modules[f'{__name__}.{_name}'] = globals()[_name] = globals()[_file]
+
+globals()['activation'].MultiheadAttention = globals()['MultiheadAttention']  # which PyTorch has in that file

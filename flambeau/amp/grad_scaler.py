@@ -1,0 +1,4 @@
+"""PyTorch's import path of `GradScaler`."""
+from . import GradScaler
+
+__all__ = ['GradScaler']

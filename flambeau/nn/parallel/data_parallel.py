@@ -1,0 +1,4 @@
+"""PyTorch's import path of `DataParallel`."""
+from . import DataParallel
+
+__all__ = ['DataParallel']
