@@ -104,12 +104,12 @@ def binary_entry(op, general):
     scalars_like, number_first = DIRECT_SCALARS, op.number_first
 
     def call(input, other, **options):
-        kind = type(input)
+        kind = input.__class__
         if (kind is Tensor or kind is Parameter) and not options:
             a = input._array
             kernel = kernels.get(a.dtype) or find(a.dtype)
             if kernel:
-                kind = type(other)
+                kind = other.__class__
                 if kind is Tensor or kind is Parameter:
                     b, other_node = other._array, other._node
                     fits = b.dtype is a.dtype
@@ -118,10 +118,12 @@ def binary_entry(op, general):
                     fits = kind in scalars_like.get(a.dtype, ())
                 if fits:
                     node = None
-                    if (input._node is not None or other_node is not None) and STATE.recording is not OFF:
-                        node = record(input, other) if STATE.recording is PLAIN else GENERAL
-                        if node is GENERAL:
-                            return general(input, other)
+                    if input._node is not None or other_node is not None:
+                        mode = STATE.recording
+                        if mode is not OFF:
+                            node = record(input, other, a, b) if mode is PLAIN else GENERAL
+                            if node is GENERAL:
+                                return general(input, other)
                     try:
                         result = kernel(a, b)
                     except (ValueError, OverflowError, TypeError):
@@ -129,7 +131,9 @@ def binary_entry(op, general):
                     if result.__class__ is not ndarray:
                         result = np.asarray(result)
                     out = new(Tensor)
-                    out._array, out._node, out._counter = result, node, None
+                    out._array = result
+                    out._node = node
+                    out._counter = None
                     return out
         elif number_first and (kind is float or kind is int) and not options and type(other) is Tensor and other._node is None:
             b = other._array  # a number first, as in 1 - x

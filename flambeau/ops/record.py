@@ -88,7 +88,7 @@ def _saved_output(out, index):
 
 
 def binary_recorder(op):
-    """record(input, other) -> the node of a two-operand call with default options, or None where nothing is wanted.
+    """record(input, other, a, b) -> the node of a two-operand call with default options, or None where nothing is wanted.
 
     GENERAL where gradients name the result, which this short way does not save.
     """
@@ -108,29 +108,43 @@ def binary_recorder(op):
             ways[positions] = plan, _keeper(plan.names, defaults)
         return ways[positions]
 
-    def record(input, other):
-        node = input._node
-        first = None if node is None else input if node is LEAF else node.resolve(input) if node.__class__ is View \
-            else node
-        node = other._node if isinstance(other, Tensor) else None
-        second = None if node is None else other if node is LEAF else node.resolve(other) if node.__class__ is View \
-            else node
-        if first is None:
-            if second is None:
+    def record(input, other, a, b):
+        """`a` is the array of `input`, `b` that of `other`, or `other` itself where it is a number."""
+        first = input._node
+        if first is not None and first.__class__ is not cls:
+            first = input if first is LEAF else first.resolve(input) if first.__class__ is View else first
+        if b is other:
+            second, alike = None, True
+        else:
+            second = other._node
+            if second is not None:
+                second = other if second is LEAF else second.resolve(other) if second.__class__ is View else second
+            mine, theirs = a.shape, b.shape
+            alike = mine == theirs
+        if second is None:
+            if first is None:
                 return None
-            plan, keep = ways.get(SECOND) or way_for(SECOND)
-            edges, shapes = (second,), (other._array.shape,)
-        elif second is None:
             plan, keep = ways.get(FIRST) or way_for(FIRST)
-            edges, shapes = (first,), (input._array.shape,)
+            edges, shapes = (first,), None if alike else (mine,)
+        elif first is None:
+            plan, keep = ways.get(SECOND) or way_for(SECOND)
+            edges, shapes = (second,), None if alike else (theirs,)
         else:
             plan, keep = ways.get(BOTH) or way_for(BOTH)
-            edges, shapes = (first, second), (input._array.shape, other._array.shape)
+            edges, shapes = (first, second), None if alike else (mine, theirs)
         if plan is GENERAL:
             return GENERAL
         node = new(cls)
-        node.edges, node.plan, node.shapes, node.sequence, node.extra = edges, plan, shapes, ticket(), None
-        node.saved, node.versions = ((), None) if keep is None else keep(input, other)
+        node.edges = edges
+        node.plan = plan
+        node.shapes = shapes
+        node.sequence = ticket()
+        node.extra = None
+        if keep is None:
+            node.saved = ()
+            node.versions = None
+        else:
+            node.saved, node.versions = keep(input, other)
         return node
     return record
 
