@@ -94,7 +94,7 @@ def binary_recorder(op):
     """
     cls, defaults = op.node_class, dict(op.formula.__kwdefaults__ or {})
     if not op.gradients:
-        return lambda input, other: None
+        return lambda input, other, a, b: None
     ways = {}  # positions that want a gradient -> (plan, keep) with keep(input, other) the values to save
 
     def way_for(positions):
