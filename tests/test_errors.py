@@ -70,7 +70,7 @@ nn.Module().register_buffer('a.b', x) | KeyError | can\'t contain "."
 nn.Linear(2,3).weight = x | TypeError | 'weight' & torch.nn.Parameter or None
 nn.Linear(2,3).to(torch.int64) | TypeError | floating point & int64
 nn.Linear(2,3).load_state_dict({'weight': torch.ones(3,2)}) | RuntimeError | Missing key & "bias" & Linear
-nn.Linear(2,3).load_state_dict({'weight': x, 'bias': torch.ones(3)}) | RuntimeError | mismatch for weight & [2, 3] & [3, 2]
+nn.Linear(2,3).load_state_dict({'weight': x, 'bias': w}) | RuntimeError | mismatch for weight & [2, 3] & [3, 2]
 nn.Linear(2,3).load_state_dict({**nn.Linear(2,3).state_dict(), 'foo': x}) | RuntimeError | Unexpected key & "foo"
 nn.Linear(2,3).load_state_dict('model.pt') | TypeError | dict-like & str
 F.mse_loss(torch.randn(3,2), torch.randn(4)) | RuntimeError | mse_loss & (4,) & (3, 2)
