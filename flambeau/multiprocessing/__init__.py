@@ -70,14 +70,15 @@ class SpawnContext:
         running = {p.sentinel: k for k, p in enumerate(self.processes) if p.is_alive()}
         if running:
             wait(list(running), timeout)
-        for k, process in enumerate(self.processes):
-            if not process.is_alive() and process.exitcode:
+        codes = [p.exitcode for p in self.processes]  # None while it runs; one that ends later is seen next time
+        for k, (process, code) in enumerate(zip(self.processes, codes)):
+            if code:
                 for other in self.processes:
                     if other.is_alive():
                         other.terminate()
                     other.join()
                 self._raise(k, process)
-        return not any(p.is_alive() for p in self.processes)
+        return None not in codes
 
     def _raise(self, k, process):
         if self.receivers[k].poll():
