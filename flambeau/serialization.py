@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .device import CPU, device, resolve
+from .device import device, resolve
 from .dtypes import (ALL, bfloat16, bool_, complex64, complex128, dtype, float16, float32, float64, int8, int16, int32,
                     int64, of, uint8, uint16, uint32, uint64)
 from .pickle_interpreter import (Allowed, Interpreter, Record, UnpicklingError, add_safe_globals, clear_safe_globals,

@@ -12,8 +12,8 @@ from collections import OrderedDict
 import numpy as np
 
 from . import dtypes
-from .autograd.graph import LEAF, Node, Output, View, counter_of, edge_of, owner_of
-from .autograd.modes import OFF, STATE
+from .autograd.graph import LEAF, Output, View, counter_of, edge_of, owner_of
+from .autograd.modes import STATE
 from .device import CPU, resolve
 
 __all__ = ['Tensor', 'Parameter', 'Size', 'wrap', 'memory_format', 'layout', 'no_override']

@@ -4,7 +4,7 @@ from __future__ import annotations
 from ..autograd import grad as gradients
 from ..autograd.modes import enable_grad
 from ..tensor import Tensor
-from .vmap import BatchedTensor, current_size, vmap
+from .vmap import BatchedTensor, current_size
 
 __all__ = ['grad', 'grad_and_value', 'vjp', 'jvp', 'jacrev', 'jacfwd', 'hessian']
 

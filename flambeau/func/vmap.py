@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..autograd.modes import STATE
 from ..ops.batching import RULES, Batch
 from ..ops.call import binder
-from ..tensor import Tensor, wrap
+from ..tensor import Tensor
 
 __all__ = ['vmap', 'BatchedTensor', 'current_size']
 

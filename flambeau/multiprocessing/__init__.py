@@ -25,7 +25,8 @@ def get_sharing_strategy() -> str:
 
 def set_sharing_strategy(new_strategy: str) -> None:
     """Raises AssertionError for a strategy that there is not."""
-    assert new_strategy in get_all_sharing_strategies(), f'{new_strategy!r} is none of {get_all_sharing_strategies()}'
+    if new_strategy not in get_all_sharing_strategies():
+        raise AssertionError(f'{new_strategy!r} is none of {get_all_sharing_strategies()}')
 
 
 class ProcessRaisedException(Exception):

@@ -5,7 +5,6 @@ import numpy as np
 
 from .. import dtypes
 from ..errors import ArgumentTypeError
-from ..errors import ArgumentTypeError
 from ..tensor import Tensor
 from .call import OPERANDS, operator_entry
 from .definition import OPERATIONS, PUBLIC, elementwise, export, primitive

@@ -15,7 +15,7 @@ from ..errors import describe_value
 from ..tensor import Parameter, Tensor
 from .arithmetic import conjugated
 from .batching import Batch
-from .definition import PUBLIC, composite, contraction, export
+from .definition import PUBLIC, contraction, export
 from .overriding import answered, overridable, override
 from .promotion import result_dtype
 from .view import axis_of

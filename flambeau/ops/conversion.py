@@ -4,7 +4,6 @@ from __future__ import annotations
 import numpy as np
 
 from .. import dtypes
-from ..autograd.graph import edge_of
 from ..device import device as device_type
 from ..device import resolve
 from ..storage import dense_like
@@ -13,7 +12,7 @@ from ..tensor import Tensor, channels_last, channels_last_3d, contiguous_format,
 from ..tensor import memory_format as memory_format_type
 from .promotion import converted_number
 from .writing import change
-from .definition import PUBLIC, elementwise, export, opaque
+from .definition import PUBLIC, export, opaque
 
 __all__ = ['to', 'clone', 'contiguous']
 
@@ -83,7 +82,7 @@ def to(input, *args, device=None, dtype=None, non_blocking=False, copy=False, me
         elif isinstance(argument, (str, device_type)) or type(argument) is int:
             device = argument
         elif type(argument) is bool:
-            non_blocking = argument
+            continue  # non_blocking: a copy here is always finished
         elif isinstance(argument, type):
             dtype = dtypes.asked(argument)
         elif argument is not None:

@@ -9,7 +9,7 @@ from .. import dtypes
 from ..device import resolve
 from ..errors import require_tensors
 from ..storage import dense_like
-from ..tensor import (Parameter, Size, Tensor, channels_last, channels_last_3d, contiguous_format, element_strides,
+from ..tensor import (Size, Tensor, contiguous_format, element_strides,
                       preserve_format, wrap)
 from .conversion import laid_out
 from .definition import PUBLIC, export

@@ -81,8 +81,8 @@ class Operation:
     """One operation. `public` is what users call; `formula(m, ...)` is its meaning."""
 
     def __init__(self, kind, formula, *, name=None, grad=None, namespace='torch', method=True, inplace=False,
-                 aliases=(), variadic=None, returns=None, promote=None, widen=False, domain=(-2.0, 2.0), samples=None,
-                 batch=None, label=None, view_refusal=None, kernel=None, linear=False, may_copy=False,
+                 aliases=(), variadic=None, returns=None, promote=None, widen=False, domain=(-2.0, 2.0),
+                 batch=None, label=None, view_refusal=None, kernel=None, may_copy=False,
                  strict_out=False, number_first=None, check=None):
         self.kind = kind
         self.formula = formula
@@ -107,12 +107,10 @@ class Operation:
                          **(formula.__kwdefaults__ or {})}
         self.widen = widen  # float16 and bfloat16 are computed in float32
         self.domain = domain
-        self.samples = samples
         self.batch = batch
         self.view_refusal = view_refusal
         self.kernel = kernel  # the function of `m` that computes it alone when its options are at their defaults
         self.kernels = None if kernel is None else {}  # {array dtype: that function of arrays}, filled when first met
-        self.linear = linear
         self.may_copy = may_copy  # a view that is a copy where strides do not allow it
         # whether a Python number may stand where the first tensor does, as in pow(2, x)
         self.number_first = 'special' in self.namespaces if number_first is None else number_first

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from ..tensor import Tensor
-from .contraction import LETTERS, contract, same_dtype
+from .contraction import contract, same_dtype
 
 __all__ = ['evaluate_einsum']
 

@@ -19,11 +19,6 @@ from ..autograd.modes import OFF, PLAIN, STATE
 from ..errors import ArgumentError, ArgumentTypeError
 from ..tensor import Parameter, Tensor, wrap
 from .call import binder
-from .general import SIMPLE, invoke, lowered, raise_refusal
-from .overriding import Overridden, override, overrides
-from .record import complete, record
-from .results import viewing
-from .writing import change
 from .definition import opaque, publish, view
 from .general import SIMPLE, invoke, lowered, raise_refusal
 from .overriding import Overridden, override, overrides

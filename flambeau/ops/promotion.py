@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import dtypes
-from ..dtypes import BOOL, COMPLEX, FLOAT, INTEGER, promote_types
+from ..dtypes import COMPLEX, FLOAT, INTEGER, promote_types
 from ..errors import ArgumentTypeError
 
 __all__ = ['result_dtype', 'common_dtype', 'to_array', 'converted_number', 'number_dtype']

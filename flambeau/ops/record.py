@@ -4,7 +4,7 @@ from __future__ import annotations
 from ..autograd.graph import LEAF, View, counter_of, edge_of, make_node, saved_versions, ticket
 from ..autograd.modes import PLAIN, STATE
 from ..tensor import Parameter, Tensor
-from .definition import SavedOutput, parameters_of
+from .definition import SavedOutput
 
 __all__ = ['record', 'complete', 'binary_recorder', 'GENERAL']
 

@@ -6,11 +6,10 @@ import math
 import numpy as np
 
 from .. import dtypes
-from ..errors import ArgumentError, require_tensors
+from ..errors import require_tensors
 from ..storage import restrided
 from ..tensor import Tensor, element_strides
-from .definition import OPERATIONS, PUBLIC, export, opaque, view
-from .reference import axes_of
+from .definition import PUBLIC, export, opaque, view
 
 __all__ = ['reshape', 'transpose', 'permute', 'expand', 'squeeze', 'unsqueeze', 'narrow', 'select', 'as_strided']
 

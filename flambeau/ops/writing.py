@@ -27,12 +27,10 @@ def inplace_entry(op):
     def general(input, *args, **kwargs):
         if type(input) is not Tensor and overrides(input):
             return override(getattr(Tensor, name), (input, *args), kwargs)
-        return change(input, name, lambda before: op.public(before, *args, **kwargs), op)
-    if op.kind == 'view':
-        def general(input, *args, **kwargs):
-            if type(input) is not Tensor and overrides(input):
-                return override(getattr(Tensor, name), (input, *args), kwargs)
-            return look_otherwise(input, name, lambda before: op.public(before, *args, **kwargs))
+
+        def compute(before):
+            return op.public(before, *args, **kwargs)
+        return look_otherwise(input, name, compute) if op.kind == 'view' else change(input, name, compute, op)
     call = DIRECT[op.positional](op, general, name) if op.kernels is not None else general
     call.__name__ = call.__qualname__ = name
     call.__doc__ = f'In-place form of `{op.name}`.'
