@@ -43,6 +43,9 @@ class _Public:
         setattr(self, name, found)
         return found
 
+    def kernel(self, name, *arguments):
+        """Tensors have no generated kernels of their own: the operations they are put together from have."""
+
     def _find(self, name):
         if name in OPERATIONS:
             return OPERATIONS[name].public

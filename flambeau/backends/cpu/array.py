@@ -1,11 +1,12 @@
 """The array library of this device kind, and what travels to and from the host. Knows no operation and no tensor."""
 from __future__ import annotations
 
+import importlib
 import warnings
 
 import numpy as xp
 
-__all__ = ['xp', 'special', 'to_host', 'from_host']
+__all__ = ['xp', 'special', 'to_host', 'from_host', 'driver']
 
 # Divisions by zero, overflows and the like give inf and nan, as in PyTorch, and are no event worth a message.
 warnings.filterwarnings('ignore', category=RuntimeWarning, module=r'flambeau(\.|$)')
@@ -24,3 +25,15 @@ def to_host(array):
 
 def from_host(array):
     return array
+
+
+def driver(name):
+    """The function over arrays in front of generated kernels, by 'module.function' of this folder.
+
+    It answers None where the reference must do the work: always, where kernels cannot be generated.
+    """
+    from .properties import jit_is_on
+    if not jit_is_on():
+        return lambda *arguments: None
+    module, _, function = name.partition('.')
+    return getattr(importlib.import_module('.' + module, __package__), function)
