@@ -154,7 +154,7 @@ class Builder:
                     return scope[key]
         result = None
         if type is not None:
-            result = Value(self, type, f'%{self.count}')
+            result = Value(self, type, f'%.{self.count}')
             self.count += 1
         self.blocks[-1].append(Statement(op, operands, attributes, result, blocks))
         if key is not None:
