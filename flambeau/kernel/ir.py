@@ -26,7 +26,7 @@ COMPARISONS = 'eq ne lt le gt ge'.split()
 # statements whose result depends on their operands alone: two equal ones are one
 PURE = frozenset([*FLOAT_ARITHMETIC, *INTEGER_ARITHMETIC, *COMPARISONS, 'smaller', 'larger', 'not', 'select', 'convert',
                   'bitcast', 'splat', 'iota', 'extract', 'insert', 'shuffle', 'offset', 'cast', 'reduce', 'scale', 'dot',
-                  'exponent', 'mantissa', 'count_ones'])
+                  'count_ones'])
 
 
 class Statement:
@@ -342,14 +342,6 @@ class Builder:
         """x * 2**n for whole float n, with gradual underflow and overflow to inf."""
         x, n = self._matched(x, n)
         return self.emit('scale', (x, n), x.type)
-
-    def exponent(self, x):
-        """floor(log2(|x|)) as a float, for x neither 0, inf nor nan; denormals right."""
-        return self.unary('exponent', x)
-
-    def mantissa(self, x):
-        """|x| * 2**-exponent(x), in [1, 2)."""
-        return self.unary('mantissa', x)
 
     def select(self, condition, x, y):
         """x where the condition holds, else y."""

@@ -7,8 +7,8 @@ from .types import Pointer, boolean, i64
 __all__ = ['verify']
 
 SAME = frozenset('add sub mul div rem and or xor shl shr smaller larger copysign fma neg abs sqrt floor ceil trunc rint not '
-                 'scale exponent mantissa count_ones'.split())
-FLOAT_ONLY = frozenset('fma sqrt floor ceil trunc rint copysign scale exponent mantissa'.split())
+                 'scale count_ones'.split())
+FLOAT_ONLY = frozenset('fma sqrt floor ceil trunc rint copysign scale'.split())
 INTEGER_ONLY = frozenset('and or xor shl shr not count_ones'.split())
 
 

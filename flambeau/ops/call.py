@@ -20,7 +20,7 @@ from .definition import SavedOutput
 from .general import COMPUTED, SIMPLE, raise_refusal, runner
 from .overriding import Overridden, override
 from .record import GENERAL, binary_recorder, complete, record
-from .reference import REFERENCE
+from .reference import LARGE, REFERENCE
 from .results import several_views, tensors_of
 from .writing import deliver, refuse_out, refuse_partial_overlap
 
@@ -60,7 +60,7 @@ def operator_entry(op):
 # ---- functions of one or two numbers -----------------------------------------------------------------------
 
 def unary_entry(op, general):
-    kernels, find = op.kernels, kernel_finder(op)
+    kernels, find, large = op.kernels, kernel_finder(op), large_runner(op)
     node_class = op.node_class
     plan = op.plan((0,)) if 'input' in op.gradients else None
     saves_output = plan is not None and plan.names == ('output',)
@@ -81,7 +81,7 @@ def unary_entry(op, general):
                     if edge is not None:
                         node = make_node(node_class, (edge,), plan)
                 try:
-                    result = kernel(array)
+                    result = kernel(array) if array.size < LARGE else large(kernel, array)
                 except TypeError:
                     return general(input)  # which says what does not fit
                 if result.__class__ is not ndarray:
@@ -100,7 +100,7 @@ def unary_entry(op, general):
 
 
 def binary_entry(op, general):
-    kernels, find, record = op.kernels, kernel_finder(op), binary_recorder(op)
+    kernels, find, record, large = op.kernels, kernel_finder(op), binary_recorder(op), large_runner(op)
     scalars_like, number_first = DIRECT_SCALARS, op.number_first
 
     def call(input, other, **options):
@@ -125,7 +125,7 @@ def binary_entry(op, general):
                             if node is GENERAL:
                                 return general(input, other)
                     try:
-                        result = kernel(a, b)
+                        result = kernel(a, b) if a.size < LARGE else large(kernel, a, b)
                     except (ValueError, OverflowError, TypeError):
                         return general(input, other)  # which says what does not fit
                     if result.__class__ is not ndarray:
@@ -162,6 +162,19 @@ def kernel_finder(op):
     return find
 
 
+def large_runner(op):
+    """large(kernel, arrays...): one generated kernel for large arrays, else the array function `kernel`."""
+    formula = op.formula
+
+    def large(kernel, *operands):
+        if operands[0].dtype.kind == 'f':
+            made = REFERENCE.kernel('fusion.run', formula, *[float(x) if x.__class__ is int else x for x in operands])
+            if made is not None:
+                return made
+        return kernel(*operands)
+    return large
+
+
 SHORT = {('input',): unary_entry, ('input', 'other'): binary_entry}
 
 
@@ -195,7 +208,7 @@ def write_entry(op, general, function):
     own = op.kernel is not None and op.kind != 'elementwise'
     function.__globals__.update(
         {k: v for k, v in globals().items() if k in _NEEDED}, m=REFERENCE,
-        node_class=op.node_class, plan=op.plan((0,)) if op.recordable and _takes_gradient(op) else None,
+        node_class=op.node_class, flat=op.flat, plan=op.plan((0,)) if op.recordable and _takes_gradient(op) else None,
         formula=getattr(REFERENCE, op.kernel) if own else op.formula)
     function.__code__ = made.__code__
     if not op.variadic:
@@ -242,7 +255,13 @@ def entry_source(op):
     call = ', '.join([*(p + '_' if p in tensors else p for p in op.positional),
                       *(f'{k}={k}_' if k in tensors else f'{k}={k}' for k in op.keywords)])
     given = '' if op.kernel is not None and op.kind != 'elementwise' else 'm, '
-    computing = ['    try:', f'        result = formula({given}{call})', '    except Exception as error:',
+    first = op.parameters[0]
+    if first in tensors and op.kind in ('elementwise', 'reduction') and op.kernel is None and not op.variadic:
+        flat = ', '.join(p + '_' if p in tensors else p for p in op.parameters)
+        run = f'm.fused(flat, {flat}) if {first}_.__class__ is ndarray else formula({given}{call})'
+    else:
+        run = f'formula({given}{call})'
+    computing = ['    try:', f'        result = {run}', '    except Exception as error:',
                  f'        {give_up}' if op.kind == 'elementwise' else f'        raise_refusal(operation, {values}, error)']
     lines += FINISHING[op.kind](op, values, computing, give_up, tensors)
     return f'def {op.name}({head}):\n' + '\n'.join(lines) + '\n'

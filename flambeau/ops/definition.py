@@ -46,6 +46,9 @@ class _Public:
     def kernel(self, name, *arguments):
         """Tensors have no generated kernels of their own: the operations they are put together from have."""
 
+    def fused(self, formula, *arguments):
+        return formula(self, *arguments)
+
     def _find(self, name):
         if name in OPERATIONS:
             return OPERATIONS[name].public
@@ -120,6 +123,9 @@ class Operation:
         self.check = check  # check(name, dtypes of the tensors, all operands): raises for operands promotion would hide
         self.strict_out = strict_out  # `out=` must have the result's dtype and memory apart from the operands
         self.plans = {}
+        count, names = len(self.positional), self.keywords
+        self.flat = formula if not names else (  # the formula with all its parameters by position
+            lambda m, *values: formula(m, *values[:count], **dict(zip(names, values[count:]))))
         words = self.name.strip('_').split('_')
         label = label or ''.join(w[:1].upper() + w[1:] for w in words) + 'Backward0'
         self.node_class = type(label, (Node,), {'__slots__': (), 'label': label, 'operation': self})
@@ -142,10 +148,11 @@ class Plan:
     position of the parameter), ('output', None), ('outputs', None) or ('result', k) for `outputK`.
     """
 
-    __slots__ = ('operation', 'names', 'fetches', 'steps', 'joint', 'picks', 'needed', 'needed_names', 'widen')
+    __slots__ = ('operation', 'names', 'fetches', 'steps', 'joint', 'picks', 'needed', 'needed_names', 'widen', 'fusible')
 
     def __init__(self, operation, positions):
         self.operation, self.widen = operation, operation.widen
+        self.fusible = operation.kind in ('elementwise', 'reduction')
         keys = [p if p.__class__ is tuple else (p, None) for p in positions]
         self.needed = tuple((operation.parameters[p], several) for p, several in keys)
         self.needed_names = frozenset(name for name, _ in self.needed)
@@ -218,8 +225,12 @@ class Plan:
             grads = self._joint_gradients(m, cotangent, values)
         else:
             grads = []
+            fusible = self.fusible and not tensors and hasattr(cotangent, 'size')
             for formula, picks, several in self.steps:
-                grad = formula(m, cotangent, *[values[i] for i in picks])
+                if fusible:
+                    grad = m.fused(formula, cotangent, *[values[i] for i in picks])
+                else:
+                    grad = formula(m, cotangent, *[values[i] for i in picks])
                 if several is None:
                     grads.append(grad)
                 else:

@@ -54,26 +54,43 @@ def _normalize_gradients(m, g, input, weight, bias_shape, bias_dtype, output1, o
     mean, variance = output1, output2
     of_output, of_mean, of_variance = g
     shape, axes, affine_shape = layout.shape, layout.axes, layout.affine_shape
-    scale = m.rsqrt(variance + layout.eps)
-    of_output = _like(m, m.reshape(of_output, shape), variance)
-    offsets = _like(m, m.reshape(input, shape), variance)
-    if layout.centered:
-        offsets = offsets - mean
-    found = {}
-    if 'weight' in needed or 'bias' in needed:
-        parameter_shape = bias_shape if weight is None else weight.shape
-        found = _affine_gradients(m, of_output, offsets * scale, parameter_shape, affine_shape, needed)
-    if 'input' in needed:
-        if weight is not None:
-            of_output = of_output * m.reshape(_like(m, weight, variance), affine_shape)
-        count = max(layout.count, 1)
-        along = of_variance * 2 - m.sum(of_output * offsets, axes, True) * (scale * scale * scale)
-        slopes = of_output * scale + offsets * (along / count)
-        if layout.centered:
-            slopes = slopes + (of_mean - m.sum(of_output, axes, True) * scale) / count
-        found['input'] = m.reshape(slopes, input.shape)
+    slopes, of_weight, of_bias = m.fused(
+        _standardized_gradients, _like(m, m.reshape(of_output, shape), variance), _like(m, m.reshape(input, shape), variance),
+        None if weight is None else m.reshape(_like(m, weight, variance), affine_shape), mean if layout.centered else None,
+        variance, of_mean if _counts(of_mean) else None, of_variance if _counts(of_variance) else None, axes, affine_shape,
+        float(max(layout.count, 1)), float(layout.eps), 'input' in needed, 'weight' in needed, 'bias' in needed)
+    parameter_shape = bias_shape if weight is None else weight.shape
+    found = {name: m.reshape(value, to) for name, value, to in (
+        ('input', slopes, input.shape), ('weight', of_weight, parameter_shape), ('bias', of_bias, parameter_shape))
+        if value is not None}
     return {name: _to_dtype_of(m, value, {'input': input, 'weight': weight}.get(name), bias_dtype)
             for name, value in found.items()}
+
+
+def _counts(cotangent):
+    """Whether a statistic was used on its own: arrays that hold zeros alone are left out of the formula."""
+    return not isinstance(cotangent, np.ndarray) or cotangent.any()
+
+
+def _standardized_gradients(m, g, x, weight, mean, variance, of_mean, of_variance, axes, affine_shape, count, eps,
+                            of_input, of_weight, of_bias):
+    """The gradients of `_standardized`'s x, weight and bias, each None where not wanted."""
+    scale = m.rsqrt(variance + eps)
+    offsets = x if mean is None else x - mean
+    weight_gradient = m.sum_to_size(g * (offsets * scale), affine_shape) if of_weight else None
+    bias_gradient = m.sum_to_size(g, affine_shape) if of_bias else None
+    if not of_input:
+        return None, weight_gradient, bias_gradient
+    if weight is not None:
+        g = g * weight
+    along = -m.sum(g * offsets, axes, True) * (scale * scale * scale)
+    if of_variance is not None:
+        along = along + of_variance * 2.0
+    slopes = g * scale + offsets * (along / count)
+    if mean is not None:
+        shift = -m.sum(g, axes, True) * scale
+        slopes = slopes + (shift if of_mean is None else shift + of_mean) / count
+    return slopes, weight_gradient, bias_gradient
 
 
 def _to_dtype_of(m, value, operand, bias_dtype):
@@ -89,25 +106,21 @@ def _working(array):
 def _normalize(m, input, weight, bias, layout):
     """(the normalised input, mean, variance) over the axes of a layout."""
     x = _working(input).reshape(layout.shape)
-    if layout.centered:
-        mean = _mean(m, x, layout)
-        out = x - mean
-        variance = _mean(m, out * out, layout)
-        out *= _scale(m, variance, layout.eps)
-    else:
-        mean, variance = np.zeros((), x.dtype), _mean(m, x * x, layout)
-        out = x * _scale(m, variance, layout.eps)
+    weight, bias = (v if v is None else _working(v).reshape(layout.affine_shape) for v in (weight, bias))
+    out, mean, variance = m.fused(_standardized, x, weight, bias, layout.axes, float(layout.count or math.nan),
+                                  float(layout.eps), layout.centered)
+    return out.reshape(input.shape).astype(input.dtype, copy=False), np.zeros((), x.dtype) if mean is None else mean, variance
+
+
+def _standardized(m, x, weight, bias, axes, count, eps, centered):
+    """(normalised x, mean or None, variance), as one pass over memory where it is generated."""
+    mean = m.sum(x, axes, True) / count if centered else None
+    offsets = x if mean is None else x - mean
+    variance = m.sum(offsets * offsets, axes, True) / count
+    out = offsets * m.rsqrt(variance + eps)
     if weight is not None:
-        out *= _working(weight).reshape(layout.affine_shape)
-    if bias is not None:
-        out += _working(bias).reshape(layout.affine_shape)
-    return out.reshape(input.shape).astype(input.dtype, copy=False), mean, variance
-
-
-def _mean(m, x, layout):
-    total = m.xp.add.reduce(x, layout.axes, keepdims=True)
-    total /= layout.count or math.nan
-    return total
+        out = out * weight
+    return out if bias is None else out + bias, mean, variance
 
 
 def _scale(m, variance, eps):

@@ -13,7 +13,7 @@ import numpy as np
 from .. import dtypes
 from ..backends.cpu import array as backend
 
-__all__ = ['Reference', 'REFERENCE', 'axes_of', 'sized']
+__all__ = ['Reference', 'REFERENCE', 'LARGE', 'axes_of', 'sized']
 
 # names that differ, or that exist in the array library under PyTorch's name
 UFUNCS = {name: name for name in (
@@ -33,6 +33,7 @@ SPECIAL = {'erf': 'erf', 'erfc': 'erfc', 'erfinv': 'erfinv', 'lgamma': 'gammaln'
            'zeta': 'zeta', 'bessel_j0': 'j0', 'bessel_j1': 'j1', 'bessel_y0': 'y0', 'bessel_y1': 'y1',
            'modified_bessel_i0': 'i0', 'modified_bessel_i1': 'i1', 'modified_bessel_k0': 'k0',
            'modified_bessel_k1': 'k1', 'scaled_modified_bessel_k0': 'k0e', 'scaled_modified_bessel_k1': 'k1e'}
+LARGE = 8192  # elements from which on a generated kernel beats array functions
 # logical and comparing functions of half types and bool inputs need no care; these have no loop there
 NO_DIRECT_BOOL = frozenset({'sub', 'neg'})
 
@@ -126,6 +127,14 @@ class Reference:
         if found is None:
             found = self.drivers[name] = self.backend.driver(name)
         return found(*arguments)
+
+    def fused(self, formula, *arguments):
+        """formula(m, *arguments), as one generated kernel where the first array is large and there is one."""
+        if arguments[0].size >= LARGE:
+            made = self.kernel('fusion.run', formula, *arguments)
+            if made is not None:
+                return made
+        return formula(self, *arguments)
 
     # ---- elementwise functions that array libraries lack
 

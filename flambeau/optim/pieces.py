@@ -173,6 +173,8 @@ class Update:
     def apply(self, param, grad, states):
         """Writes the new values over 1-D arrays `param` and `states` ({name: array})."""
         if self.is_large or param.size > PIECE:
+            if REFERENCE.kernel('fusion.update', self.rule, tuple(states), self.scalars, [param, grad, *states.values()]):
+                return
             if self.program is None:
                 self.program = Program(self.rule, tuple(states), self.scalars)
             self.program.run([param, grad, *states.values()])

@@ -206,13 +206,29 @@ class FunctionText:
             mask, full = ('i16', -1) if t.bits == 32 else ('i8', -1)
             return self.intrinsic(f'llvm.x86.avx512.mask.scalef.p{"s" if t.bits == 32 else "d"}.512', t, x, n, x,
                                   f'{mask} {full}', 'i32 4')
-        whole = self.fresh()
-        integer = llvm(type(x.type)('i', 32, x.type.lanes))
-        self.line(f'{whole} = fptosi {self.typed(n)} to {integer}')
-        kinds = f'{llvm(x.type)}, {integer}'
-        name = f'llvm.ldexp.{suffix(x.type)}.{suffix(type(x.type)("i", 32, x.type.lanes))}'
-        self.declared[name] = f'declare {llvm(x.type)} @{name}({kinds})'
-        return f'call {llvm(x.type)} @{name}({self.typed(x)}, {integer} {whole})'
+        return self._scale_by_bits(x, n)
+
+    def _scale_by_bits(self, x, n):
+        """x times two powers of two, made of their bits: half of n at a time stays within the exponents there are."""
+        kind, bits = llvm(x.type), x.type.bits
+        integer = llvm(type(x.type)('i', bits, x.type.lanes))
+        bias, fraction = (127, 23) if bits == 32 else (1023, 52)
+
+        def constant(value):
+            return f'splat (i{bits} {value})' if x.type.lanes else str(value)
+
+        def step(text):
+            made = self.fresh()
+            self.line(f'{made} = {text}')
+            return made
+        whole = step(f'fptosi {self.typed(n)} to {integer}')
+        half = step(f'ashr {integer} {whole}, {constant(1)}')
+        result = self.name(x)
+        for part in (half, step(f'sub {integer} {whole}, {half}')):
+            biased = step(f'add {integer} {part}, {constant(bias)}')
+            power = step(f'bitcast {integer} ' + step(f'shl {integer} {biased}, {constant(fraction)}') + f' to {kind}')
+            result = step(f'fmul {kind} {result}, {power}') if part is half else f'fmul {kind} {result}, {power}'
+        return result
 
     def _convert(self, s, x):
         a, b = x.type, s.result.type

@@ -1,0 +1,207 @@
+"""Runs formulas over arrays as fused kernels: how their memory is looked at, where results go. Knows no formula.
+
+`run(formula, *arguments)` gives what `formula(m, *arguments)` gives over arrays, or None where no fused kernel fits.
+"""
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from ...kernel import fusion
+from ...kernel.tracing import BroadcastSum, Noted, Untraceable, trace
+from .build import compiled
+
+__all__ = ['run', 'update']
+
+BLOCK = 1 << 14  # elements that one thread takes at a time
+PLANS = 4096     # different calls remembered
+_plans = {}
+FLOATS = (np.dtype('float32'), np.dtype('float64'))
+
+
+def run(formula, *arguments):
+    """The formula's result over arrays and numbers: an array, or a tuple of them; None where it must run otherwise."""
+    key = [formula]
+    for x in arguments:
+        if x.__class__ is np.ndarray:
+            key += [x.shape, x.strides, x.dtype]
+        else:
+            key.append(float if x.__class__ is float else (x.__class__, x))
+    key = tuple(key)
+    try:
+        plan = _plans.get(key)
+    except TypeError:
+        return None
+    if plan is None:
+        if len(_plans) >= PLANS:
+            _plans.clear()
+        plan = _plans[key] = _plan(formula, arguments) or False
+    return plan(arguments) if plan else None
+
+
+@functools.lru_cache(maxsize=256)
+def _rule(rule, names, scalars):
+    """An optimizer's rule as a formula of its arrays and the numbers it takes by name; `scalars`: (name, value or float)."""
+    numbers = [name for name, value in scalars if value is float]
+    fixed = {name: value for name, value in scalars if value is not float}
+
+    def formula(m, param, grad, *values):
+        states, given = values[:len(names)], values[len(names):]
+        results = rule(m, param, grad, **dict(zip(names, states)), **dict(zip(numbers, given)), **fixed)
+        return tuple(r for r in results if r is not None)
+    return formula, numbers
+
+
+def update(rule, names, scalars, arrays):
+    """Runs an optimizer's rule over 1-D arrays (param, grad, states) in place, all but the second. None: not done."""
+    if any(a.dtype is not arrays[0].dtype or not a.flags.c_contiguous for a in arrays):
+        return None
+    formula, numbers = _rule(rule, names, tuple((k, float if v.__class__ is float else v) for k, v in scalars.items()))
+    arguments = (*arrays, *[scalars[name] for name in numbers])
+    key = formula, arrays[0].size, arrays[0].dtype
+    plan = _plans.get(key)
+    if plan is None:
+        plan = _plans[key] = _plan(formula, arguments) or False
+    if not plan:
+        return None
+    plan(arguments, [arrays[0], *arrays[2:]])
+    return True
+
+
+def _plan(formula, arguments):
+    computed = next((x.dtype for x in arguments if isinstance(x, np.ndarray) and x.dtype in FLOATS), None)
+    if computed is None:
+        return None
+    try:
+        return Plan(formula, arguments, computed)
+    except Untraceable:
+        return None
+
+
+class Plan:
+    """One formula over arrays of given shapes and strides: its kernel, and the numbers to call it with."""
+
+    def __init__(self, formula, arguments, computed):
+        instructions, results, axes = trace(formula, arguments, computed)
+        arrays = [x for x in arguments if isinstance(x, np.ndarray)]
+        self.single = not isinstance(results, tuple)
+        results = (results,) if self.single else results
+        wanted = [r for r in results if r is not None]
+        if not all(isinstance(r, (Noted, BroadcastSum)) for r in wanted):
+            raise Untraceable('a result that is no value of the formula')
+        shape = np.broadcast_shapes(*[a.shape for a in arrays])
+        folded = frozenset(axes or ())
+        kept_shape = tuple(1 if k in folded else n for k, n in enumerate(shape))
+        described, self.made = [], []
+        for r in wanted:
+            self._describe(r, shape, kept_shape, folded, described)
+        looked_at = [(a.shape, a.strides, a.itemsize) for a in arrays] + [
+            (s, _dense_strides(s, d.itemsize), d.itemsize) for s, d in self.made]
+        o, q, i, strides, varies = _layout(looked_at, shape, folded)
+        program = tuple((op, *rest, varies[rest[0]]) if op == 'input' else (op, *rest) for op, *rest in instructions)
+        outputs = tuple((r.of.index if isinstance(r, BroadcastSum) else r.index, kind, dtype.name)
+                        for r, (kind, dtype) in zip(wanted, described))
+        _check(program, outputs)
+        block = i if axes or any(kind == 'column' for kind, _ in described) else BLOCK
+        group = max(1, min(o, BLOCK // max(1, q * i))) if i <= block else 1
+        if any(kind == 'column' for kind, _ in described):
+            group = max(group, -(-o // 64))
+        self.chunks = -(-o // group)
+        for k, (kind, _) in enumerate(described):
+            if kind == 'column':
+                strides[len(arrays) + k] = (i, 0)
+                self.made[k] = ((self.chunks, i), self.made[k][1])
+        self.sizes = (o, q, i, group, block, *[s for pair in strides for s in pair])
+        self.numbers = sum(x.__class__ is float for x in arguments)
+        self.kernel = compiled(fusion.fused, program, tuple(a.dtype.name for a in arrays), outputs, computed.name, self.numbers)
+        self.positions = [k for k, r in enumerate(results) if r is not None]
+        self.count = len(results)
+        self.kinds = [kind for kind, _ in described]
+        self.final = [tuple(r.shape) for r in wanted]
+
+    def _describe(self, r, shape, kept_shape, folded, described):
+        if isinstance(r, BroadcastSum):
+            kind, dtype, made = 'column', r.of.dtype, r.shape
+            if r.of.shape != shape:
+                raise Untraceable('columns of less than the whole')
+        elif r.shape == shape:
+            kind, dtype, made = 'full', r.dtype, shape
+        elif folded and r.shape == kept_shape:
+            kind, dtype, made = 'row', r.dtype, kept_shape
+        else:
+            raise Untraceable('a result of a shape of its own')
+        described.append((kind, dtype))
+        self.made.append((tuple(made), dtype))
+
+    def __call__(self, arguments, into=None):
+        arrays = [x for x in arguments if x.__class__ is np.ndarray]
+        made = [np.empty(shape, dtype) for shape, dtype in self.made] if into is None else into
+        numbers = [x for x in arguments if x.__class__ is float] if self.numbers else ()
+        self.kernel(*arrays, *made, *numbers, *self.sizes)
+        for k, kind in enumerate(self.kinds):
+            if kind == 'column':
+                made[k] = made[k].sum(0).reshape(self.final[k])
+        if self.single:
+            return made[0]
+        results = [None] * self.count
+        for k, array in zip(self.positions, made):
+            results[k] = array
+        return tuple(results)
+
+
+def _dense_strides(shape, itemsize):
+    strides, step = [], itemsize
+    for n in reversed(shape):
+        strides.append(step)
+        step *= n
+    return tuple(reversed(strides))
+
+
+def _check(program, outputs):
+    """Raises for results that a kernel would have to write although they do not vary along rows."""
+    stage, varies = fusion.stages(program)
+    for k, kind, _ in outputs:
+        if (kind == 'row') == varies[k]:
+            raise Untraceable('a result that is constant where it should vary')
+
+
+def _layout(looked_at, shape, folded):
+    """(O, Q, I, [strides along O and Q of each array, in elements], [in what each array varies]).
+
+    Neighbouring axes that lie behind each other in every array are one. Raises Untraceable where three are too few, or the
+    last does not run through memory.
+    """
+    rank = len(shape)
+    columns = []
+    for s, strides, itemsize in looked_at:
+        extra = rank - len(s)
+        columns.append([0] * extra + [0 if n == 1 else st // itemsize for n, st in zip(s, strides)])
+    axes = []  # [size, strides of each array, folded]
+    for k, n in enumerate(shape):
+        if n == 1:
+            continue
+        steps = [c[k] for c in columns]
+        if axes and axes[-1][2] == (k in folded) and all(a == b * n for a, b in zip(axes[-1][1], steps)):
+            axes[-1][0] *= n
+            axes[-1][1] = steps
+        else:
+            axes.append([n, steps, k in folded])
+    nothing = [0] * len(looked_at)
+    inner = axes.pop() if axes else [1, nothing, bool(folded)]
+    if any(s not in (0, 1) for s in inner[1]) or folded and not inner[2]:
+        raise Untraceable('memory that does not run along the last axis')
+    outer, middle = [1, nothing], [1, nothing]
+    for n, steps, is_folded in axes:
+        if folded and is_folded or not folded and outer[0] != 1:
+            if middle[0] != 1:
+                raise Untraceable('too many axes')
+            middle = [n, steps]
+        else:
+            if outer[0] != 1:
+                raise Untraceable('too many axes')
+            outer = [n, steps]
+    varies = ['i' if inner[1][k] else 'q' if middle[1][k] else '' for k in range(len(looked_at))]
+    if 'q' in varies:
+        raise Untraceable('values that vary in the middle only')
+    return outer[0], middle[0], inner[0], list(zip(outer[1], middle[1])), varies

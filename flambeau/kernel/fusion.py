@@ -1,0 +1,259 @@
+"""Fused kernels: a whole formula over arrays as one pass, with folds over rows and over columns inside.
+
+A formula comes as a `program`: a tuple of instructions whose operands are positions of earlier ones, so that equal formulas
+are equal programs. Its arrays are looked at as (O, Q, I): I runs through memory, and a fold, where there is one, goes over
+Q and I for each of the O rows. Instructions:
+
+    ('input', position, full)      an array's element, or where `full` is not 'i' one number for each row (o), none ('')
+    ('number', position)           a number given at the call
+    ('constant', number)
+    ('fold', combine, a)           all of a row combined by add, larger or smaller: one number for each row
+    (operation, a, b, ...)         see OPERATIONS
+
+Knows neither arrays nor what the formula means.
+"""
+from __future__ import annotations
+
+from . import mathematics
+from .ir import Builder
+from .types import Pointer, i64, named
+
+__all__ = ['fused', 'OPERATIONS', 'stages']
+
+UNROLL = 4
+EXPENSIVE = frozenset('exp expm1 log log1p log2 tanh sigmoid erf'.split())
+
+
+def _maximum(b, x, y):
+    """The larger, or nan where one is."""
+    return b.select(x == x, b.larger(x, y), x)
+
+
+def _minimum(b, x, y):
+    return b.select(x == x, b.smaller(x, y), x)
+
+
+def _sign(b, x):
+    return b.select(x > 0.0, b.of_type(1.0, x.type), b.select(x < 0.0, b.of_type(-1.0, x.type), b.of_type(0.0, x.type)))
+
+
+def _mathematics(name):
+    return lambda b, *operands: getattr(mathematics, name)(b, *operands)
+
+
+OPERATIONS = {
+    'add': lambda b, x, y: x + y, 'sub': lambda b, x, y: x - y, 'mul': lambda b, x, y: x * y, 'div': lambda b, x, y: x / y,
+    'neg': lambda b, x: -x, 'abs': lambda b, x: b.abs(x), 'sqrt': lambda b, x: b.sqrt(x), 'floor': lambda b, x: b.floor(x),
+    'ceil': lambda b, x: b.ceil(x), 'trunc': lambda b, x: b.trunc(x), 'rsqrt': lambda b, x: 1.0 / b.sqrt(x),
+    'maximum': _maximum, 'minimum': _minimum, 'sign': _sign, 'where': lambda b, c, x, y: b.select(c, x, y),
+    'eq': lambda b, x, y: x == y, 'ne': lambda b, x, y: x != y, 'lt': lambda b, x, y: x < y, 'le': lambda b, x, y: x <= y,
+    'gt': lambda b, x, y: x > y, 'ge': lambda b, x, y: x >= y, 'and': lambda b, x, y: x & y, 'or': lambda b, x, y: x | y,
+    'not': lambda b, x: ~x, 'copysign': lambda b, x, y: b.copysign(x, y),
+    **{name: _mathematics(name) for name in EXPENSIVE},
+}
+IDENTITY = {'add': 0.0, 'larger': float('-inf'), 'smaller': float('inf')}
+COMBINE = {'add': OPERATIONS['add'], 'larger': _maximum, 'smaller': _minimum}
+
+
+def stages(program):
+    """(stage of each instruction, whether it varies along a row): a fold's value is there one stage after its operand's."""
+    stage, varies = [], []
+    for op, *operands in program:
+        if op in ('input', 'number', 'constant'):
+            stage.append(0)
+            varies.append(op == 'input' and 'i' in operands[1])
+        elif op == 'fold':
+            stage.append(stage[operands[1]] + 1)
+            varies.append(False)
+        else:
+            stage.append(max(stage[a] for a in operands))
+            varies.append(any(varies[a] for a in operands))
+    return stage, varies
+
+
+def fused(target, program, dtypes, outputs, computed, numbers):
+    """The kernel of a program.
+
+    dtypes: of the arrays in. outputs: (instruction, 'full' | 'row' | 'column', dtype) each; 'column' sums over the rows of
+    a chunk, into a row of its own for each chunk. computed: the dtype that is computed in. numbers: how many come in.
+    Parameters: arrays in and out; numbers; O, Q, I, rows of a chunk, elements of a block of I, and for each array its
+    strides along O and Q.
+    """
+    return _Fusion(target, program, dtypes, outputs, named(computed), numbers).write()
+
+
+class _Fusion:
+    def __init__(self, target, program, dtypes, outputs, computed, numbers):
+        self.program, self.outputs, self.computed = program, outputs, computed
+        self.lanes = target.lanes(computed)
+        arrays = [named(d) for d in dtypes] + [named(d) for _, _, d in outputs]
+        self.arrays = len(arrays)
+        self.inputs = len(dtypes)
+        parameters = {f'a{k}': Pointer(t) for k, t in enumerate(arrays)}
+        parameters |= {f'number{k}': computed for k in range(numbers)}
+        parameters |= dict.fromkeys(('rows', 'middle', 'inner', 'group', 'block'), i64)
+        parameters |= {f's{k}{c}': i64 for k in range(self.arrays) for c in 'oq'}
+        self.b = Builder('fused', **parameters)
+        p = self.b.parameters
+        self.pointers, p = p[:self.arrays], p[self.arrays:]
+        self.numbers, p = p[:numbers], p[numbers:]
+        self.rows, self.middle, self.inner, self.group, self.block = p[:5]
+        self.strides = list(zip(p[5::2], p[6::2]))
+        self.stage, self.varies = stages(program)
+        self.last = max((self.stage[k] for k, _, _ in outputs), default=0)
+        self.kept = self._kept()
+
+    def _kept(self):
+        """{costly value that a later stage needs: the output whose memory holds it until then}."""
+        last_use = {}
+
+        def visit(k, stage):
+            op, *operands = self.program[k]
+            if self.varies[k]:
+                last_use[k] = max(stage, last_use.get(k, 0))
+                if op != 'input':
+                    for a in operands:
+                        visit(a, stage)
+        for op, *operands in self.program:
+            if op == 'fold':
+                visit(operands[1], self.stage[operands[1]])
+        for k, kind, _ in self.outputs:
+            if kind != 'row':
+                visit(k, self.stage[k])
+        free = [k for k, (_, kind, dtype) in enumerate(self.outputs) if kind == 'full' and named(dtype) == self.computed]
+        kept = {}
+        for k, use in last_use.items():
+            if self.program[k][0] in EXPENSIVE and use > self.stage[k]:
+                home = next((o for o in free if self.stage[self.outputs[o][0]] >= use), None)
+                if home is not None:
+                    free.remove(home)
+                    kept[k] = home
+        return kept
+
+    def write(self):
+        b = self.b
+        blocks = (self.inner + self.block - 1) / self.block
+        groups = (self.rows + self.group - 1) / self.group
+        with b.parallel(groups * blocks) as chunk:
+            first = chunk / blocks * self.group
+            begin = chunk % blocks * self.block
+            end = b.smaller(begin + self.block, self.inner)
+            self.chunk = chunk
+            for k, (_, kind, _) in enumerate(self.outputs):
+                if kind == 'column':
+                    self._clear(self._address(self.inputs + k, chunk, None), begin, end)
+            with b.loop(first, b.smaller(first + self.group, self.rows)) as row:
+                self._row(row, begin, end)
+        return b.finish()
+
+    def _clear(self, pointer, begin, end):
+        """Zeros in a row of column sums."""
+        b = self.b
+        zero = b.constant(0.0, self.computed.vector(self.lanes))
+        full = end - (end - begin) % self.lanes
+        with b.loop(begin, full, self.lanes) as i:
+            b.store(zero, pointer + i)
+        with b.loop(full, end) as i:
+            b.store(b.constant(0.0, self.computed), pointer + i)
+
+    def _address(self, array, row, q):
+        along_o, along_q = self.strides[array]
+        pointer = self.pointers[array] + row * along_o
+        return pointer if q is None else pointer + q * along_q
+
+    # ---- a row
+
+    def _row(self, row, begin, end):
+        values = {}
+        for stage in range(self.last + 1):
+            self._single_values(stage, row, values)
+            folds = {k: operands for k, (op, *operands) in enumerate(self.program)
+                     if op == 'fold' and self.stage[operands[1]] == stage}
+            written = [(k, o) for k, o in enumerate(self.outputs) if o[1] != 'row' and self.stage[o[0]] == stage]
+            keeps = [k for k in self.kept if self.stage[k] == stage]
+            if folds or written or keeps:
+                self._pass(stage, row, begin, end, values, folds, written, keeps)
+        self._single_values(self.last + 1, row, values)
+        for k, (node, kind, _) in enumerate(self.outputs):
+            if kind == 'row':
+                value = self.b.convert(values[node], self.pointers[self.inputs + k].type.to)
+                self.b.store(value, self._address(self.inputs + k, row, None))
+
+    def _single_values(self, stage, row, values):
+        """What is one number for the whole row, and known at this stage."""
+        for k, (op, *operands) in enumerate(self.program):
+            if k in values or self.varies[k] or self.stage[k] > stage or op == 'fold':
+                continue
+            if op == 'input':
+                loaded = self.b.load(self._address(operands[0], row, None))
+                values[k] = loaded if loaded.type.kind == 'b' else self.b.convert(loaded, self.computed)
+            elif op == 'number':
+                values[k] = self.numbers[operands[0]]
+            elif op == 'constant':
+                values[k] = self.b.constant(operands[0], self.computed)
+            elif all(a in values for a in operands):
+                values[k] = OPERATIONS[op](self.b, *[values[a] for a in operands])
+
+    def _pass(self, stage, row, begin, end, values, folds, written, keeps):
+        """One pass over a row: folds what this stage folds, writes what it can write."""
+        b, lanes = self.b, self.lanes
+        kind = self.computed.vector(lanes)
+        sums = {k: [b.variable(IDENTITY[how], kind) for _ in range(UNROLL)] for k, (how, _) in folds.items()}
+        wide = end - (end - begin) % (lanes * UNROLL)
+        full = end - (end - begin) % lanes
+
+        def body(q, i, part, mask):
+            known = {}
+            for k in keeps:
+                known[k] = self._element(k, row, q, i, values, known, stage, mask)
+                self._store(self.inputs + self.kept[k], known[k], row, q, i, mask)
+            for k, (how, operand) in folds.items():
+                x = self._element(operand, row, q, i, values, known, stage, mask)
+                if mask is not None:
+                    x = b.select(mask, x, b.constant(IDENTITY[how], kind))
+                sums[k][part].set(COMBINE[how](b, sums[k][part].get(), x))
+            for k, (node, what, _) in written:
+                x = self._element(node, row, q, i, values, known, stage, mask)
+                if what == 'column':
+                    pointer = self._address(self.inputs + k, self.chunk, None) + i
+                    old = b.load(pointer, kind) if mask is None else b.load(pointer, kind, mask=mask)
+                    b.store(old + x, pointer, mask=mask)
+                else:
+                    self._store(self.inputs + k, x, row, q, i, mask)
+        with b.loop(0, self.middle) as q:
+            with b.loop(begin, wide, lanes * UNROLL) as i:
+                for part in range(UNROLL):
+                    body(q, i + part * lanes, part, None)
+            with b.loop(wide, full, lanes) as i:
+                body(q, i, 0, None)
+            with b.when(full < end):
+                body(q, full, 0, b.first(end - full, lanes))
+        for k, (how, _) in folds.items():
+            parts = [v.get() for v in sums[k]]
+            while len(parts) > 1:
+                parts = [COMBINE[how](b, x, y) for x, y in zip(parts[::2], parts[1::2])]
+            values[k] = b.reduce(how, parts[0])
+
+    def _store(self, array, x, row, q, i, mask):
+        pointer = self._address(array, row, q) + i
+        kind = pointer.type.to
+        self.b.store(self.b.convert(x, kind), pointer, mask=mask)
+
+    def _element(self, k, row, q, i, values, known, stage, mask):
+        """The value of an instruction at (row, q, i), as a vector."""
+        if k in known:
+            return known[k]
+        b = self.b
+        op, *operands = self.program[k]
+        if not self.varies[k]:
+            made = b.splat(values[k], self.lanes)
+        elif op == 'input' or k in self.kept and self.stage[k] < stage:
+            array = operands[0] if op == 'input' else self.inputs + self.kept[k]
+            pointer = self._address(array, row, q) + i
+            kind = pointer.type.to.vector(self.lanes)
+            loaded = b.load(pointer, kind) if mask is None else b.load(pointer, kind, mask=mask)
+            made = loaded if kind.kind == 'b' else b.convert(loaded, self.computed)
+        else:
+            made = OPERATIONS[op](b, *[self._element(a, row, q, i, values, known, stage, mask) for a in operands])
+        known[k] = made
+        return made

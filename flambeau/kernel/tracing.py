@@ -1,0 +1,220 @@
+"""Reads a formula over arrays as a program of kernel/fusion.py: `m` for values that only note what is done to them.
+
+What a fused kernel cannot say raises Untraceable, and the caller computes otherwise. Knows formulas by what they call only.
+"""
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+__all__ = ['Untraceable', 'trace', 'Noted']
+
+OPERATORS = {'add': 'add', 'sub': 'sub', 'mul': 'mul', 'truediv': 'div', 'and': 'and', 'or': 'or'}
+COMPARISONS = ('eq', 'ne', 'lt', 'le', 'gt', 'ge')
+SIMPLE = frozenset('''abs sqrt floor ceil trunc rsqrt maximum minimum sign copysign exp expm1 log log1p log2 tanh sigmoid erf'''.split())
+NAMED = {'true_divide': 'div', 'logical_and': 'and', 'logical_or': 'or', 'logical_not': 'not', 'add': 'add', 'sub': 'sub',
+         'mul': 'mul', 'neg': 'neg', 'clamp_min': 'maximum', 'clamp_max': 'minimum', **{c: c for c in COMPARISONS}}
+TRUTH = frozenset(('and', 'or', 'not', *COMPARISONS))
+
+
+class Untraceable(Exception):
+    """The formula does something that fused kernels do not."""
+
+
+class Noted:
+    """Stands for an array of a shape: an instruction of the program being written. `over` are axes folded to size 1."""
+
+    __slots__ = ('program', 'index', 'shape', 'dtype')
+
+    def __init__(self, program, index, shape, dtype):
+        self.program, self.index, self.shape, self.dtype = program, index, shape, dtype
+
+    ndim = property(lambda self: len(self.shape))
+    size = property(lambda self: math.prod(self.shape))
+
+    def __neg__(self):
+        return self.program.apply('neg', self)
+
+    def __invert__(self):
+        return self.program.apply('not', self)
+
+    def __bool__(self):
+        raise Untraceable('a formula asks for a value')
+
+    __hash__ = object.__hash__
+
+    def copy(self):
+        return self
+
+    def __pow__(self, exponent):
+        return self.program.pow(self, exponent)
+
+
+for _name, _op in OPERATORS.items():
+    setattr(Noted, f'__{_name}__', lambda self, other, _op=_op: self.program.apply(_op, self, other))
+    setattr(Noted, f'__r{_name}__', lambda self, other, _op=_op: self.program.apply(_op, other, self))
+for _name in COMPARISONS:
+    setattr(Noted, f'__{_name}__', lambda self, other, _op=_name: self.program.apply(_op, self, other))
+
+
+class Program:
+    """`m` for tracing: the instructions written so far, and the axes that folds go over."""
+
+    def __init__(self, computed):
+        self.computed = np.dtype(computed)
+        self.instructions, self.known = [], {}
+        self.axes = None
+
+    def note(self, instruction, shape, dtype):
+        index = self.known.get(instruction)
+        if index is None:
+            index = self.known[instruction] = len(self.instructions)
+            self.instructions.append(instruction)
+        return Noted(self, index, shape, dtype)
+
+    def value(self, x):
+        if x.__class__ is Noted:
+            return x
+        if isinstance(x, (bool, int, float, np.floating, np.integer)):
+            return self.note(('constant', float(x)), (), self.computed)
+        if isinstance(x, np.ndarray) and x.ndim == 0 and x.dtype.kind == 'f':
+            return self.note(('constant', float(x)), (), self.computed)
+        raise Untraceable(f'{type(x).__name__} in a formula')
+
+    def apply(self, op, *operands):
+        operands = [self.value(x) for x in operands]
+        truths = [x.dtype == bool for x in operands]
+        if op in ('and', 'or', 'not'):
+            if not all(truths):
+                raise Untraceable('bits of numbers')
+        elif op == 'where':
+            if not truths[0] or any(truths[1:]):
+                raise Untraceable('a condition that is no comparison')
+        elif any(truths):
+            raise Untraceable('arithmetic of truth values')
+        shape = np.broadcast_shapes(*[x.shape for x in operands])
+        return self.note((op, *[x.index for x in operands]), shape, np.dtype(bool) if op in TRUTH else self.computed)
+
+    def __getattr__(self, name):
+        if name in SIMPLE:
+            return lambda *operands: self.apply(name, *operands)
+        if name in NAMED:
+            return lambda *operands: self.apply(NAMED[name], *operands)
+        if name.startswith('_'):
+            raise AttributeError(name)
+        return self._composed(name)
+
+    def _composed(self, name):
+        """An operation that is itself a formula."""
+        from ..ops.definition import OPERATIONS
+        found = OPERATIONS.get(name)
+        if found is None or found.kernel is not None or found.kind not in ('elementwise', 'reduction', 'composite'):
+            raise Untraceable(name)
+        return lambda *args, **kwargs: found.formula(self, *args, **kwargs)
+
+    def where(self, condition, x, y):
+        return self.apply('where', condition, x, y)
+
+    def square(self, x):
+        return x * x
+
+    def reciprocal(self, x):
+        return 1.0 / x
+
+    def relu(self, x):
+        return self.apply('maximum', x, 0.0)
+
+    def pow(self, x, exponent):
+        if exponent.__class__ in (int, float) and exponent in (2, 3, 0.5):
+            return {2: lambda: x * x, 3: lambda: x * x * x, 0.5: lambda: self.apply('sqrt', x)}[exponent]()
+        raise Untraceable('a power')
+
+    def zeros_like(self, x):
+        return self.value(0.0)
+
+    def ones_like(self, x):
+        return self.value(1.0)
+
+    def stop(self, x):
+        return x
+
+    def conj(self, x):
+        return x
+
+    # ---- folds
+
+    def _fold(self, combine, x, dim, keepdim):
+        from ..ops.reference import axes_of
+        axes = axes_of(dim, x.ndim)
+        if not keepdim or not axes or self.axes not in (None, axes) or any(x.shape[a] == 1 for a in axes):
+            raise Untraceable('folds over different axes')
+        self.axes = axes
+        shape = tuple(1 if k in axes else n for k, n in enumerate(x.shape))
+        return self.note(('fold', combine, x.index), shape, self.computed)
+
+    def sum(self, x, dim=None, keepdim=False):
+        return self._fold('add', x, dim, keepdim)
+
+    def amax(self, x, dim=(), keepdim=False):
+        return self._fold('larger', x, dim, keepdim)
+
+    def amin(self, x, dim=(), keepdim=False):
+        return self._fold('smaller', x, dim, keepdim)
+
+    def mean(self, x, dim=None, keepdim=False):
+        from ..ops.reference import axes_of
+        return self.sum(x, dim, keepdim) * (1.0 / math.prod(x.shape[a] for a in axes_of(dim, x.ndim)))
+
+    def sum_to_size(self, x, shape):
+        """Sums that broadcasting undoes: along rows, or along columns, which only a result may be."""
+        axes = tuple(k for k, n in enumerate(shape) if n == 1 and x.shape[k] != 1)
+        return BroadcastSum(x, shape, axes) if axes else x
+
+    def settled(self, result):
+        """A result, where sums over the axes of the folds are folds, and sums over all others go along columns."""
+        if not isinstance(result, BroadcastSum):
+            return result
+        if result.axes == self.axes:
+            return self.sum(result.of, result.axes, True)
+        kept = tuple(k for k, n in enumerate(result.of.shape) if n != 1 and k not in (self.axes or ()))
+        if self.axes is None or result.axes != kept:
+            raise Untraceable('sums over some of the rows')
+        return result
+
+
+class BroadcastSum:
+    """A result summed over the axes that broadcasting to it had brought."""
+
+    def __init__(self, of, shape, axes):
+        self.of, self.shape, self.axes = of, shape, axes
+
+
+def trace(formula, arguments, computed):
+    """(program, results, axes folded over) of `formula(m, *arguments)`, where arrays are looked at by shape and dtype.
+
+    Arrays become ('input', position among arrays), floats ('number', position among floats); all else goes in as it is.
+    Raises Untraceable.
+    """
+    program = Program(computed)
+    given, arrays, numbers = [], 0, 0
+    for x in arguments:
+        if isinstance(x, np.ndarray):
+            if x.dtype not in (program.computed, np.dtype(bool)):
+                raise Untraceable(f'an array of {x.dtype}')
+            given.append(program.note(('input', arrays), x.shape, x.dtype))
+            arrays += 1
+        elif x.__class__ is float:
+            given.append(program.note(('number', numbers), (), program.computed))
+            numbers += 1
+        else:
+            given.append(x)
+    try:
+        results = formula(program, *given)
+        if isinstance(results, tuple):
+            results = tuple(program.settled(r) for r in results)
+        else:
+            results = program.settled(results)
+    except (AttributeError, TypeError, KeyError) as error:
+        raise Untraceable(str(error)) from error
+    return tuple(program.instructions), results, program.axes
