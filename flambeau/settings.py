@@ -13,6 +13,7 @@ import os
 
 import numpy as np
 
+from .backends.cpu import launch
 from .device import CPU, resolve
 
 __all__ = ['get_num_threads', 'set_num_threads', 'get_num_interop_threads', 'set_num_interop_threads',
@@ -23,8 +24,7 @@ __all__ = ['get_num_threads', 'set_num_threads', 'get_num_interop_threads', 'set
            'set_flush_denormal', 'set_warn_always', 'is_warn_always_enabled']
 
 PRECISIONS = ('highest', 'high', 'medium')
-STATE = {'interop': 1, 'deterministic': False, 'warn_only': False, 'precision': 'highest', 'warn_always': False,
-         'threads': None}
+STATE = {'interop': 1, 'deterministic': False, 'warn_only': False, 'precision': 'highest', 'warn_always': False}
 
 
 # ---- threads
@@ -50,15 +50,12 @@ def _count(name, value) -> int:
 
 def get_num_threads() -> int:
     """How many threads one operation uses on the CPU."""
-    if STATE['threads'] is not None:
-        return STATE['threads']
-    blas = _blas()
-    return blas[0]() if blas else 1
+    return launch.get_num_threads()
 
 
 def set_num_threads(num: int) -> None:
-    """Sets how many threads a matrix product may use. Raises RuntimeError for anything but a positive integer."""
-    STATE['threads'] = _count('set_num_threads', num)
+    """Sets how many threads an operation may use. Raises RuntimeError for anything but a positive integer."""
+    launch.set_num_threads(_count('set_num_threads', num))
     blas = _blas()
     if blas:
         blas[1](num)

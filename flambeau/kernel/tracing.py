@@ -101,7 +101,7 @@ class Program:
             return lambda *operands: self.apply(name, *operands)
         if name in NAMED:
             return lambda *operands: self.apply(NAMED[name], *operands)
-        if name.startswith('_'):
+        if name.startswith('__'):
             raise AttributeError(name)
         return self._composed(name)
 
@@ -141,6 +141,9 @@ class Program:
 
     def conj(self, x):
         return x
+
+    def is_complex(self, x):
+        return False
 
     # ---- folds
 

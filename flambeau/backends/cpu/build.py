@@ -13,7 +13,7 @@ import tempfile
 import threading
 from pathlib import Path
 
-from . import launch
+from . import launch, memory
 from .entry import builtin, entry_text, register_symbols
 from .properties import jit_is_on, processor, target
 from .render import module_text
@@ -92,6 +92,7 @@ class _Machine:
         self.loaded = []
         register_symbols()
         launch.start()
+        memory.install()
 
 
 @functools.lru_cache(maxsize=None)

@@ -1,29 +1,282 @@
-"""Runs the chunks of a kernel's parallel regions. Knows no kernel."""
+"""The native thread pool that runs the chunks of kernels' parallel regions. Knows no kernel.
+
+Workers and callers claim chunks one by one from a ticket that holds the job's generation and how many chunks are left, so
+that a late worker can take nothing of an older job and the caller waits for chunks, never for threads. Idle workers spin
+for some tens of microseconds, then sleep on a futex. A second caller, or a region inside a region, runs its chunks itself.
+Where threads or futexes are missing everything runs on the caller.
+"""
 from __future__ import annotations
 
-__all__ = ['start']
+import atexit
+import ctypes
+import os
+import signal
+import sys
+
+__all__ = ['start', 'get_num_threads', 'set_num_threads']
+
+FUTEX = {'x86_64': 202, 'aarch64': 98}  # the system call's number
+PAUSE = {'x86_64': ('declare void @llvm.x86.sse2.pause()', 'call void @llvm.x86.sse2.pause()'),
+         'aarch64': ('declare void @llvm.aarch64.hint(i32)', 'call void @llvm.aarch64.hint(i32 1)')}
+MOST = 256
+
+POOL = '''
+@ticket = global i64 0, align 128
+@job = global { ptr, ptr, i64 } zeroinitializer, align 128
+@done = global i64 0, align 128
+@word = global i32 0, align 128
+@sleepers = global i32 0, align 128
+@stop = global i32 0, align 128
+@lock = global i32 0, align 128
+@workers = global i32 0, align 128
+declare i64 @syscall(i64, ...)
+declare i32 @sched_yield()
+
+define internal i1 @claim(i64 %thread) {
+  %t = load atomic i64, ptr @ticket seq_cst, align 8
+  %left = and i64 %t, 4294967295
+  %none = icmp eq i64 %left, 0
+  br i1 %none, label %no, label %take
+take:
+  %less = sub i64 %t, 1
+  %pair = cmpxchg ptr @ticket, i64 %t, i64 %less seq_cst seq_cst
+  %won = extractvalue { i64, i1 } %pair, 1
+  br i1 %won, label %work, label %yes
+work:
+  %body = load ptr, ptr @job
+  %context = load ptr, ptr getelementptr ({ ptr, ptr, i64 }, ptr @job, i32 0, i32 1)
+  %count = load i64, ptr getelementptr ({ ptr, ptr, i64 }, ptr @job, i32 0, i32 2)
+  %chunk = sub i64 %count, %left
+  call void %body(ptr %context, i64 %chunk, i64 %thread)
+  %old = atomicrmw add ptr @done, i64 1 seq_cst
+  br label %yes
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}
+
+define ptr @worker(ptr %argument) {
+entry:
+  %thread = ptrtoint ptr %argument to i64
+  br label %poll
+poll:
+  %spins = phi i32 [ 0, %entry ], [ 0, %ran ], [ %spun, %pause ], [ 0, %woken ]
+  %some = call i1 @claim(i64 %thread)
+  br i1 %some, label %ran, label %idle
+ran:
+  br label %poll
+idle:
+  %ended = load atomic i32, ptr @stop seq_cst, align 4
+  %end = icmp ne i32 %ended, 0
+  br i1 %end, label %over, label %wait
+wait:
+  %spun = add i32 %spins, 1
+  %tired = icmp ugt i32 %spun, 1500
+  br i1 %tired, label %sleep, label %pause
+pause:
+  PAUSE
+  br label %poll
+sleep:
+  %seen = load atomic i32, ptr @word seq_cst, align 4
+  %s0 = atomicrmw add ptr @sleepers, i32 1 seq_cst
+  %t = load atomic i64, ptr @ticket seq_cst, align 8
+  %left = and i64 %t, 4294967295
+  %quiet = icmp eq i64 %left, 0
+  %ended2 = load atomic i32, ptr @stop seq_cst, align 4
+  %running = icmp eq i32 %ended2, 0
+  %rest = and i1 %quiet, %running
+  br i1 %rest, label %park, label %woken
+park:
+  %r = call i64 (i64, ...) @syscall(i64 FUTEX, ptr @word, i64 128, i32 %seen, ptr null, ptr null, i32 0)
+  br label %woken
+woken:
+  %s1 = atomicrmw sub ptr @sleepers, i32 1 seq_cst
+  br label %poll
+over:
+  ret ptr null
+}
+
+define void @wake() {
+  %w = atomicrmw add ptr @word, i32 1 seq_cst
+  %r = call i64 (i64, ...) @syscall(i64 FUTEX, ptr @word, i64 129, i32 2147483647, ptr null, ptr null, i32 0)
+  ret void
+}
+
+define void @parallel(ptr %body, ptr %context, i64 %count) {
+entry:
+  %several = icmp sgt i64 %count, 1
+  %workers = load i32, ptr @workers
+  %helped = icmp ne i32 %workers, 0
+  %shared = and i1 %several, %helped
+  br i1 %shared, label %try, label %alone
+try:
+  %pair = cmpxchg ptr @lock, i32 0, i32 1 seq_cst seq_cst
+  %free = extractvalue { i32, i1 } %pair, 1
+  br i1 %free, label %publish, label %alone
+publish:
+  store ptr %body, ptr @job
+  store ptr %context, ptr getelementptr ({ ptr, ptr, i64 }, ptr @job, i32 0, i32 1)
+  store i64 %count, ptr getelementptr ({ ptr, ptr, i64 }, ptr @job, i32 0, i32 2)
+  store atomic i64 0, ptr @done seq_cst, align 8
+  %t = load atomic i64, ptr @ticket seq_cst, align 8
+  %generation = add i64 %t, 4294967296
+  %high = and i64 %generation, -4294967296
+  %new = or i64 %high, %count
+  %x = atomicrmw xchg ptr @ticket, i64 %new seq_cst
+  %asleep = load atomic i32, ptr @sleepers seq_cst, align 4
+  %any = icmp ne i32 %asleep, 0
+  br i1 %any, label %ring, label %work
+ring:
+  call void @wake()
+  br label %work
+work:
+  %more = call i1 @claim(i64 0)
+  br i1 %more, label %work, label %join
+join:
+  %waited = phi i32 [ 0, %work ], [ %longer, %again ], [ 0, %yield ]
+  %finished = load atomic i64, ptr @done seq_cst, align 8
+  %all = icmp eq i64 %finished, %count
+  br i1 %all, label %leave, label %still
+still:
+  %longer = add i32 %waited, 1
+  %long = icmp ugt i32 %longer, 4000
+  br i1 %long, label %yield, label %again
+again:
+  PAUSE
+  br label %join
+yield:
+  %y = call i32 @sched_yield()
+  br label %join
+leave:
+  store atomic i32 0, ptr @lock seq_cst, align 4
+  ret void
+alone:
+  br label %each
+each:
+  %i = phi i64 [ 0, %alone ], [ %j, %run ]
+  %go = icmp slt i64 %i, %count
+  br i1 %go, label %run, label %end
+run:
+  call void %body(ptr %context, i64 %i, i64 0)
+  %j = add i64 %i, 1
+  br label %each
+end:
+  ret void
+}
+'''
+
+
+class Pool:
+    """The compiled pool with its threads."""
+
+    def __init__(self):
+        import llvmlite.binding as llvm
+        machine = os.uname().machine if hasattr(os, 'uname') else ''
+        self.can_share = sys.platform == 'linux' and machine in FUTEX
+        declared, pause = PAUSE.get(machine, ('', ''))
+        text = POOL.replace('FUTEX', str(FUTEX.get(machine, 0))).replace('PAUSE', pause) + declared
+        module = llvm.parse_assembly(text)
+        target = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(opt=1)
+        self.engine = llvm.create_mcjit_compiler(module, target)
+        self.engine.finalize_object()
+        llvm.add_symbol('flambeau_parallel', self.engine.get_function_address('parallel'))
+        self.cells = {name: ctypes.c_int32.from_address(self.engine.get_global_value_address(name))
+                      for name in ('word', 'sleepers', 'stop', 'lock', 'workers')}
+        self.ticket = ctypes.c_int64.from_address(self.engine.get_global_value_address('ticket'))
+        self.worker = self.engine.get_function_address('worker')
+        self.wake = ctypes.CFUNCTYPE(None)(self.engine.get_function_address('wake'))
+        self.system = ctypes.CDLL(None)
+        self.threads = []
+
+    def grow(self, count):
+        """Starts worker threads, `count` in all with the caller. Signals stay with Python's threads."""
+        if not self.can_share:
+            return
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            for number in range(1, count):
+                made = ctypes.c_ulong()
+                if self.system.pthread_create(ctypes.byref(made), None, ctypes.c_void_p(self.worker), ctypes.c_void_p(number)):
+                    break  # no more threads to be had: fewer do the work
+                self.threads.append(made)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        self.cells['workers'].value = len(self.threads)
+
+    def shrink(self):
+        """Ends all workers and waits for them."""
+        self.cells['workers'].value = 0
+        self.cells['stop'].value = 1
+        self.wake()
+        for thread in self.threads:
+            self.system.pthread_join(thread, None)
+        self.threads = []
+        self.cells['stop'].value = 0
+
+    def forget(self):
+        """In a forked child, which has none of the threads."""
+        self.threads = []
+        for cell in self.cells.values():
+            cell.value = 0
+        self.ticket.value = 0
+        self.grow(get_num_threads())
+
+
+_pool = None
+_count = None
 
 
 def start():
-    import llvmlite.binding as llvm
-    text = '''
-define void @run(ptr %body, ptr %context, i64 %count) {
-entry:
-  br label %check
-check:
-  %i = phi i64 [ 0, %entry ], [ %j, %go ]
-  %c = icmp slt i64 %i, %count
-  br i1 %c, label %go, label %end
-go:
-  call void %body(ptr %context, i64 %i, i64 0)
-  %j = add i64 %i, 1
-  br label %check
-end:
-  ret void
-}'''
-    global engine
-    m = llvm.parse_assembly(text)
-    t = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine()
-    engine = llvm.create_mcjit_compiler(m, t)
-    engine.finalize_object()
-    llvm.add_symbol('flambeau_parallel', engine.get_function_address('run'))
+    """Compiles the pool and starts its threads, once."""
+    global _pool
+    if _pool is None:
+        _pool = Pool()
+        _pool.grow(get_num_threads())
+        atexit.register(_pool.shrink)
+        if hasattr(os, 'register_at_fork'):
+            os.register_at_fork(after_in_child=_pool.forget)
+
+
+def get_num_threads() -> int:
+    """How many threads kernels run on."""
+    global _count
+    if _count is None:
+        _count = _default()
+    return _count
+
+
+def set_num_threads(count: int):
+    """Runs kernels on this many threads from now on. Results do not depend on it."""
+    global _count
+    count = min(count, MOST)
+    if count != get_num_threads():
+        _count = count
+        if _pool is not None:
+            _pool.shrink()
+            _pool.grow(count)
+
+
+def _default():
+    for name in ('FLAMBEAU_NUM_THREADS', 'OMP_NUM_THREADS'):
+        asked = os.environ.get(name, '').split(',')[0]
+        if asked.isdigit() and int(asked):
+            return min(int(asked), MOST)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    return max(1, min(cores, _quota() or cores, MOST))
+
+
+def _quota():
+    """The whole number of cores that the control group grants, or None."""
+    try:
+        with open('/sys/fs/cgroup/cpu.max') as file:
+            quota, period = file.read().split()
+    except (OSError, ValueError):
+        try:
+            with open('/sys/fs/cgroup/cpu/cpu.cfs_quota_us') as a, open('/sys/fs/cgroup/cpu/cpu.cfs_period_us') as b:
+                quota, period = a.read().strip(), b.read().strip()
+        except OSError:
+            return None
+    if quota in ('max', '-1'):
+        return None
+    return max(1, -(-int(quota) // int(period)))
