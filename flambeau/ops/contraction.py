@@ -18,6 +18,7 @@ from .batching import Batch
 from .definition import PUBLIC, contraction, export
 from .overriding import answered, overridable, override
 from .promotion import result_dtype
+from .reference import PRODUCT
 from .view import axis_of
 
 __all__ = ['contract', 'matmul', 'linear', 'mm', 'bmm', 'einsum']
@@ -25,7 +26,7 @@ __all__ = ['contract', 'matmul', 'linear', 'mm', 'bmm', 'einsum']
 
 @functools.lru_cache(maxsize=512)
 def contraction_plan(first: str, second: str, result: str):
-    """How to contract arrays named by these letters: f(xp, a, b)."""
+    """How to contract arrays named by these letters: f(m, a, b)."""
     batch = [c for c in result if c in first and c in second]
     summed = [c for c in first if c in second and c not in result]
     left = [c for c in first if c not in second]
@@ -41,20 +42,19 @@ def contraction_plan(first: str, second: str, result: str):
     matrices = len(left) == len(right) == len(summed) == 1
     nb, nl, ns = len(batch), len(left), len(summed)
 
-    def run(xp, a, b):
+    def run(m, a, b):
         if moves_a:
             a = a.transpose(order_a)
         if moves_b:
             b = b.transpose(order_b)
         if matrices:
-            out = a.dot(b) if not nb else xp.matmul(a, b)
+            out = m.matmul(a, b)
         else:
             shape_a, shape_b = a.shape, b.shape
             k = math.prod(shape_a[nb + nl:])
             a = a.reshape((*shape_a[:nb], math.prod(shape_a[nb:nb + nl]), k))
             b = b.reshape((*shape_b[:nb], k, math.prod(shape_b[nb + ns:])))
-            out = a.dot(b) if not nb else xp.matmul(a, b)
-            out = out.reshape((*shape_a[:nb + nl], *shape_b[nb + ns:]))
+            out = m.matmul(a, b).reshape((*shape_a[:nb + nl], *shape_b[nb + ns:]))
         return out.transpose(order_result) if moves_result else out
     return run
 
@@ -86,7 +86,7 @@ def contract(m, a, b, letters):
 
     A letter of one operand alone must be in the result.
     """
-    return contraction_plan(*letters)(m.xp, a, b)
+    return contraction_plan(*letters)(m, a, b)
 
 
 @contraction(name='_mm', namespace='', method=False, label='MmBackward0',
@@ -94,7 +94,9 @@ def contract(m, a, b, letters):
     'input': lambda m, g, other: m.contract(g, conjugated(m, other), ('ij', 'kj', 'ik')),
     'other': lambda m, g, input: m.contract(g, conjugated(m, input), ('ij', 'ik', 'kj'))})
 def _mm(m, input, other):
-    return input.dot(other)
+    if input.size * other.shape[1] < PRODUCT:  # small ones are to cost little else
+        return input.dot(other)
+    return m.matmul(input, other)
 
 
 def same_dtype(name, *tensors):
@@ -226,13 +228,9 @@ def _linear_batched(op, values, size):
     'input': _linear_input_gradient, 'weight': _linear_weight_gradient, 'bias': _linear_bias_gradient})
 def _linear(m, input, weight, bias):
     if input.ndim == 2:
-        out = input.dot(weight.T)
-    else:
-        names = LETTERS[:input.ndim - 1]
-        out = m.contract(input, weight, (names + 'k', 'ok', names + 'o'))
-    if bias is not None:
-        out += bias
-    return out
+        return m.matmul(input, weight.T, bias)
+    rows = input.reshape(math.prod(input.shape[:-1]), input.shape[-1])
+    return m.matmul(rows, weight.T, bias).reshape(*input.shape[:-1], weight.shape[0])
 
 
 @export('nn.functional', method=False)

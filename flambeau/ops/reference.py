@@ -33,6 +33,7 @@ SPECIAL = {'erf': 'erf', 'erfc': 'erfc', 'erfinv': 'erfinv', 'lgamma': 'gammaln'
            'zeta': 'zeta', 'bessel_j0': 'j0', 'bessel_j1': 'j1', 'bessel_y0': 'y0', 'bessel_y1': 'y1',
            'modified_bessel_i0': 'i0', 'modified_bessel_i1': 'i1', 'modified_bessel_k0': 'k0',
            'modified_bessel_k1': 'k1', 'scaled_modified_bessel_k0': 'k0e', 'scaled_modified_bessel_k1': 'k1e'}
+PRODUCT = 1 << 17  # multiplications from which on that is so for products of matrices
 LARGE = 8192  # elements from which on a generated kernel beats array functions
 # logical and comparing functions of half types and bool inputs need no care; these have no loop there
 NO_DIRECT_BOOL = frozenset({'sub', 'neg'})
@@ -259,8 +260,16 @@ class Reference:
         count = math.prod([x.shape[a] for a in axes])
         return total / count if count else total * math.nan
 
-    def matmul(self, x, y):
-        return self.xp.matmul(x, y)
+    def matmul(self, x, y, bias=None):
+        """The products of two matrices, or of equal batches of them, plus a bias over the columns."""
+        made = None
+        if x.size * y.shape[-1] >= PRODUCT:
+            made = self.kernel('contraction.matmul', x, y, None, bias)
+        if made is None:
+            made = x.dot(y) if x.ndim == 2 else self.xp.matmul(x, y)
+            if bias is not None:
+                made += bias
+        return made
 
     def cat(self, tensors, dim=0):
         return self.xp.concatenate(tensors, dim)

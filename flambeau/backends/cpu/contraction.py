@@ -1,0 +1,171 @@
+"""Matrix products over arrays: which kernel takes which layouts, what is packed, how the work is cut. Knows no tensor."""
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ...kernel.contraction import product, tile_columns, tile_rows
+from .build import compiled
+from .properties import target
+
+__all__ = ['matmul']
+
+DEPTH = 384            # terms summed up in registers before they are added to the result: bounds the rounding error
+PLANS = 4096           # different calls remembered
+ALIASED = 4096         # bytes: rows this far apart (or a multiple) share few lines of the first cache
+WORTH_PACKING = 1 << 18  # numbers of y from which on its panels are copied first, where x is high enough
+THIN = 4               # rows or columns below which a product is one of vectors
+ELEMENTS = {'float32': 1, 'float64': 1, 'bfloat16': 2}  # neighbours in a word
+_plans = {}
+
+
+def matmul(x, y, out=None, bias=None, accumulate=False):
+    """x @ y (+ bias) over the last two dimensions, into `out` (added to it with `accumulate`); None: not done.
+
+    Both must have the same dtype and the same leading dimensions. `out` must not overlap x or y.
+    """
+    key = (x.dtype, x.shape, x.strides, y.shape, y.strides, None if out is None else out.strides, bias is None)
+    plan = _plans.get(key)
+    if plan is None:
+        if len(_plans) >= PLANS:
+            _plans.clear()
+        plan = _plans[key] = _plan(x, y, out, bias) or False
+    return plan(x, y, out, bias, accumulate) if plan else None
+
+
+def _layout(array, word):
+    """('rows' | 'turned', stride in words, batch stride in words) of matrices, or None where they must be copied."""
+    *batch, down, across = array.strides
+    *_, height, width = array.shape
+    size = array.itemsize
+    for form, unit, stride, length in (('rows', across, down, height), ('turned', down, across, width)):
+        if unit == size and (stride % word == 0 or length == 1) and not any(s % word for s in batch):
+            return form, stride // word, batch[0] // word if batch else 0
+    return None
+
+
+def _plan(x, y, out, bias):
+    """How calls of this form run, or None where they must run otherwise."""
+    name = x.dtype.name
+    if name not in ELEMENTS or y.dtype != x.dtype or x.ndim != y.ndim or x.ndim < 2 or x.shape[:-2] != y.shape[:-2]:
+        return None
+    if out is not None and (out.dtype != x.dtype or out.strides[-1] != out.itemsize) or not x.size or not y.size:
+        return None
+    if bias is not None and (bias.dtype != x.dtype or bias.strides != (x.itemsize,)):
+        return None
+    if name == 'bfloat16' and 'bf16_dot' not in target().features:
+        return _widened
+    if min(x.shape[-2], y.shape[-1]) < THIN and name != 'bfloat16':
+        return None  # limited by memory: the array library does as well
+    if x.ndim > 3:
+        return _flattened if out is None else None
+    return _Product(x, y)
+
+
+def _widened(x, y, out, bias, accumulate):
+    """Through float32, for processors that do not multiply the dtype itself."""
+    if out is not None:
+        return None
+    wide = matmul(x.astype(np.float32), y.astype(np.float32), None, None if bias is None else bias.astype(np.float32))
+    return None if wide is None else wide.astype(x.dtype)
+
+
+def _flattened(x, y, out, bias, accumulate):
+    """Several leading dimensions as one."""
+    made = matmul(x.reshape(-1, *x.shape[-2:]), y.reshape(-1, *y.shape[-2:]), None, bias)
+    return None if made is None else made.reshape(*x.shape[:-1], y.shape[-1])
+
+
+class _Product:
+    """A kernel and its numbers for all calls of one form."""
+
+    def __init__(self, x, y):
+        self.element = element = x.dtype.name
+        self.neighbours = neighbours = ELEMENTS[element]
+        self.word = word = x.itemsize * neighbours
+        m, k, n = *x.shape[-2:], y.shape[-1]
+        self.batch = batch = x.shape[0] if x.ndim == 3 else 1
+        self.shape = (*x.shape[:-1], n)
+        lanes = tile_columns(target(), element) // 2
+        self.pad = k % neighbours
+        words = -(-k // neighbours)
+        form_x, form_y = _layout(x, word), _layout(y, word)
+        self.copy_x = form_x is None or self.pad or neighbours == 2 and form_x[0] == 'turned'
+        self.copy_y = form_y is None or self.pad or words < lanes and form_y[0] == 'turned'
+        self.form_x = self._form(form_x, self.copy_x, words)
+        self.form_y = self._form(form_y, self.copy_y, -(-n // neighbours))
+        self.copy_y_even = neighbours == 2 and self.copy_y
+        self._cut(m, n, words, lanes)
+
+    def _form(self, form, copied, length):
+        return ('rows', length, None) if copied else form
+
+    def _cut(self, m, n, k, lanes):
+        """Panels, chunks and what is packed."""
+        width = 2 * lanes
+        panels = -(-m // tile_rows(target()))
+        rows = -(-m // panels)
+        upper = panels - (rows * panels - m)
+        strips = -(-n // width)
+        turned = self.form_x[0] == 'turned'
+        stride_x = self.form_x[1]
+        if turned:
+            pack_x = k > 512 and m * n >= 1 << 16
+        else:
+            pack_x = stride_x * self.word % ALIASED == 0 and n >= 8 * width and m > 1
+        pack_y = 'turned' if self.form_y[0] == 'turned' else 'pairs' if self.neighbours == 2 else (
+            'rows' if m >= 512 and k * n >= WORTH_PACKING else None)
+        left = n % width
+        self.arguments = (self.element, rows, upper < panels, -(-left // lanes), turned, pack_x, pack_y)
+        slices = -(-k // DEPTH) if self.neighbours == 1 else 1
+        depth = -(-k // slices)
+        down, across = max(1, 256 // rows), max(1, 1024 // width)
+        while self.batch * -(-panels // down) * -(-strips // across) < 8 and (down > 1 or across > 1):
+            if across * width >= down * rows and across > 1 or down == 1:
+                across = -(-across // 2)
+            else:
+                down = -(-down // 2)
+        self.panels_x = 0 if not pack_x else self.batch * panels * (
+            k * -(-rows // lanes) * lanes if turned else rows * (k + lanes))
+        self.panels_y = 0 if not pack_y else strips * k * width
+        self.sizes = n, k
+        self.cut = panels, upper, down, across, depth
+        self.kernels = {}
+
+    def _scratch(self, count):
+        return np.empty(count * self.word, np.uint8) if count else None
+
+    def _copied(self, array, padded_axis, even):
+        """The array in rows, with an even number of neighbours."""
+        shape = list(array.shape)
+        if self.pad:
+            shape[padded_axis] += 1
+        if even:
+            shape[-1] += shape[-1] % 2
+        if shape == list(array.shape):
+            return np.ascontiguousarray(array)
+        made = np.zeros(shape, array.dtype)
+        made[tuple(slice(s) for s in array.shape)] = array
+        return made
+
+    def __call__(self, x, y, out, bias, accumulate):
+        if out is None:
+            out = np.empty(self.shape, x.dtype)
+        if self.copy_x:
+            x = self._copied(x, -1, False)
+        if self.copy_y:
+            y = self._copied(y, -2, self.copy_y_even)
+        word, biased = self.word, bias is not None
+        run = self.kernels.get(biased)
+        if run is None:
+            run = self.kernels[biased] = compiled(product, *self.arguments, biased)
+        batched = x.ndim == 3
+        x_batch = x.strides[0] // word if batched else 0
+        y_batch = y.strides[0] // word if batched else 0
+        matrices = self.batch if y_batch else 1
+        n, k = self.sizes
+        run(x, y, out, bias, self._scratch(self.panels_x), self._scratch(self.panels_y * matrices), self.batch, n, k,
+            x_batch, self.form_x[1], y_batch, self.form_y[1], out.strides[0] // x.itemsize if batched else 0,
+            out.strides[-2] // x.itemsize, *self.cut, matrices, 1 if accumulate else 0)
+        return out

@@ -1,0 +1,245 @@
+"""Kernels of matrix products: tiles of the result held in registers, panels of the factors packed where that pays.
+
+A tile is some rows by two vectors of columns. The rows of the result are divided into panels of `rows` and `rows - 1`, so
+that no tile is much smaller than another; the last columns are masked. Long sums are taken in slices. The division does not
+depend on the number of threads. bfloat16 factors are seen as words of two neighbours, and multiplied with `dot`.
+"""
+from __future__ import annotations
+
+from .ir import Builder
+from .types import bf16, f32, i64, named, pointer
+
+__all__ = ['product', 'tile_rows', 'tile_columns']
+
+
+def tile_rows(target) -> int:
+    """How many rows of two vectors fill the registers, with some left for the factors."""
+    return 14 if target.registers >= 32 else 6
+
+
+def tile_columns(target, element) -> int:
+    """The columns of a tile: two vectors of sums."""
+    return 2 * target.lanes(f32 if element == 'bfloat16' else named(element))
+
+
+class _Forms:
+    """Number types of a product: of the factors' words in memory, of the sums, and of the result."""
+
+    def __init__(self, target, element):
+        self.paired = element == 'bfloat16'
+        self.sum = f32 if self.paired else named(element)
+        self.result = named(element)
+        self.lanes = target.lanes(self.sum)
+        self.vector = self.sum.vector(self.lanes)
+
+    def multiplied(self, b, x, y, total):
+        """total + x * y, for words of pairs the sum of both products."""
+        if not self.paired:
+            return b.fma(x, y, total)
+        pairs = bf16.vector(2 * self.lanes)
+        return b.dot(b.bitcast(x, pairs), b.bitcast(y, pairs), total)
+
+
+def _row_pointers(b, x, rows, stride):
+    """Moving addresses of every third row, from which the two rows after it are one scaled index away."""
+    return [b.variable(x + stride * row) for row in range(0, rows, 3)]
+
+
+def _tile(forms, rows, vectors, masked, turned, biased):
+    """One tile of the result: `rows` rows of x against a panel of y. `turned`: rows of x are neighbours in memory."""
+    name = f'tile{rows}_{vectors}{"m" if masked else ""}'
+    b = Builder(name, x=pointer(forms.sum), y=pointer(forms.sum), out=pointer(forms.result), bias=pointer(forms.result),
+                x_stride=i64, y_stride=i64, out_stride=i64, depth=i64, columns=i64, kept=i64, first=i64)
+    x, y, out, bias, x_stride, y_stride, out_stride, depth, columns, kept, first = b.parameters
+    lanes, vector = forms.lanes, forms.vector
+    masks = [b.first(columns - v * lanes, lanes) if masked and v == vectors - 1 else None for v in range(vectors)]
+    sums = [[b.variable(0, vector) for _ in range(vectors)] for _ in range(rows)]
+    pointers = [b.variable(x)] if turned else _row_pointers(b, x, rows, x_stride)
+    panel = b.variable(y)
+    twice = x_stride * 2
+    with b.loop(0, depth):
+        base = panel.get()
+        right = [b.load(base + v * lanes, vector, mask=masks[v]) for v in range(vectors)]
+        at = [p.get() for p in pointers]
+        for row in range(rows):
+            where = at[0] + row if turned else at[row // 3] + (0, x_stride, twice)[row % 3]
+            left = b.splat(b.load(where), lanes)
+            for v in range(vectors):
+                sums[row][v].set(forms.multiplied(b, left, right[v], sums[row][v].get()))
+        for p, address in zip(pointers, at):
+            p.set(address + (x_stride if turned else 1))
+        panel.set(base + y_stride)
+    places = [[out + out_stride * row + v * lanes for v in range(vectors)] for row in range(rows)]
+    stored = forms.result.vector(lanes)
+
+    def add(load):
+        for row in range(rows):
+            for v in range(vectors):
+                sums[row][v].add(b.convert(load(row, v), forms.sum))
+    with b.when(kept != 0):
+        add(lambda row, v: b.load(places[row][v], stored, mask=masks[v]))
+    if biased:
+        with b.when(first != 0):
+            add(lambda row, v: b.load(bias + v * lanes, stored, mask=masks[v]))
+    for row in range(rows):
+        for v in range(vectors):
+            b.store(b.convert(sums[row][v].get(), forms.result), places[row][v], mask=masks[v])
+    return b.finish()
+
+
+def _transposed(b, vectors):
+    """The columns of a square of as many vectors as they have lanes."""
+    count = len(vectors)
+    step = count // 2
+    while step:
+        low = [k if not k & step else count + k - step for k in range(count)]
+        high = [k + step if not k & step else count + k for k in range(count)]
+        for i in range(count):
+            if not i & step:
+                first, second = vectors[i], vectors[i + step]
+                vectors[i], vectors[i + step] = b.shuffle(first, second, low), b.shuffle(first, second, high)
+        step //= 2
+    return vectors
+
+
+def _pack_turned(b, forms, source, stride, count, depth, panel):
+    """A panel of `depth` rows of two vectors from columns that lie `stride` apart, their rows side by side."""
+    lanes = forms.lanes
+    starts = [source + b.smaller(b.of_type(k, i64), count - 1) * stride for k in range(2 * lanes)]
+    with b.loop(0, (depth + (lanes - 1)) // lanes) as block:
+        at = b.smaller(block * lanes, depth - lanes)  # the last block overlaps the one before
+        for half in range(2):
+            square = [b.load(starts[half * lanes + k] + at, forms.vector) for k in range(lanes)]
+            for k, row in enumerate(_transposed(b, square)):
+                b.store(row, panel + (at + k) * (2 * lanes) + half * lanes)
+
+
+def _pack_rows(b, forms, source, stride, count, depth, panel, size):
+    """A panel of `depth` rows of up to `size` numbers that are `stride` apart."""
+    lanes = forms.lanes
+    for v in range(-(-size // lanes)):
+        mask = b.first(count - v * lanes, lanes)
+        with b.loop(0, depth) as k:
+            value = b.load(source + k * stride + v * lanes, forms.vector, mask=mask)
+            b.store(value, panel + k * (-(-size // lanes) * lanes) + v * lanes)
+
+
+def _pack_pairs(b, forms, source, stride, count, depth, panel):
+    """A panel of words from rows of bfloat16 that are `stride` words apart: each word holds a column's two neighbours."""
+    lanes, half = forms.lanes, bf16.vector(forms.lanes)
+    order = [k // 2 + (k % 2) * lanes for k in range(2 * lanes)]
+    narrow = b.cast(source, bf16)
+    for v in range(2):
+        mask = b.first(count - v * lanes, lanes)
+        with b.loop(0, depth) as k:
+            upper, lower = (b.load(narrow + (k * 2 + r) * (stride * 2) + v * lanes, half, mask=mask) for r in range(2))
+            word = b.bitcast(b.shuffle(upper, lower, order), forms.vector)
+            b.store(word, panel + k * (2 * lanes) + v * lanes)
+
+
+def _copy_row(b, forms, source, depth, place):
+    """`depth` numbers side by side."""
+    lanes = forms.lanes
+    with b.loop(0, depth, lanes) as k:
+        mask = b.first(depth - k, lanes)
+        b.store(b.load(source + k, forms.vector, mask=mask), place + k, mask=mask)
+
+
+def product(target, element, rows, uneven, edge, turned, pack_x, pack_y, biased):
+    """out[z] (+)= x[z] @ y[z] (+ bias), for matrices in memory.
+
+    Panels have `rows` rows, and where `uneven` the last of them one less; `edge` is how many vectors the last columns take
+    (0: none are left over). `turned`: the rows of x are neighbours in memory, else its columns. `pack_x` says whether panels of x are copied first,
+    `pack_y` how those of y are: None, 'rows', 'turned', or 'pairs'. Strides are in words.
+    """
+    forms = _Forms(target, element)
+    word, result = pointer(forms.sum), pointer(forms.result)
+    b = Builder('product', x=word, y=word, out=result, bias=result, x_panels=word, y_panels=word,
+                batch=i64, n=i64, k=i64, x_batch=i64, x_stride=i64, y_batch=i64, y_stride=i64, out_batch=i64,
+                out_stride=i64, panels=i64, upper=i64, chunk_rows=i64, chunk_columns=i64, depth=i64, y_matrices=i64,
+                kept=i64)
+    (x, y, out, bias, x_panels, y_panels, batch, n, k, x_batch, x_stride, y_batch, y_stride, out_batch, out_stride,
+     panels, upper, chunk_rows, chunk_columns, depth, y_matrices, kept) = b.parameters
+    width = 2 * forms.lanes
+    strips = (n + (width - 1)) // width
+
+    def first_row(p):
+        return p * rows - b.larger(p - upper, b.of_type(0, i64))
+
+    if pack_y:
+        with b.parallel(y_matrices * strips) as task:
+            matrix = task // strips
+            strip = task - matrix * strips
+            panel, left = y_panels + task * (k * width), n - strip * width
+            from_ = y + matrix * y_batch
+            if pack_y == 'turned':
+                _pack_turned(b, forms, from_ + strip * width * y_stride, y_stride, left, k, panel)
+            elif pack_y == 'pairs':
+                _pack_pairs(b, forms, from_ + strip * (width // 2), y_stride, left, k, panel)
+            else:
+                _pack_rows(b, forms, from_ + strip * width, y_stride, left, k, panel, width)
+    x_width = -(-rows // forms.lanes) * forms.lanes
+    row_length = k + forms.lanes
+    if pack_x:
+        with b.parallel(batch * panels) as task:
+            matrix = task // panels
+            p = task - matrix * panels
+            from_ = x + matrix * x_batch
+            count = rows - b.select(p < upper, b.of_type(0, i64), b.of_type(1, i64))
+            if turned:
+                _pack_rows(b, forms, from_ + first_row(p), x_stride, count, k, x_panels + task * (k * x_width), rows)
+            else:
+                with b.loop(0, count) as r:
+                    _copy_row(b, forms, from_ + (first_row(p) + r) * x_stride, k,
+                              x_panels + (task * rows + r) * row_length)
+
+    def tiles(p, columns, *arguments):
+        """The tile of this panel's height and this strip's width."""
+        def of_height(height):
+            def of_width(vectors, masked):
+                b.call(_tile(forms, height, vectors, masked, turned, biased), *arguments)
+            if not edge:
+                return of_width(2, False)
+            with b.when(columns >= width):
+                of_width(2, False)
+            with b.otherwise():
+                of_width(edge, True)
+        if not uneven:
+            return of_height(rows)
+        with b.when(p < upper):
+            of_height(rows)
+        with b.otherwise():
+            of_height(rows - 1)
+
+    rows_of_chunks, columns_of_chunks = (panels + chunk_rows - 1) // chunk_rows, (strips + chunk_columns - 1) // chunk_columns
+    with b.parallel(batch * (rows_of_chunks * columns_of_chunks)) as chunk:
+        matrix = chunk // (rows_of_chunks * columns_of_chunks)
+        rest = chunk - matrix * (rows_of_chunks * columns_of_chunks)
+        across = rest // rows_of_chunks
+        down = rest - across * rows_of_chunks
+        top, left = down * chunk_rows, across * chunk_columns
+        bottom, right = b.smaller(top + chunk_rows, panels), b.smaller(left + chunk_columns, strips)
+        y_matrix = b.select(y_matrices > 1, matrix, b.of_type(0, i64))
+        with b.loop(0, k, depth) as start:
+            deep = b.smaller(depth, k - start)
+            again = kept + start
+            first = b.select(start < 1, b.of_type(1, i64), b.of_type(0, i64))
+            with b.loop(left, right) as strip:
+                if pack_y:
+                    panel, panel_stride = y_panels + ((y_matrix * strips + strip) * k + start) * width, b.of_type(width, i64)
+                else:
+                    panel, panel_stride = y + matrix * y_batch + start * y_stride + strip * width, y_stride
+                columns = n - strip * width
+                with b.loop(top, bottom) as p:
+                    row = first_row(p)
+                    if not pack_x:
+                        source = x + matrix * x_batch + (row + start * x_stride if turned else row * x_stride + start)
+                        stride = x_stride
+                    elif turned:
+                        source, stride = x_panels + ((matrix * panels + p) * k + start) * x_width, b.of_type(x_width, i64)
+                    else:
+                        source, stride = x_panels + (matrix * panels + p) * rows * row_length + start, row_length
+                    place = out + matrix * out_batch + row * out_stride + strip * width
+                    tiles(p, columns, source, panel, place, bias + strip * width if biased else bias, stride,
+                          panel_stride, out_stride, deep, columns, again, first)
+    return b.finish()

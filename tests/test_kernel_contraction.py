@@ -1,0 +1,81 @@
+"""Products of matrices by generated kernels, against float64."""
+import numpy as np
+import pytest
+
+pytest.importorskip('llvmlite')
+import ml_dtypes  # noqa: E402
+
+import flambeau as torch  # noqa: E402
+from flambeau.backends.cpu.contraction import matmul  # noqa: E402
+from flambeau.backends.cpu.properties import jit_is_on  # noqa: E402
+
+pytestmark = pytest.mark.skipif(not jit_is_on(), reason='kernels are switched off')
+DTYPES = {'float32': 3e-6, 'float64': 1e-14, 'bfloat16': 8e-3}  # and the error allowed, of the largest value
+SIZES = [(5, 3, 7), (14, 40, 33), (30, 17, 64), (128, 100, 10), (61, 500, 70), (100, 1024, 512), (600, 520, 530)]
+
+
+def made(random, shape, dtype, turned):
+    values = random.standard_normal((*shape[:-2], shape[-1], shape[-2]) if turned else shape).astype(dtype)
+    return values.swapaxes(-1, -2) if turned else values
+
+
+def assert_product(x, y, bias=None):
+    got = matmul(x, y, None, bias)
+    expected = np.matmul(x.astype(float), y.astype(float)) + (0 if bias is None else bias.astype(float))
+    assert got.dtype == x.dtype and got.shape == expected.shape
+    assert np.abs(got.astype(float) - expected).max() <= DTYPES[x.dtype.name] * np.abs(expected).max()
+
+
+@pytest.mark.parametrize('turned', [(False, False), (True, False), (False, True), (True, True)])
+@pytest.mark.parametrize('dtype', DTYPES)
+def test_products_of_any_size_and_layout(dtype, turned):
+    random = np.random.default_rng(0)
+    kind = ml_dtypes.bfloat16 if dtype == 'bfloat16' else dtype
+    for m, k, n in SIZES:
+        x, y = made(random, (m, k), kind, turned[0]), made(random, (k, n), kind, turned[1])
+        assert_product(x, y)
+        assert_product(x, y, random.standard_normal(n).astype(kind))
+
+
+@pytest.mark.parametrize('dtype', DTYPES)
+def test_batches_broadcast_and_strided_matrices(dtype):
+    random = np.random.default_rng(1)
+    kind = ml_dtypes.bfloat16 if dtype == 'bfloat16' else dtype
+    assert_product(made(random, (3, 2, 20, 30), kind, False), made(random, (3, 2, 30, 9), kind, True))
+    assert_product(made(random, (5, 20, 30), kind, True), np.broadcast_to(made(random, (30, 9), kind, False), (5, 30, 9)))
+    assert_product(made(random, (40, 60), kind, False)[::2, ::3], made(random, (60, 40), kind, False)[::-3, ::-1])
+
+
+def test_wide_rows_that_share_cache_lines_are_packed():
+    random = np.random.default_rng(2)
+    assert_product(made(random, (50, 1024), 'float32', False), made(random, (1024, 600), 'float32', False))
+    assert_product(made(random, (300, 700), 'float32', True), made(random, (700, 300), 'float32', False))
+
+
+def test_products_are_added_to_a_given_array():
+    random = np.random.default_rng(3)
+    x, y = made(random, (50, 900), 'float32', False), made(random, (900, 45), 'float32', False)
+    out = np.ones((50, 60), 'float32')
+    assert matmul(x, y, out[:, 7:52], None, True) is not None
+    np.testing.assert_allclose(out[:, 7:52], 1 + x.astype(float) @ y, rtol=1e-4, atol=1e-4)
+    assert (out[:, :7] == 1).all() and (out[:, 52:] == 1).all()
+
+
+def test_infinities_and_nan_stay_in_their_rows_and_columns():
+    x, y = np.ones((40, 70), 'float32'), np.ones((70, 50), 'float32')
+    x[3, 5], y[6, 49] = np.inf, np.nan
+    got = matmul(x, y)
+    assert np.isinf(got[3, :49]).all() and np.isnan(got[:, 49]).all() and np.isfinite(np.delete(got, 3, 0)[:, :49]).all()
+
+
+def test_linear_and_its_gradients_through_kernels():
+    random = np.random.default_rng(4)
+    x, w, c = (random.standard_normal(s).astype('float32') for s in ((4, 50, 120), (80, 120), (80,)))
+    tensors = [torch.tensor(a, requires_grad=True) for a in (x, w, c)]
+    out = torch.nn.functional.linear(*tensors)
+    out.square().sum().backward()
+    expected = x.astype(float) @ w.T.astype(float) + c
+    np.testing.assert_allclose(out.detach().numpy(), expected, rtol=1e-4, atol=1e-4)
+    g = 2 * expected
+    for t, e in zip(tensors, (g @ w, np.einsum('abo,abk->ok', g, x), g.sum((0, 1)))):
+        np.testing.assert_allclose(t.grad.numpy(), e, rtol=1e-4, atol=1e-2)
