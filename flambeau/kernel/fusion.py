@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from . import mathematics
 from .ir import Builder
-from .types import Pointer, i64, named
+from .types import Pointer, boolean, f64, i64, named
 
 __all__ = ['fused', 'OPERATIONS', 'stages']
 
@@ -90,7 +90,7 @@ class _Fusion:
         self.arrays = len(arrays)
         self.inputs = len(dtypes)
         parameters = {f'a{k}': Pointer(t) for k, t in enumerate(arrays)}
-        parameters |= {f'number{k}': computed for k in range(numbers)}
+        parameters |= {f'number{k}': f64 for k in range(numbers)}
         parameters |= dict.fromkeys(('rows', 'middle', 'inner', 'group', 'block'), i64)
         parameters |= {f's{k}{c}': i64 for k in range(self.arrays) for c in 'oq'}
         self.b = Builder('fused', **parameters)
@@ -176,8 +176,16 @@ class _Fusion:
         self._single_values(self.last + 1, row, values)
         for k, (node, kind, _) in enumerate(self.outputs):
             if kind == 'row':
-                value = self.b.convert(values[node], self.pointers[self.inputs + k].type.to)
+                value = self.b.convert(self._rounded(values[node]), self.pointers[self.inputs + k].type.to)
                 self.b.store(value, self._address(self.inputs + k, row, None))
+
+    def _rounded(self, value):
+        """A number, which is kept in float64 among numbers, in the dtype that is computed in."""
+        if value.type.kind == 'b' or value.type == self.computed:
+            return value
+        if value.constant is not None:
+            return self.b.constant(value.constant, self.computed)
+        return self.b.convert(value, self.computed)
 
     def _single_values(self, stage, row, values):
         """What is one number for the whole row, and known at this stage."""
@@ -190,9 +198,12 @@ class _Fusion:
             elif op == 'number':
                 values[k] = self.numbers[operands[0]]
             elif op == 'constant':
-                values[k] = self.b.constant(operands[0], self.computed)
+                values[k] = self.b.constant(operands[0], f64)
             elif all(a in values for a in operands):
-                values[k] = OPERATIONS[op](self.b, *[values[a] for a in operands])
+                given = [values[a] for a in operands]
+                if not all(v.type in (f64, boolean) for v in given):
+                    given = [self._rounded(v) for v in given]
+                values[k] = OPERATIONS[op](self.b, *given)
 
     def _pass(self, stage, row, begin, end, values, folds, written, keeps):
         """One pass over a row: folds what this stage folds, writes what it can write."""
@@ -246,7 +257,7 @@ class _Fusion:
         b = self.b
         op, *operands = self.program[k]
         if not self.varies[k]:
-            made = b.splat(values[k], self.lanes)
+            made = b.splat(self._rounded(values[k]), self.lanes)
         elif op == 'input' or k in self.kept and self.stage[k] < stage:
             array = operands[0] if op == 'input' else self.inputs + self.kept[k]
             pointer = self._address(array, row, q) + i

@@ -14,6 +14,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from ..errors import ArgumentTypeError
 from .definition import composite, export, opaque
+from .reference import REFERENCE
 from .windows import batched, output_size, pad_spatial, per_axis, same_for_batch, tap_slices, taps, unpad_spatial
 
 PATCH_BYTES = 4 << 20  # of unrolled patches held at a time: what stays in a core's share of the cache
@@ -95,6 +96,9 @@ def _taps_last(w, groups: int, dims: int):
 
 def convolve(x: np.ndarray, w: np.ndarray, geometry: Geometry) -> np.ndarray:
     """Cross-correlates `x` (batch, channels, *spatial) with `w` (outputs, channels of a group, *kernel)."""
+    made = REFERENCE.kernel('convolution.correlation', x, w, geometry)
+    if made is not None:
+        return made
     groups, kernel = geometry.groups, w.shape[2:]
     out = geometry.output(x.shape[2:], kernel)
     dtype, wide = np.result_type(x, w), _working_dtype(x, w)
@@ -120,6 +124,9 @@ def convolve(x: np.ndarray, w: np.ndarray, geometry: Geometry) -> np.ndarray:
 
 def gradient_in_input(g: np.ndarray, w: np.ndarray, geometry: Geometry, spatial) -> np.ndarray:
     """The gradient of `convolve` in its input of spatial sizes `spatial`: the adjoint map, a transposed convolution."""
+    made = REFERENCE.kernel('convolution.correlation_adjoint', g, w, geometry, spatial)
+    if made is not None:
+        return made
     groups, kernel, out = geometry.groups, w.shape[2:], g.shape[2:]
     dtype, wide = np.result_type(g, w), _working_dtype(g, w)
     g = _split(g.astype(wide, copy=False), 1, groups)
@@ -148,6 +155,9 @@ def gradient_in_input(g: np.ndarray, w: np.ndarray, geometry: Geometry, spatial)
 
 def gradient_in_weight(g: np.ndarray, x: np.ndarray, geometry: Geometry, kernel) -> np.ndarray:
     """The gradient of `convolve` in its weight of kernel sizes `kernel`."""
+    made = REFERENCE.kernel('convolution.correlation_in_weight', g, x, geometry, kernel)
+    if made is not None:
+        return made
     groups, out = geometry.groups, g.shape[2:]
     dtype, wide = np.result_type(g, x), _working_dtype(g, x)
     x = pad_spatial(x, geometry.padding, dtype=wide)

@@ -1,8 +1,8 @@
 """The native thread pool that runs the chunks of kernels' parallel regions. Knows no kernel.
 
-Workers and callers claim chunks one by one from a ticket that holds the job's generation and how many chunks are left, so
-that a late worker can take nothing of an older job and the caller waits for chunks, never for threads. Idle workers spin
-for some tens of microseconds, then sleep on a futex. A second caller, or a region inside a region, runs its chunks itself.
+Workers and callers claim chunks one by one from a ticket that holds the job's generation and how many chunks are left,
+so that a late worker can take nothing of an older job and the caller waits for chunks, never for threads. Idle workers
+spin for some tens of microseconds, then sleep on a futex. A second caller, or a region inside a region, runs its chunks itself.
 Where threads or futexes are missing everything runs on the caller.
 """
 from __future__ import annotations
@@ -12,13 +12,39 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 
 __all__ = ['start', 'get_num_threads', 'set_num_threads']
 
 FUTEX = {'x86_64': 202, 'aarch64': 98}  # the system call's number
 PAUSE = {'x86_64': ('declare void @llvm.x86.sse2.pause()', 'call void @llvm.x86.sse2.pause()'),
          'aarch64': ('declare void @llvm.aarch64.hint(i32)', 'call void @llvm.aarch64.hint(i32 1)')}
-MOST = 256
+FAULTS = {'SIGSEGV', 'SIGBUS', 'SIGFPE', 'SIGILL', 'SIGTRAP'}
+MOST = 1024  # threads, whatever is asked for
+
+SERIAL = '''
+define internal void @alone(ptr %body, ptr %context, i64 %count) {
+entry:
+  br label %each
+each:
+  %i = phi i64 [ 0, %entry ], [ %j, %run ]
+  %go = icmp slt i64 %i, %count
+  br i1 %go, label %run, label %end
+run:
+  call void %body(ptr %context, i64 %i, i64 0)
+  %j = add i64 %i, 1
+  br label %each
+end:
+  ret void
+}
+'''
+
+ELSEWHERE = '''
+define void @parallel(ptr %body, ptr %context, i64 %count) {
+  call void @alone(ptr %body, ptr %context, i64 %count)
+  ret void
+}
+'''
 
 POOL = '''
 @ticket = global i64 0, align 128
@@ -97,18 +123,21 @@ over:
   ret ptr null
 }
 
-define void @wake() {
+define void @wake(i32 %most) {
   %w = atomicrmw add ptr @word, i32 1 seq_cst
-  %r = call i64 (i64, ...) @syscall(i64 FUTEX, ptr @word, i64 129, i32 2147483647, ptr null, ptr null, i32 0)
+  %r = call i64 (i64, ...) @syscall(i64 FUTEX, ptr @word, i64 129, i32 %most, ptr null, ptr null, i32 0)
   ret void
 }
 
 define void @parallel(ptr %body, ptr %context, i64 %count) {
 entry:
-  %several = icmp sgt i64 %count, 1
+  %others = sub i64 %count, 1
+  %several = icmp ult i64 %others, 2147483647
+  %some = icmp ne i64 %others, 0
   %workers = load i32, ptr @workers
   %helped = icmp ne i32 %workers, 0
-  %shared = and i1 %several, %helped
+  %many = and i1 %several, %some
+  %shared = and i1 %many, %helped
   br i1 %shared, label %try, label %alone
 try:
   %pair = cmpxchg ptr @lock, i32 0, i32 1 seq_cst seq_cst
@@ -128,7 +157,8 @@ publish:
   %any = icmp ne i32 %asleep, 0
   br i1 %any, label %ring, label %work
 ring:
-  call void @wake()
+  %most = trunc i64 %others to i32
+  call void @wake(i32 %most)
   br label %work
 work:
   %more = call i1 @claim(i64 0)
@@ -152,16 +182,7 @@ leave:
   store atomic i32 0, ptr @lock seq_cst, align 4
   ret void
 alone:
-  br label %each
-each:
-  %i = phi i64 [ 0, %alone ], [ %j, %run ]
-  %go = icmp slt i64 %i, %count
-  br i1 %go, label %run, label %end
-run:
-  call void %body(ptr %context, i64 %i, i64 0)
-  %j = add i64 %i, 1
-  br label %each
-end:
+  call void @alone(ptr %body, ptr %context, i64 %count)
   ret void
 }
 '''
@@ -173,54 +194,68 @@ class Pool:
     def __init__(self):
         import llvmlite.binding as llvm
         machine = os.uname().machine if hasattr(os, 'uname') else ''
-        self.can_share = sys.platform == 'linux' and machine in FUTEX
-        declared, pause = PAUSE.get(machine, ('', ''))
-        text = POOL.replace('FUTEX', str(FUTEX.get(machine, 0))).replace('PAUSE', pause) + declared
-        module = llvm.parse_assembly(text)
+        self.can_share = sys.platform == 'linux' and machine in FUTEX and sys.maxsize > 1 << 32
+        if self.can_share:
+            declared, pause = PAUSE[machine]
+            text = SERIAL + POOL.replace('FUTEX', str(FUTEX[machine])).replace('PAUSE', pause) + declared
+        else:
+            text = SERIAL + ELSEWHERE
         target = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(opt=1)
-        self.engine = llvm.create_mcjit_compiler(module, target)
+        self.engine = llvm.create_mcjit_compiler(llvm.parse_assembly(text), target)
         self.engine.finalize_object()
         llvm.add_symbol('flambeau_parallel', self.engine.get_function_address('parallel'))
-        self.cells = {name: ctypes.c_int32.from_address(self.engine.get_global_value_address(name))
-                      for name in ('word', 'sleepers', 'stop', 'lock', 'workers')}
-        self.ticket = ctypes.c_int64.from_address(self.engine.get_global_value_address('ticket'))
-        self.worker = self.engine.get_function_address('worker')
-        self.wake = ctypes.CFUNCTYPE(None)(self.engine.get_function_address('wake'))
-        self.system = ctypes.CDLL(None)
         self.threads = []
+        self.resizing = threading.Lock()
+        if self.can_share:
+            self.cells = {name: ctypes.c_int32.from_address(self.engine.get_global_value_address(name))
+                          for name in ('word', 'sleepers', 'stop', 'lock', 'workers')}
+            self.ticket = ctypes.c_int64.from_address(self.engine.get_global_value_address('ticket'))
+            self.worker = self.engine.get_function_address('worker')
+            self.wake = ctypes.CFUNCTYPE(None, ctypes.c_int32)(self.engine.get_function_address('wake'))
+            self.system = ctypes.CDLL(None)
 
-    def grow(self, count):
-        """Starts worker threads, `count` in all with the caller. Signals stay with Python's threads."""
-        if not self.can_share:
-            return
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    def resize(self, count):
+        """Runs on `count` threads from now on, the caller among them; regions in progress go on undisturbed."""
+        if self.can_share:
+            with self.resizing:
+                self._end()
+                self._begin(min(count, MOST))
+
+    def _begin(self, count):
+        """Starts the workers. Signals stay with Python's threads, but for those that tell of a worker's own fault."""
+        faults = {getattr(signal, name) for name in FAULTS if hasattr(signal, name)}
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - faults)
         try:
             for number in range(1, count):
                 made = ctypes.c_ulong()
-                if self.system.pthread_create(ctypes.byref(made), None, ctypes.c_void_p(self.worker), ctypes.c_void_p(number)):
+                start = ctypes.c_void_p(self.worker), ctypes.c_void_p(number)
+                if self.system.pthread_create(ctypes.byref(made), None, *start):
                     break  # no more threads to be had: fewer do the work
                 self.threads.append(made)
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self.cells['workers'].value = len(self.threads)
 
-    def shrink(self):
-        """Ends all workers and waits for them."""
+    def _end(self):
+        """Ends all workers and waits for them: a worker finishes its chunk, the caller of a region those left over."""
+        if not self.threads:
+            return
         self.cells['workers'].value = 0
         self.cells['stop'].value = 1
-        self.wake()
-        for thread in self.threads:
-            self.system.pthread_join(thread, None)
-        self.threads = []
+        self.wake(2**31 - 1)
+        while self.threads:
+            self.system.pthread_join(self.threads.pop(), None)
         self.cells['stop'].value = 0
 
-    def forget(self):
-        """In a forked child, which has none of the threads."""
-        self.threads = []
-        for cell in self.cells.values():
-            cell.value = 0
-        self.ticket.value = 0
-        self.grow(get_num_threads())
+    def forked(self):
+        """In a forked child, which has none of the threads and no use for locks that others held."""
+        if self.can_share:
+            self.threads = []
+            self.resizing = threading.Lock()
+            for cell in self.cells.values():
+                cell.value = 0
+            self.ticket.value = 0
+            self._begin(min(get_num_threads(), MOST))
 
 
 _pool = None
@@ -232,10 +267,10 @@ def start():
     global _pool
     if _pool is None:
         _pool = Pool()
-        _pool.grow(get_num_threads())
-        atexit.register(_pool.shrink)
+        _pool.resize(get_num_threads())
+        atexit.register(_pool.resize, 1)
         if hasattr(os, 'register_at_fork'):
-            os.register_at_fork(after_in_child=_pool.forget)
+            os.register_at_fork(after_in_child=_pool.forked)
 
 
 def get_num_threads() -> int:
@@ -249,21 +284,19 @@ def get_num_threads() -> int:
 def set_num_threads(count: int):
     """Runs kernels on this many threads from now on. Results do not depend on it."""
     global _count
-    count = min(count, MOST)
     if count != get_num_threads():
         _count = count
         if _pool is not None:
-            _pool.shrink()
-            _pool.grow(count)
+            _pool.resize(count)
 
 
 def _default():
     for name in ('FLAMBEAU_NUM_THREADS', 'OMP_NUM_THREADS'):
         asked = os.environ.get(name, '').split(',')[0]
         if asked.isdigit() and int(asked):
-            return min(int(asked), MOST)
+            return int(asked)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-    return max(1, min(cores, _quota() or cores, MOST))
+    return max(1, min(cores, _quota() or cores))
 
 
 def _quota():
