@@ -2,7 +2,7 @@
 
 Workers and callers claim chunks one by one from a ticket that holds the job's generation and how many chunks are left,
 so that a late worker can take nothing of an older job and the caller waits for chunks, never for threads. Idle workers
-spin for some tens of microseconds, then sleep on a futex. A second caller, or a region inside a region, runs its chunks itself.
+spin for some tens of microseconds, then sleep on a futex. A second caller runs its chunks itself.
 Where threads or futexes are missing everything runs on the caller.
 """
 from __future__ import annotations
