@@ -83,16 +83,33 @@ class _Machine:
         llvm.initialize_native_asmprinter()
         name, features = processor()
         triple = llvm.get_process_triple()
-        made = llvm.Target.from_triple(triple).create_target_machine
-        self.target_machine = made(cpu=name, features=features, opt=2, reloc='default', codemodel='jitdefault', jit=True)
-        seed = llvm.parse_assembly('')
-        seed.triple = triple
-        engine_machine = made(cpu=name, features=features, opt=2, reloc='default', codemodel='jitdefault', jit=True)
-        self.engine = llvm.create_mcjit_compiler(seed, engine_machine)
+        self.made = functools.partial(llvm.Target.from_triple(triple).create_target_machine, cpu=name, features=features,
+                                      opt=2, reloc='default', codemodel='jitdefault', jit=True)
+        self.target_machine = self.made()
+        self.engine = self.new_engine()
         self.loaded = []
         register_symbols()
-        launch.start()
-        memory.install()
+        launch.start(self.runtime)
+        memory.install(self.runtime)
+
+    def new_engine(self):
+        seed = self.llvm.parse_assembly('')
+        seed.triple = self.target_machine.triple
+        return self.llvm.create_mcjit_compiler(seed, self.made())
+
+    def runtime(self, text):
+        """The engine that holds a module written by hand, which the kernels' surroundings consist of."""
+        path = _path(text)
+        found = _read(path)
+        if found is None:
+            found = 'runtime', _object(text, self)
+            _write(path, *found)
+        engine = self.new_engine()
+        object_file = self.llvm.ObjectFileRef.from_data(found[1])
+        engine.add_object_file(object_file)
+        engine.finalize_object()
+        self.loaded += [object_file, engine]
+        return engine
 
 
 @functools.lru_cache(maxsize=None)

@@ -191,7 +191,7 @@ alone:
 class Pool:
     """The compiled pool with its threads."""
 
-    def __init__(self):
+    def __init__(self, runtime):
         import llvmlite.binding as llvm
         machine = os.uname().machine if hasattr(os, 'uname') else ''
         self.can_share = sys.platform == 'linux' and machine in FUTEX and sys.maxsize > 1 << 32
@@ -200,9 +200,7 @@ class Pool:
             text = SERIAL + POOL.replace('FUTEX', str(FUTEX[machine])).replace('PAUSE', pause) + declared
         else:
             text = SERIAL + ELSEWHERE
-        target = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(opt=1)
-        self.engine = llvm.create_mcjit_compiler(llvm.parse_assembly(text), target)
-        self.engine.finalize_object()
+        self.engine = runtime(text)
         llvm.add_symbol('flambeau_parallel', self.engine.get_function_address('parallel'))
         self.threads = []
         self.resizing = threading.Lock()
@@ -262,11 +260,11 @@ _pool = None
 _count = None
 
 
-def start():
-    """Compiles the pool and starts its threads, once."""
+def start(runtime):
+    """Makes the pool and starts its threads, once. `runtime(text)` gives the engine that holds a module."""
     global _pool
     if _pool is None:
-        _pool = Pool()
+        _pool = Pool(runtime)
         _pool.resize(get_num_threads())
         atexit.register(_pool.resize, 1)
         if hasattr(os, 'register_at_fork'):

@@ -324,12 +324,8 @@ class _Handler(ctypes.Structure):
 class Allocator:
     """The compiled allocator and its counters."""
 
-    def __init__(self):
-        import llvmlite.binding as llvm
-        module = llvm.parse_assembly(ALLOCATOR)
-        target = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(opt=1)
-        self.engine = llvm.create_mcjit_compiler(module, target)
-        self.engine.finalize_object()
+    def __init__(self, runtime):
+        self.engine = runtime(ALLOCATOR)
         self.counters = {name: ctypes.c_int64.from_address(self.engine.get_global_value_address(name))
                          for name in ('allocated', 'peak', 'cached', 'mapped', 'limit')}
         self.counters['limit'].value = min(LIMIT, _physical_memory() // 8)
@@ -361,11 +357,14 @@ def _physical_memory() -> int:
 _allocator = None
 
 
-def install():
-    """Puts the allocator behind NumPy's arrays, once; where it cannot be, NumPy keeps its own."""
+def install(runtime):
+    """Puts the allocator behind NumPy's arrays, once; where it cannot be, NumPy keeps its own.
+
+    `runtime(text)` gives the engine that holds a module.
+    """
     global _allocator
     if _allocator is None and hasattr(os, 'register_at_fork') and hasattr(os, 'uname') and os.uname().sysname == 'Linux':
-        _allocator = Allocator()  # never freed: arrays may outlive everything else
+        _allocator = Allocator(runtime)  # never freed: arrays may outlive everything else
         _allocator.install()
 
 
