@@ -1,0 +1,163 @@
+"""Fused kernels against the same formulas over NumPy arrays in float64: shapes, strides, folds, thread counts, levels."""
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies
+
+import flambeau
+from flambeau.ops.reference import REFERENCE
+
+pytest.importorskip('llvmlite')
+if os.environ.get('FLAMBEAU_JIT') == '0':
+    pytest.skip('kernels are switched off', allow_module_level=True)
+
+from flambeau.backends.cpu import fusion, launch  # noqa: E402
+from flambeau.ops import normalization, update  # noqa: E402
+
+
+def softmax(m, x):
+    powers = m.exp(x - m.amax(x, -1, True))
+    return powers / m.sum(powers, -1, True)
+
+
+def variance(m, x):
+    offsets = x - m.mean(x, -1, True)
+    return m.mean(offsets * offsets, -1, True)
+
+
+POINTWISE = {
+    'arithmetic': lambda m, x, y: (x * 2 + y) / (m.abs(y) + 1.5) - x,
+    'chain': lambda m, x, y: m.tanh(x * 2 + 1) * y + m.exp(x),
+    'where': lambda m, x, y: m.where((x > y) & ~(x >= 2), m.sqrt(m.abs(x)), m.maximum(y, 0.5)),
+    'logarithms': lambda m, x, y: m.log(m.abs(x) + 1e-3) + m.log1p(m.abs(y)) - m.expm1(-m.abs(x)),
+    'sigmoid': lambda m, x, y: m.sigmoid(x) * m.erf(y) + m.rsqrt(m.abs(x) + 1),
+    'rounding': lambda m, x, y: m.floor(x) + m.ceil(y) * m.trunc(x) + m.sign(y),
+    'truth': lambda m, x, y: x < y,
+}
+SHAPES = [((5,), (5,)), ((3, 7), (3, 7)), ((4, 33), (33,)), ((4, 33), (4, 1)), ((2, 3, 17), (2, 3, 17)), ((40_003,), (40_003,)),
+          ((6, 5, 20), (1,))]
+
+
+def drawn(shape, dtype, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(dtype) * 2
+
+
+def close(found, wanted, dtype):
+    assert found.dtype == (wanted.dtype if wanted.dtype == bool else dtype) and found.shape == wanted.shape
+    tolerance = {'float32': 3e-6, 'float64': 1e-14}[dtype]
+    np.testing.assert_allclose(found, wanted, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'float64'])
+@pytest.mark.parametrize('shapes', SHAPES)
+@pytest.mark.parametrize('name', POINTWISE)
+def test_pointwise_formulas(name, shapes, dtype):
+    x, y = drawn(shapes[0], dtype), drawn(shapes[1], dtype, 1)
+    found = fusion.run(POINTWISE[name], x, y)
+    assert found is not None
+    close(found, POINTWISE[name](REFERENCE, x.astype('float64'), y.astype('float64')), dtype)
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'float64'])
+@pytest.mark.parametrize('shape', [(3, 5), (2, 4, 64), (7, 1000), (300, 17), (1, 70_001)])
+@pytest.mark.parametrize('formula', [softmax, variance])
+def test_folds_over_rows(formula, shape, dtype):
+    x = drawn(shape, dtype)
+    found = fusion.run(formula, x)
+    assert found is not None
+    close(found, formula(REFERENCE, x.astype('float64')), dtype)
+
+
+@given(strategies.integers(1, 6), strategies.integers(1, 50), strategies.integers(2, 70), strategies.booleans())
+@settings(max_examples=30, deadline=None)
+def test_normalisation_over_batch_and_space_and_over_the_last_axis(n, c, s, over_batch):
+    x, g = drawn((n, c, s), 'float64'), drawn((n, c, s), 'float64', 1)
+    axes, affine = ((0, 2), (1, c, 1)) if over_batch and n > 1 else ((2,), (1, 1, s))
+    w, b = drawn(affine, 'float64', 2), drawn(affine, 'float64', 3)
+    count = float(np.prod([x.shape[a] for a in axes]))
+    forward = x, w, b, axes, count, 1e-5, True
+    wanted = normalization._standardized(REFERENCE, *forward)
+    found = fusion.run(normalization._standardized, *forward)
+    for a, e in zip(found or wanted, wanted):
+        np.testing.assert_allclose(a, e, rtol=1e-9, atol=1e-9)
+    backward = g, x, w, wanted[1], wanted[2], None, None, axes, affine, count, 1e-5, True, True, True
+    wanted = normalization._standardized_gradients(REFERENCE, *backward)
+    found = fusion.run(normalization._standardized_gradients, *backward)
+    for a, e in zip(found or wanted, wanted):
+        np.testing.assert_allclose(a.reshape(e.shape), e, rtol=1e-9, atol=1e-9)
+
+
+def test_what_no_kernel_says_is_left_to_the_reference():
+    assert fusion.run(POINTWISE['chain'], drawn((8, 9), 'float32').T, drawn((8, 9), 'float32').T[:, ::-1]) is None
+    assert fusion.run(lambda m, x: m.cumsum(x, 0), drawn((8,), 'float32')) is None
+    assert fusion.run(POINTWISE['chain'], np.arange(4), np.arange(4)) is None
+
+
+def test_numbers_do_not_make_new_kernels():
+    x = drawn((9000,), 'float32')
+    fusion.run(_scaled, x, 0.5)
+    before = len(fusion._plans)
+    for k in range(5):
+        np.testing.assert_allclose(fusion.run(_scaled, x, 0.1 * k), x * np.float32(0.1 * k) + 1, rtol=1e-6)
+    assert len(fusion._plans) == before
+
+
+def _scaled(m, x, factor):
+    return x * factor + 1
+
+
+def test_rules_of_optimizers_change_arrays_in_place():
+    arrays = [np.abs(drawn((30_001,), 'float32', k)) for k in range(4)]
+    scalars = dict(beta1=0.9, beta2=0.999, step_size=1e-3, root_correction=0.5, eps=1e-8, shrink=None, weight_decay=None,
+                   maximize=False)
+    wanted = update.adam(REFERENCE, *[a.astype('float64') for a in arrays], **scalars)
+    assert fusion.update(update.adam, ('exp_avg', 'exp_avg_sq'), scalars, arrays)
+    for found, value in zip((arrays[0], *arrays[2:]), wanted):
+        np.testing.assert_allclose(found, value, rtol=2e-6)
+
+
+def test_the_same_bits_on_any_number_of_threads():
+    x = drawn((257, 1031), 'float32')
+    threads = launch.get_num_threads()
+    try:
+        found = []
+        for count in (1, 2, 3):
+            flambeau.set_num_threads(count)
+            found.append((fusion.run(softmax, x).tobytes(), fusion.run(variance, x).tobytes()))
+        assert found[0] == found[1] == found[2]
+    finally:
+        flambeau.set_num_threads(threads)
+
+
+def test_special_values_go_through():
+    x = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, 88.8, -104.0] * 2000, 'float32')
+    with np.errstate(all='ignore'):
+        for name in ('exp', 'log', 'tanh', 'sigmoid', 'erf', 'expm1', 'log1p', 'log2'):
+            found = fusion.run(FUNCTIONS[name], x)
+            wanted = getattr(REFERENCE, name)(x.astype('float64')).astype('float32')
+            np.testing.assert_allclose(found, wanted, rtol=4e-7, atol=1e-44, err_msg=name)
+
+
+FUNCTIONS = {name: eval(f'lambda m, x: m.{name}(x)')
+             for name in ('exp', 'log', 'tanh', 'sigmoid', 'erf', 'expm1', 'log1p', 'log2')}
+SCRIPT = '''
+import numpy as np
+from flambeau.backends.cpu import fusion
+from flambeau.ops.reference import REFERENCE
+x = np.random.default_rng(0).normal(size=(50, 1003)).astype('float32')
+def formula(m, x):
+    powers = m.exp(m.tanh(x) - m.amax(m.tanh(x), -1, True))
+    return powers / m.sum(powers, -1, True)
+np.testing.assert_allclose(fusion.run(formula, x), formula(REFERENCE, x.astype('float64')), rtol=1e-5)
+print('agrees')
+'''
+
+
+@pytest.mark.parametrize('level', ['x86-64-v2', 'x86-64-v3'])
+def test_other_levels_of_the_processor(level, tmp_path):
+    environment = {**os.environ, 'FLAMBEAU_CPU': level, 'FLAMBEAU_CACHE': str(tmp_path)}
+    done = subprocess.run([sys.executable, '-c', SCRIPT], env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == 'agrees', done.stderr
