@@ -11,7 +11,7 @@ from flambeau.backends.cpu.properties import jit_is_on  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not jit_is_on(), reason='kernels are switched off')
 DTYPES = {'float32': 3e-6, 'float64': 1e-14, 'bfloat16': 8e-3}  # and the error allowed, of the largest value
-SIZES = [(5, 3, 7), (14, 40, 33), (30, 17, 64), (128, 100, 10), (61, 500, 70), (100, 1024, 512), (600, 520, 530)]
+SIZES = [(1, 1, 1), (1, 70, 300), (1, 203, 1), (310, 131, 2), (3, 65, 50), (5, 3, 7), (14, 40, 33), (30, 17, 64), (128, 100, 10), (61, 500, 70), (100, 1024, 512), (600, 520, 530)]
 
 
 def made(random, shape, dtype, turned):
@@ -43,6 +43,7 @@ def test_batches_broadcast_and_strided_matrices(dtype):
     kind = ml_dtypes.bfloat16 if dtype == 'bfloat16' else dtype
     assert_product(made(random, (3, 2, 20, 30), kind, False), made(random, (3, 2, 30, 9), kind, True))
     assert_product(made(random, (5, 20, 30), kind, True), np.broadcast_to(made(random, (30, 9), kind, False), (5, 30, 9)))
+    assert_product(made(random, (4, 1, 70), kind, False), made(random, (4, 70, 33), kind, True))
     assert_product(made(random, (40, 60), kind, False)[::2, ::3], made(random, (60, 40), kind, False)[::-3, ::-1])
 
 

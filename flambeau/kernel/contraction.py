@@ -1,15 +1,15 @@
 """Kernels of matrix products: tiles of the result held in registers, panels of the factors packed where that pays.
 
-A tile is some rows by two vectors of columns. The rows of the result are divided into panels of `rows` and `rows - 1`, so
-that no tile is much smaller than another; the last columns are masked. Long sums are taken in slices. The division does not
-depend on the number of threads. bfloat16 factors are seen as words of two neighbours, and multiplied with `dot`.
+A tile is some rows by two vectors of columns. The rows of the result are divided into panels of `rows` and `rows - 1`,
+so that no tile is much smaller than another; the last columns are masked. Long sums are taken in slices. The division
+does not depend on the number of threads. bfloat16 factors are seen as words of two neighbours, and multiplied with `dot`.
 """
 from __future__ import annotations
 
 from .ir import Builder
 from .types import bf16, f32, i64, named, pointer
 
-__all__ = ['product', 'tile_rows', 'tile_columns']
+__all__ = ['product', 'vectors', 'tile_rows', 'tile_columns']
 
 
 def tile_rows(target) -> int:
@@ -149,8 +149,8 @@ def product(target, element, rows, uneven, edge, turned, pack_x, pack_y, biased)
     """out[z] (+)= x[z] @ y[z] (+ bias), for matrices in memory.
 
     Panels have `rows` rows, and where `uneven` the last of them one less; `edge` is how many vectors the last columns take
-    (0: none are left over). `turned`: the rows of x are neighbours in memory, else its columns. `pack_x` says whether panels of x are copied first,
-    `pack_y` how those of y are: None, 'rows', 'turned', or 'pairs'. Strides are in words.
+    (0: none are left over). `turned`: the rows of x are neighbours in memory, else its columns. `pack_x` says whether
+    panels of x are copied first, `pack_y` how those of y are: None, 'rows', 'turned', or 'pairs'. Strides are in words.
     """
     forms = _Forms(target, element)
     word, result = pointer(forms.sum), pointer(forms.result)
@@ -211,12 +211,13 @@ def product(target, element, rows, uneven, edge, turned, pack_x, pack_y, biased)
         with b.otherwise():
             of_height(rows - 1)
 
-    rows_of_chunks, columns_of_chunks = (panels + chunk_rows - 1) // chunk_rows, (strips + chunk_columns - 1) // chunk_columns
-    with b.parallel(batch * (rows_of_chunks * columns_of_chunks)) as chunk:
-        matrix = chunk // (rows_of_chunks * columns_of_chunks)
-        rest = chunk - matrix * (rows_of_chunks * columns_of_chunks)
-        across = rest // rows_of_chunks
-        down = rest - across * rows_of_chunks
+    high = (panels + chunk_rows - 1) // chunk_rows
+    wide = (strips + chunk_columns - 1) // chunk_columns
+    with b.parallel(batch * (high * wide)) as chunk:
+        matrix = chunk // (high * wide)
+        rest = chunk - matrix * (high * wide)
+        across = rest // high
+        down = rest - across * high
         top, left = down * chunk_rows, across * chunk_columns
         bottom, right = b.smaller(top + chunk_rows, panels), b.smaller(left + chunk_columns, strips)
         y_matrix = b.select(y_matrices > 1, matrix, b.of_type(0, i64))
@@ -226,20 +227,96 @@ def product(target, element, rows, uneven, edge, turned, pack_x, pack_y, biased)
             first = b.select(start < 1, b.of_type(1, i64), b.of_type(0, i64))
             with b.loop(left, right) as strip:
                 if pack_y:
-                    panel, panel_stride = y_panels + ((y_matrix * strips + strip) * k + start) * width, b.of_type(width, i64)
+                    panel = y_panels + ((y_matrix * strips + strip) * k + start) * width
+                    panel_stride = b.of_type(width, i64)
                 else:
-                    panel, panel_stride = y + matrix * y_batch + start * y_stride + strip * width, y_stride
+                    panel = y + matrix * y_batch + start * y_stride + strip * width
+                    panel_stride = y_stride
                 columns = n - strip * width
                 with b.loop(top, bottom) as p:
                     row = first_row(p)
                     if not pack_x:
-                        source = x + matrix * x_batch + (row + start * x_stride if turned else row * x_stride + start)
+                        source = x + (matrix * x_batch + (row + start * x_stride if turned else row * x_stride + start))
                         stride = x_stride
                     elif turned:
-                        source, stride = x_panels + ((matrix * panels + p) * k + start) * x_width, b.of_type(x_width, i64)
+                        source = x_panels + ((matrix * panels + p) * k + start) * x_width
+                        stride = b.of_type(x_width, i64)
                     else:
-                        source, stride = x_panels + (matrix * panels + p) * rows * row_length + start, row_length
+                        source = x_panels + (matrix * panels + p) * rows * row_length + start
+                        stride = row_length
                     place = out + matrix * out_batch + row * out_stride + strip * width
                     tiles(p, columns, source, panel, place, bias + strip * width if biased else bias, stride,
                           panel_stride, out_stride, deep, columns, again, first)
     return b.finish()
+
+
+def vectors(target, element, turned):
+    """out[z, v] = x[z, v] @ matrix[z] for a few vectors, limited by how fast the matrix is read.
+
+    `turned`: the matrix's rows (along the sum) are neighbours in memory, and dots are taken; else long stretches of eight
+    rows are added to the result. `block` is how many results a chunk takes; `ends` their number. Strides are in words.
+    """
+    forms = _Forms(target, element)
+    word, result = pointer(forms.sum), pointer(forms.result)
+    b = Builder('vectors', x=word, matrix=word, out=result, batch=i64, count=i64, k=i64, ends=i64, x_batch=i64,
+                x_stride=i64, matrix_batch=i64, stride=i64, block=i64)
+    x, matrix, out, batch, count, k, ends, x_batch, x_stride, matrix_batch, stride, block = b.parameters
+    chunks = (ends + block - 1) // block
+    with b.parallel(batch * chunks) as chunk:
+        z = chunk // chunks
+        start = (chunk - z * chunks) * block
+        stop = b.smaller(start + block, ends)
+        with b.loop(0, count) as v:
+            vector, place = x + (z * x_batch + v * x_stride), out + (z * count + v) * ends
+            if turned:
+                _dots(b, forms, vector, matrix + z * matrix_batch, place, k, stride, start, stop)
+            else:
+                _stretches(b, forms, vector, matrix + z * matrix_batch, place, k, stride, start, stop)
+    return b.finish()
+
+
+def _dots(b, forms, vector, matrix, out, k, stride, start, stop):
+    """out[j] = the dot of the vector and row j of the matrix, four rows at a time."""
+    lanes = forms.lanes
+    whole = k - k % (2 * lanes)
+    with b.loop(start, stop, 4) as j:
+        rows = [matrix + b.smaller(j + r, stop - 1) * stride for r in range(4)]
+        sums = [[b.variable(0, forms.vector) for _ in range(2)] for _ in rows]
+
+        def add(at, part, mask=None):
+            right = b.load(vector + at, forms.vector, mask=mask)
+            for row, total in zip(rows, sums):
+                left = b.load(row + at, forms.vector, mask=mask)
+                total[part].set(forms.multiplied(b, left, right, total[part].get()))
+        with b.loop(0, whole, 2 * lanes) as at:
+            add(at, 0)
+            add(at + lanes, 1)
+        with b.loop(whole, k, lanes) as at:
+            add(at, 0, b.first(k - at, lanes))
+        for r, total in enumerate(sums):
+            value = b.convert(b.reduce('add', total[0].get() + total[1].get()), forms.result)
+            with b.when(j + r < stop):
+                b.store(value, out + (j + r))
+
+
+def _stretches(b, forms, vector, matrix, out, k, stride, start, stop):
+    """out[j] = sum of vector[i] * matrix[i, j], some rows at a time."""
+    lanes = forms.lanes
+    whole = k - k % 8
+    with b.loop(start, stop, lanes) as j:
+        b.store(b.constant(0, forms.vector), out + j, mask=b.first(stop - j, lanes))
+
+    def add(i, rows):
+        factors = [b.splat(b.load(vector + (i + r)), lanes) for r in range(rows)]
+        line = matrix + i * stride
+        lines = [line + stride * r for r in range(rows)]
+        with b.loop(start, stop, lanes) as j:
+            mask = b.first(stop - j, lanes)
+            total = b.load(out + j, forms.vector, mask=mask)
+            for factor, line in zip(factors, lines):
+                total = b.fma(factor, b.load(line + j, forms.vector, mask=mask), total)
+            b.store(total, out + j, mask=mask)
+    with b.loop(0, whole, 8) as i:
+        add(i, 8)
+    with b.loop(whole, k) as i:
+        add(i, 1)

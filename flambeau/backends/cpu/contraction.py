@@ -1,11 +1,9 @@
 """Matrix products over arrays: which kernel takes which layouts, what is packed, how the work is cut. Knows no tensor."""
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from ...kernel.contraction import product, tile_columns, tile_rows
+from ...kernel.contraction import product, tile_columns, tile_rows, vectors
 from .build import compiled
 from .properties import target
 
@@ -56,10 +54,12 @@ def _plan(x, y, out, bias):
         return None
     if name == 'bfloat16' and 'bf16_dot' not in target().features:
         return _widened
-    if min(x.shape[-2], y.shape[-1]) < THIN and name != 'bfloat16':
-        return None  # limited by memory: the array library does as well
     if x.ndim > 3:
         return _flattened if out is None else None
+    if min(x.shape[-2], y.shape[-1]) < THIN:
+        thin = _Vectors(x, y)
+        if thin.fits:
+            return thin
     return _Product(x, y)
 
 
@@ -168,4 +168,54 @@ class _Product:
         run(x, y, out, bias, self._scratch(self.panels_x), self._scratch(self.panels_y * matrices), self.batch, n, k,
             x_batch, self.form_x[1], y_batch, self.form_y[1], out.strides[0] // x.itemsize if batched else 0,
             out.strides[-2] // x.itemsize, *self.cut, matrices, 1 if accumulate else 0)
+        return out
+
+
+class _Vectors:
+    """The kernel and its numbers for products of a matrix and a few vectors."""
+
+    def __init__(self, x, y):
+        self.swapped = y.shape[-1] < x.shape[-2]  # few columns of y: the vectors are its columns, the matrix is x
+        if self.swapped:
+            x, y = y.swapaxes(-1, -2), x.swapaxes(-1, -2)
+        element = x.dtype.name
+        self.word = word = x.itemsize * ELEMENTS[element]
+        count, k, ends = *x.shape[-2:], y.shape[-1]
+        layout, form = _layout(x, word), _layout(y, word)
+        self.copied = layout is None or layout[0] != 'rows'
+        self.fits = form is not None and k % ELEMENTS[element] == 0 and (form[0] == 'turned' or ELEMENTS[element] == 1)
+        if not self.fits:
+            return
+        words = k // ELEMENTS[element]
+        self.stride, self.turned = form[1], form[0] == 'turned'
+        self.run = compiled(vectors, element, self.turned)
+        self.shape = (*x.shape[:-2], count, ends)
+        self.sizes = x.shape[0] if x.ndim == 3 else 1, count, words, ends
+        self.block = self._block(ends, words)
+
+    def _block(self, ends, words):
+        """Results of one chunk: a good stretch of rows, or some rows of a few kilobytes each."""
+        if not self.turned:
+            return max(256, -(-ends // 8 // 64) * 64)
+        return max(4, min(-(-ends // 8), (1 << 16) // words)) + 3 & ~3
+
+    def __call__(self, x, y, out, bias, accumulate):
+        if self.swapped:
+            x, y = y.swapaxes(-1, -2), x.swapaxes(-1, -2)
+        if self.copied:
+            x = np.ascontiguousarray(x)
+        word, batched = self.word, x.ndim == 3
+        made = np.empty(self.shape, x.dtype)
+        self.run(x, y, made, *self.sizes, x.strides[0] // word if batched else 0, x.strides[-2] // word,
+                 y.strides[0] // word if batched else 0, self.stride, self.block)
+        if self.swapped:
+            made = np.ascontiguousarray(made.swapaxes(-1, -2))
+        if bias is not None:
+            made += bias
+        if out is None:
+            return made
+        if accumulate:
+            out += made
+        else:
+            out[...] = made
         return out
