@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip('llvmlite')
 
+import flambeau as torch
 from flambeau.backends.cpu import launch
 from flambeau.backends.cpu.build import compiled
 from flambeau.backends.cpu.properties import jit_is_on
@@ -54,6 +55,23 @@ def test_every_chunk_runs_once(threads, number):
     for count in (0, 1, 2, 3, 8, 100):
         for _ in range(20):
             check(count)
+
+
+def results():
+    torch.manual_seed(0)
+    x = torch.randn(300, 700, requires_grad=True)
+    y = torch.softmax(x.tanh() @ torch.randn(700, 500), -1)
+    z = torch.nn.functional.conv2d(y.reshape(1, 10, 100, 150), torch.randn(12, 10, 3, 3))
+    z.square().mean().backward()
+    return [value.detach().numpy().tobytes() for value in (y, z, x.grad)]
+
+
+def test_same_bits_on_any_number_of_threads(threads):
+    threads(1)
+    expected = results()
+    for number in (2, 5):
+        threads(number)
+        assert results() == expected
 
 
 def test_workers_take_part(threads):
