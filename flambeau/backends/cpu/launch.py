@@ -223,6 +223,7 @@ class Pool:
         """Starts the workers. Signals stay with Python's threads, but for those that tell of a worker's own fault."""
         faults = {getattr(signal, name) for name in FAULTS if hasattr(signal, name)}
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - faults)
+        self.cells['stop'].value = 0
         try:
             for number in range(1, count):
                 made = ctypes.c_ulong()
@@ -242,8 +243,8 @@ class Pool:
         self.cells['stop'].value = 1
         self.wake(2**31 - 1)
         while self.threads:
-            self.system.pthread_join(self.threads.pop(), None)
-        self.cells['stop'].value = 0
+            self.system.pthread_join(self.threads[-1], None)
+            self.threads.pop()
 
     def forked(self):
         """In a forked child, which has none of the threads and no use for locks that others held."""
