@@ -243,8 +243,7 @@ class Pool:
         self.cells['stop'].value = 1
         self.wake(2**31 - 1)
         while self.threads:
-            self.system.pthread_join(self.threads[-1], None)
-            self.threads.pop()
+            self.system.pthread_join(self.threads.pop(), None)  # taken off first: joining twice is undefined
 
     def forked(self):
         """In a forked child, which has none of the threads and no use for locks that others held."""
