@@ -1,145 +1,271 @@
-"""Convolution kernels over padded planes: what a window meets is found by one offset per channel and tap.
+"""Kernels of 2-d convolutions of float32 images in planes (batch, channels, rows, columns), and of their gradients.
 
-An input lies as planes (image, channel, row, column) with its padding around it; `offsets[k]` is where channel-and-tap k of
-the window at the origin lies, so that kernel sizes, dilation and (over planes taken apart by phase) strides are data and not
-code. Results are the rows of an output in the same layout. Knows neither arrays nor gradients.
+A chunk of work copies a band of rows into scratch memory of its thread, padded with zeros and with the channels of a pixel
+side by side. Tiles of some pixels of an output row by two vectors of output channels are then summed up in registers: the
+pixels' channels under neighbouring taps lie in one run where columns are not dilated. Weights are packed first, in the
+order in which tiles read them. Sums do not depend on how work is cut. Knows no arrays.
 """
 from __future__ import annotations
 
 from .ir import Builder
-from .types import Pointer, f32, i32, i64
+from .types import f32, i32, i64, pointer
 
-__all__ = ['packed_weight', 'correlate', 'correlate_weight', 'WIDE', 'pixels_of']
-
-WIDE = 2  # vectors of output channels that one tile holds
+__all__ = ['direct', 'weight_gradient', 'tile_pixels', 'tile_outputs']
 
 
-def pixels_of(target) -> int:
-    """How many neighbouring pixels a tile of accumulators may hold: two registers are for weights, one for an input."""
+def tile_pixels(target) -> int:
+    """How many pixels of two vectors of channels fill the registers, with some left for the factors."""
     return 14 if target.registers >= 32 else 6
 
 
-def packed_weight(target):
-    """Weights as blocks of output channels: out[block][k][channel] = weight[channel * step + offsets[k]], 0 past the last."""
-    b = Builder('packed_weight', weight=Pointer(f32), out=Pointer(f32), offsets=Pointer(i64), channels=i64, depth=i64, step=i64)
-    weight, out, offsets, channels, depth, step = b.parameters
-    lanes = target.lanes(f32)
-    width = WIDE * lanes
-    with b.parallel((channels + width - 1) / width) as block:
-        index = b.iota(i32.vector(lanes)) * b.splat(b.convert(step, i32), lanes)
-        for half in range(WIDE):
-            first = block * width + half * lanes
-            mask = b.first(channels - first, lanes)
-            source = weight + first * step
-            target_row = out + block * depth * width + half * lanes
-            with b.loop(0, depth) as k:
-                b.store(b.gather(source + b.load(offsets + k), index, mask=mask), target_row + k * width)
-    return b.finish()
+def tile_outputs(target) -> int:
+    """The channels of a tile: two vectors of sums."""
+    return 2 * target.lanes(f32)
 
 
-def _transposed(b, rows):
-    """A square of vectors with its lanes and rows exchanged, in log2(lanes) rounds of shuffles."""
-    lanes = rows[0].type.lanes
-    step = 1
-    while step < lanes:
-        rows = list(rows)
-        for i in range(lanes):
+def _transposed(b, vectors):
+    """The columns of a square of as many vectors as they have lanes."""
+    vectors, count = list(vectors), len(vectors)
+    step = count // 2
+    while step:
+        low = [k if not k & step else count + k - step for k in range(count)]
+        high = [k + step if not k & step else count + k for k in range(count)]
+        for i in range(count):
             if not i & step:
-                x, y = rows[i], rows[i + step]
-                rows[i] = b.shuffle(x, y, [k if not k & step else lanes + k - step for k in range(lanes)])
-                rows[i + step] = b.shuffle(x, y, [k + step if not k & step else lanes + k for k in range(lanes)])
-        step *= 2
-    return rows
+                first, second = vectors[i], vectors[i + step]
+                vectors[i], vectors[i + step] = b.shuffle(first, second, low), b.shuffle(first, second, high)
+        step //= 2
+    return vectors
 
 
-def correlate(target, pixels, spread):
-    """y[image, o, row, pixel * spread] = the sum over k of weight[o, k] * x[image, row, pixel + offsets[k]].
+def _zero(b, lanes, place, count):
+    """Clears `count` numbers."""
+    nothing = b.constant(0, f32.vector(lanes))
+    with b.loop(0, count, lanes) as i:
+        b.store(nothing, place + i, mask=b.first(count - i, lanes))
 
-    `pixels` neighbouring ones are one tile; the last tile of a row ends with it, over the one before. Strides in elements.
+
+def _band(lanes):
+    """Copies rows of planes into pixels: place[row][column][channel], zero outside the image.
+
+    `first` is the image row of row 0 and `left` the column of the image's first pixel; a place has `columns` columns of
+    `pixel` numbers each.
     """
-    b = Builder('correlate', x=Pointer(f32), weight=Pointer(f32), y=Pointer(f32), offsets=Pointer(i64), images=i64, depth=i64,
-                channels=i64, rows=i64, columns=i64, band=i64, x_image=i64, x_row=i64, y_image=i64, y_channel=i64, y_row=i64)
-    (x, weight, y, offsets, images, depth, channels, rows, columns, band, x_image, x_row, y_image, y_channel,
-     y_row) = b.parameters
-    lanes = target.lanes(f32)
-    kind, width = f32.vector(lanes), WIDE * lanes
-    blocks, bands = (channels + width - 1) / width, (rows + band - 1) / band
-    with b.parallel(images * bands * blocks) as chunk:
-        block = chunk % blocks
-        image, first = chunk / blocks / bands, chunk / blocks % bands * band
-        weights = weight + block * depth * width
-        left = channels - block * width
-        with b.loop(first, b.smaller(first + band, rows)) as row:
-            with b.loop(0, columns, pixels) as tile:
-                start = b.smaller(tile, columns - pixels)
-                source = x + image * x_image + row * x_row + start
-                sums = [[b.variable(0.0, kind) for _ in range(WIDE)] for _ in range(pixels)]
-                with b.loop(0, depth) as k:
-                    place = source + b.load(offsets + k)
-                    w = [b.load(weights + k * width + half * lanes, kind) for half in range(WIDE)]
-                    for m in range(pixels):
-                        value = b.splat(b.load(place + m), lanes)
-                        for half in range(WIDE):
-                            sums[m][half].set(b.fma(value, w[half], sums[m][half].get()))
-                at = y + image * y_image + block * width * y_channel + row * y_row + start * spread
-                for half in range(WIDE):
-                    _store_tile(b, [s[half].get() for s in sums], at, half * lanes, y_channel, left, spread)
+    b = Builder('band', source=pointer(f32), place=pointer(f32), plane=i64, channels=i64, first=i64, rows=i64, height=i64,
+                width=i64, columns=i64, left=i64, pixel=i64)
+    source, place, plane, channels, first, rows, height, width, columns, left, pixel = b.parameters
+    zero, vector = b.of_type(0, i64), f32.vector(lanes)
+    start = b.smaller(b.larger(left, zero), columns)
+    stop = b.larger(start, b.smaller(left + width, columns))
+    corner = b.buffer(f32, lanes * lanes)
+    with b.loop(0, rows) as r:
+        y, line = first + r, place + r * columns * pixel
+        with b.when((y >= 0) & (y < height)):
+            _zero(b, lanes, line, start * pixel)
+            _zero(b, lanes, line + stop * pixel, (columns - stop) * pixel)
+            row = source + (y * width - left)
+            with b.when(pixel <= 1):
+                with b.loop(start, stop, lanes) as p:
+                    there = b.first(stop - p, lanes)
+                    b.store(b.load(row + p, vector, mask=there), line + p, mask=there)
+            with b.otherwise():
+                with b.loop(0, channels, lanes) as c:
+                    kept = b.first(channels - c, lanes)
+                    planes = [row + b.smaller(c + k, channels - 1) * plane for k in range(lanes)]
+                    with b.loop(start, stop, lanes) as p:
+                        there = b.first(stop - p, lanes)
+                        square = _transposed(b, [b.load(at + p, vector, mask=there) for at in planes])
+                        to = line + (p * pixel + c)
+                        with b.when(stop - p >= lanes):
+                            for k in range(lanes):
+                                b.store(square[k], to + pixel * k, mask=kept)
+                        with b.otherwise():
+                            for k in range(lanes):
+                                b.store(square[k], corner + k * lanes)
+                            with b.loop(0, stop - p) as k:
+                                b.store(b.load(corner + k * lanes, vector), to + k * pixel, mask=kept)
+        with b.otherwise():
+            _zero(b, lanes, line, columns * pixel)
     return b.finish()
 
 
-def _store_tile(b, vectors, at, first, y_channel, left, spread):
-    """Writes vectors over output channels, one for each pixel, as one row of pixels for each channel."""
-    lanes = vectors[0].type.lanes
-    for begin in range(0, len(vectors), lanes):
-        part = vectors[begin:begin + lanes]
-        rows = _transposed(b, part + part[:1] * (lanes - len(part)))
-        mask = b.first(len(part), lanes)
-        for j, row in enumerate(rows):
-            with b.when(left > first + j):
-                place = at + y_channel * (first + j) + begin * spread
-                if spread == 1:
-                    b.store(row, place, mask=mask)
-                else:
-                    b.scatter(row, place, b.iota(i32.vector(lanes)) * b.constant(spread, i32.vector(lanes)), mask=mask)
+def _pack(b, lanes, weight, panels, outputs, channels, height, width, strides):
+    """Weights as [strip of outputs][row][column][channel][output], zero for outputs that are missing."""
+    by_output, by_channel, by_row, by_column = strides
+    strip_size = height * width * channels * (2 * lanes)
+    with b.parallel((outputs + (2 * lanes - 1)) // (2 * lanes) * height) as task:
+        strip = task // height
+        row = task - strip * height
+        first = strip * (2 * lanes)
+        masks = [b.first(outputs - first - v * lanes, lanes) for v in range(2)]
+        index = b.iota(i32.vector(lanes)) * b.splat(b.convert(by_output, i32), lanes)
+        base = weight + (first * by_output + row * by_row)
+        place = panels + (strip * strip_size + row * width * channels * (2 * lanes))
+        with b.loop(0, width) as column:
+            with b.loop(0, channels) as c:
+                at = base + (column * by_column + c * by_channel)
+                to = place + (column * channels + c) * (2 * lanes)
+                for v in range(2):
+                    b.store(b.gather(at + by_output * (v * lanes), index, mask=masks[v]), to + v * lanes)
 
 
-OUTER, TAPS = 4, 6  # output channels and channel-and-taps of a tile of the weight's gradient
+def _tile(lanes, rows):
+    """One tile: `rows` pixels `pixel` numbers apart by two vectors of outputs, summed over all taps and channels."""
+    b = Builder('tile', pixels=pointer(f32), panel=pointer(f32), out=pointer(f32), pixel=i64,
+                line=i64, lines=i64, runs=i64, run=i64, run_step=i64, plane=i64, outputs=i64)
+    pixels, panel, out, pixel, line, lines, runs, run, run_step, plane, outputs = b.parameters
+    vector = f32.vector(lanes)
+    sums = [[b.variable(0, vector) for v in range(2)] for _ in range(rows)]
+    weights = b.variable(panel)
+    twice = pixel * 2
+    moving = [b.variable(pixels) for _ in range(0, rows, 3)]
+    with b.loop(0, lines) as y:
+        with b.loop(0, runs) as r:
+            base = pixels + (y * line + r * run_step)
+            for k, address in enumerate(moving):
+                address.set(base + pixel * (3 * k))
+            with b.loop(0, run):
+                at = [address.get() for address in moving]
+                tap = weights.get()
+                right = [b.load(tap + v * lanes, vector) for v in range(2)]
+                for row in range(rows):
+                    left = b.splat(b.load(at[row // 3] + (0, pixel, twice)[row % 3]), lanes)
+                    for v in range(2):
+                        sums[row][v].set(b.fma(left, right[v], sums[row][v].get()))
+                for address, before in zip(moving, at):
+                    address.set(before + 1)
+                weights.set(tap + 2 * lanes)
+    turned = b.buffer(f32, 2 * lanes * lanes)
+    nothing = b.constant(0, vector)
+    for v in range(2):
+        square = [s[v].get() for s in sums] + [nothing] * (lanes - rows)
+        for k, channel in enumerate(_transposed(b, square)):
+            b.store(channel, turned + (v * lanes + k) * lanes)
+    written = b.first(rows, lanes)
+    with b.loop(0, b.smaller(outputs, b.of_type(2 * lanes, i64))) as o:
+        b.store(b.load(turned + o * lanes, vector), out + o * plane, mask=written)
+    return b.finish()
 
 
-def correlate_weight(target):
-    """out[o, k] += the sum over images and positions of g[image, o, position] * x[image, position + offsets[k]].
+NUMBERS = ('images', 'channels', 'height', 'width', 'outputs', 'out_height', 'out_width', 'lines', 'runs', 'run_taps',
+           'stride_y', 'stride_x', 'dilation_y', 'dilation_x', 'top', 'left', 'columns', 'band')
 
-    Positions run through whole planes of one pitch: where g stands for no output it holds 0. `out` starts at 0.
+
+def direct(target, rows):
+    """out = the cross-correlation of x and weight.
+
+    `rows`: pixels of a tile, of which the last of a row overlaps the one before. A row of taps is `runs` runs of `run_taps`
+    taps that lie side by side. `panels` has room for whole strips of outputs, `scratch` `bank` numbers a thread.
+    Chunks are `band` rows by `strips` strips of outputs; the weight may have any strides.
     """
-    b = Builder('correlate_weight', x=Pointer(f32), g=Pointer(f32), out=Pointer(f32), offsets=Pointer(i64), images=i64,
-                channels=i64, depth=i64, positions=i64, x_image=i64, g_image=i64, g_channel=i64)
-    x, g, out, offsets, images, channels, depth, positions, x_image, g_image, g_channel = b.parameters
     lanes = target.lanes(f32)
-    kind = f32.vector(lanes)
-    taps = TAPS if target.registers >= 32 else 3
-    outer = OUTER if target.registers >= 32 else 3
-    with b.parallel((channels + outer - 1) / outer) as chunk:
-        first = chunk * outer
-        full = positions - positions % lanes
-        with b.loop(0, images) as image:
-            rows = [g + image * g_image + b.smaller(first + i, channels - 1) * g_channel for i in range(outer)]
-            with b.loop(0, depth, taps) as k:
-                places = [x + image * x_image + b.load(offsets + b.smaller(k + j, depth - 1)) for j in range(taps)]
-                sums = [[b.variable(0.0, kind) for _ in range(taps)] for _ in range(outer)]
+    width_of_strip = 2 * lanes
+    arrays = {name: pointer(f32) for name in ('x', 'weight', 'out', 'panels', 'scratch')}
+    b = Builder('convolution', **arrays, **{name: i64 for name in NUMBERS}, strips=i64, bank=i64, by_output=i64,
+                by_channel=i64, by_row=i64, by_column=i64)
+    x, weight, out, panels, scratch, *numbers = b.parameters
+    (images, channels, height, width, outputs, out_height, out_width, lines, runs, run_taps, stride_y, stride_x,
+     dilation_y, dilation_x, top, left, columns, band, strips, bank, *strides) = numbers
+    _pack(b, lanes, weight, panels, outputs, channels, lines, runs * run_taps, strides)
+    all_strips = (outputs + (width_of_strip - 1)) // width_of_strip
+    bands, groups = (out_height + band - 1) // band, (all_strips + strips - 1) // strips
+    tile = _tile(lanes, rows)
+    with b.parallel(images * bands * groups) as chunk:
+        group, rest = chunk % groups, chunk // groups
+        image, first = rest // bands, rest % bands * band
+        count = b.smaller(band, out_height - first)
+        pixels = scratch + b.thread * bank
+        b.call(_band(lanes), x + image * channels * (height * width), pixels, height * width, channels,
+               first * stride_y - top, (count - 1) * stride_y + (lines - 1) * dilation_y + 1, height, width, columns,
+               left, channels)
+        line, run = columns * channels, run_taps * channels
+        plane = out_height * out_width
+        strip_size = lines * runs * run * width_of_strip
+        with b.loop(group * strips, b.smaller((group + 1) * strips, all_strips)) as strip:
+            output = strip * width_of_strip
+            to = out + (image * outputs + output) * plane
+            with b.loop(0, count) as y:
+                with b.loop(0, out_width, rows) as column:
+                    at = b.smaller(column, out_width - rows)
+                    b.call(tile, pixels + (y * stride_y * line + at * stride_x * channels), panels + strip * strip_size,
+                           to + ((first + y) * out_width + at), stride_x * channels, dilation_y * line,
+                           lines, runs, run, dilation_x * channels, plane, outputs - output)
+    return b.finish()
 
-                def add(position, mask):
-                    values = [b.load(r + position, kind, mask=mask) for r in rows]
-                    for j, place in enumerate(places):
-                        met = b.load(place + position, kind, mask=mask)
-                        for i in range(outer):
-                            sums[i][j].set(b.fma(values[i], met, sums[i][j].get()))
-                with b.loop(0, full, lanes) as position:
-                    add(position, None)
-                with b.when(full < positions):
-                    add(full, b.first(positions - full, lanes))
-                for i in range(outer):
-                    for j in range(taps):
-                        with b.when((first + i < channels) & (k + j < depth)):
-                            place = out + (first + i) * depth + (k + j)
-                            b.store(b.load(place) + b.reduce('add', sums[i][j].get()), place)
+
+def _weight_tile(lanes, rows):
+    """Adds to `rows` numbers side by side in a pixel by two vectors of outputs the products over a band of pixels."""
+    b = Builder('weight_tile', pixels=pointer(f32), outer=pointer(f32), total=pointer(f32), height=i64, width=i64,
+                pixel=i64, line=i64)
+    pixels, outer, total, height, width, pixel, line = b.parameters
+    vector = f32.vector(lanes)
+    sums = [[b.variable(0, vector) for _ in range(2)] for _ in range(rows)]
+    gradient, moving = b.variable(outer), b.variable(pixels)
+    with b.loop(0, height) as y:
+        moving.set(pixels + y * line)
+        with b.loop(0, width):
+            at, place = moving.get(), gradient.get()
+            right = [b.load(place + v * lanes, vector) for v in range(2)]
+            for row in range(rows):
+                left = b.splat(b.load(at + row), lanes)
+                for v in range(2):
+                    sums[row][v].set(b.fma(left, right[v], sums[row][v].get()))
+            moving.set(at + pixel)
+            gradient.set(place + 2 * lanes)
+    for row in range(rows):
+        for v in range(2):
+            place = total + (row * 2 + v) * lanes
+            b.store(b.load(place, vector) + sums[row][v].get(), place)
+    return b.finish()
+
+
+def weight_gradient(target, rows):
+    """out[o][c][taps] = the sums over images and pixels of `outer` times what the tap met in x.
+
+    A chunk is a strip of outputs by `group` channels; it goes through all bands of all images. A thread's `bank` of
+    scratch holds a band of x, one of `outer` from `outer_at`, and sums from `total_at`.
+    """
+    lanes = target.lanes(f32)
+    strip = 2 * lanes
+    arrays = {name: pointer(f32) for name in ('x', 'outer', 'out', 'scratch')}
+    b = Builder('weight_gradient', **arrays, **{name: i64 for name in NUMBERS}, group=i64, bank=i64, outer_at=i64,
+                total_at=i64)
+    x, outer, out, scratch, *numbers = b.parameters
+    (images, channels, height, width, outputs, out_height, out_width, lines, runs, run_taps, stride_y, stride_x,
+     dilation_y, dilation_x, top, left, columns, band, group, bank, outer_at, total_at) = numbers
+    tile, copy = _weight_tile(lanes, rows), _band(lanes)
+    groups = (channels + group - 1) // group
+    with b.parallel((outputs + (strip - 1)) // strip * groups) as chunk:
+        output, channel = chunk // groups * strip, chunk % groups * group
+        depth, kept = b.smaller(group, channels - channel), b.smaller(outputs - output, b.of_type(strip, i64))
+        run = run_taps * depth
+        padded = (run + (rows - 1)) // rows * rows
+        pixels = scratch + b.thread * bank
+        gradients, totals = pixels + outer_at, pixels + total_at
+        _zero(b, lanes, totals, lines * runs * padded * strip)
+        with b.loop(0, images) as image:
+            with b.loop(0, out_height, band) as first:
+                count = b.smaller(band, out_height - first)
+                b.call(copy, x + (image * channels + channel) * (height * width), pixels, height * width, depth,
+                       first * stride_y - top, (count - 1) * stride_y + (lines - 1) * dilation_y + 1, height, width,
+                       columns, left, depth)
+                b.call(copy, outer + (image * outputs + output) * (out_height * out_width), gradients,
+                       out_height * out_width, kept, first, count, out_height, out_width, out_width, 0, strip)
+                with b.loop(0, lines) as y:
+                    with b.loop(0, runs) as r:
+                        at = pixels + (y * dilation_y * columns + r * dilation_x) * depth
+                        to = totals + (y * runs + r) * padded * strip
+                        with b.loop(0, run, rows) as k:
+                            b.call(tile, at + k, gradients, to + k * strip, count, out_width, stride_x * depth,
+                                   stride_y * columns * depth)
+        taps = lines * runs * run_taps
+        index = b.iota(i32.vector(lanes)) * b.splat(b.convert(channels * taps, i32), lanes)
+        with b.loop(0, lines * runs) as r:
+            with b.loop(0, run_taps) as k:
+                with b.loop(0, depth) as c:
+                    at = totals + (r * padded + k * depth + c) * strip
+                    to = out + ((output * channels + channel + c) * taps + r * run_taps + k)
+                    for v in range(2):
+                        b.scatter(b.load(at + v * lanes, f32.vector(lanes)), to + channels * taps * (v * lanes), index,
+                                  mask=b.first(kept - v * lanes, lanes))
     return b.finish()

@@ -1,0 +1,85 @@
+"""Generated kernels of 2-d convolutions against the reference in float64, on shapes with every kind of edge."""
+import numpy as np
+import pytest
+
+pytest.importorskip('llvmlite')
+
+from flambeau.backends.cpu import convolution as kernels, launch, properties  # noqa: E402
+from flambeau.ops.convolution import Geometry, convolve, gradient_in_input, gradient_in_weight  # noqa: E402
+
+pytestmark = pytest.mark.skipif(not properties.jit_is_on(), reason='kernels are switched off')
+
+# batch, channels, height, width, outputs, kernel, stride, padding, dilation
+CASES = [
+    (2, 3, 30, 33, 64, (7, 7), (2, 2), (3, 3), (1, 1)),      # few channels
+    (1, 1, 28, 28, 32, (3, 3), (1, 1), (1, 1), (1, 1)),      # one channel
+    (2, 16, 14, 14, 33, (3, 3), (1, 1), (1, 1), (1, 1)),     # one output in the last strip
+    (1, 17, 9, 31, 31, (3, 3), (2, 2), (1, 1), (1, 1)),
+    (2, 40, 7, 7, 70, (1, 1), (1, 1), (0, 0), (1, 1)),       # products of matrices
+    (2, 40, 15, 15, 40, (1, 1), (2, 2), (0, 0), (1, 1)),     # inputs that meet no tap
+    (1, 20, 21, 18, 20, (1, 1), (1, 1), (2, 1), (1, 1)),
+    (1, 8, 25, 24, 24, (3, 2), (1, 3), (2, 0), (2, 3)),      # dilated, uneven
+    (1, 8, 25, 24, 24, (4, 3), (2, 2), (0, 5), (2, 1)),      # more padding than a window
+    (2, 33, 5, 40, 16, (5, 5), (3, 1), (2, 2), (1, 1)),
+    (2, 5, 300, 2, 48, (3, 1), (1, 1), (1, 0), (1, 1)),      # narrow rows
+]
+
+
+def _given(case, seed=0):
+    batch, channels, height, width, outputs, kernel, stride, padding, dilation = case
+    random = np.random.default_rng(seed)
+    geometry = Geometry(stride, tuple((p, p) for p in padding), dilation, 1)
+    x = random.standard_normal((batch, channels, height, width)).astype(np.float32)
+    w = random.standard_normal((outputs, channels, *kernel)).astype(np.float32)
+    g = random.standard_normal((batch, outputs, *geometry.output((height, width), kernel))).astype(np.float32)
+    return x, w, g, geometry
+
+
+def _results(x, w, g, geometry):
+    return (kernels.correlation(x, w, geometry), kernels.correlation_adjoint(g, w, geometry, x.shape[2:]),
+            kernels.correlation_in_weight(g, x, geometry, w.shape[2:]))
+
+
+@pytest.mark.parametrize('case', CASES)
+def test_kernels_agree_with_the_reference(case):
+    x, w, g, geometry = _given(case)
+    wide_x, wide_w, wide_g = (a.astype(np.float64) for a in (x, w, g))
+    expected = (convolve(wide_x, wide_w, geometry), gradient_in_input(wide_g, wide_w, geometry, x.shape[2:]),
+                gradient_in_weight(wide_g, wide_x, geometry, w.shape[2:]))
+    for got, want in zip(_results(x, w, g, geometry), expected, strict=True):
+        assert got.dtype == np.float32 and got.shape == want.shape
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5 * np.abs(want).max())
+
+
+def test_uneven_padding_and_views():
+    x, w, _, _ = _given(CASES[2])
+    geometry = Geometry((1, 1), ((1, 0), (0, 2)), (1, 1), 1)
+    x, w = x[:, :, ::-1].transpose(0, 1, 3, 2), w[::2, :, :, ::-1]
+    got = kernels.correlation(x, w, geometry)
+    want = convolve(x.astype(np.float64), w.astype(np.float64), geometry)
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5 * np.abs(want).max())
+
+
+@pytest.mark.parametrize('case', [CASES[0], CASES[2], CASES[4], CASES[9]])
+def test_bits_do_not_depend_on_threads(case):
+    given, before = _given(case), launch.get_num_threads()
+    try:
+        launch.set_num_threads(1)
+        alone = _results(*given)
+        launch.set_num_threads(3)
+        for one, several in zip(alone, _results(*given), strict=True):
+            assert one.tobytes() == several.tobytes()
+    finally:
+        launch.set_num_threads(before)
+
+
+@pytest.mark.parametrize('change', ['groups', 'dtype', 'dims'])
+def test_what_does_not_fit_is_left_to_the_reference(change):
+    x, w, _, geometry = _given(CASES[2])
+    if change == 'groups':
+        w, geometry = w[:32, :8], Geometry(geometry.stride, geometry.padding, geometry.dilation, 2)
+    elif change == 'dtype':
+        x, w = x.astype(np.float64), w.astype(np.float64)
+    else:
+        x, w, geometry = x[:, :, 0], w[:, :, 0], Geometry((1,), ((1, 1),), (1,), 1)
+    assert kernels.correlation(x, w, geometry) is None
