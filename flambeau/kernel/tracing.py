@@ -181,7 +181,7 @@ class Program:
         if result.axes == self.axes:
             return self.sum(result.of, result.axes, True)
         kept = tuple(k for k, n in enumerate(result.of.shape) if n != 1 and k not in (self.axes or ()))
-        if self.axes is None or result.axes != kept:
+        if self.axes is not None and result.axes != kept:
             raise Untraceable('sums over some of the rows')
         return result
 

@@ -78,7 +78,7 @@ def sized(x, shape):
     axes = tuple(range(extra)) + tuple(
         k + extra for k, n in enumerate(shape) if n == 1 and x.shape[k + extra] != 1)
     if axes:
-        x = x.sum(axis=axes, keepdims=True)
+        x = REFERENCE.total(x, axes, True) if x.__class__ is np.ndarray else x.sum(axis=axes, keepdims=True)
     return x.reshape(shape) if extra else x
 
 
@@ -219,7 +219,15 @@ class Reference:
             x = self.cast(x, dtype)
         elif x.dtype.kind in 'bui':
             return self.xp.add.reduce(x, None if dim is None else axes_of(dim, x.ndim), np.int64, None, keepdim)
-        return self.xp.add.reduce(x, None if dim is None else axes_of(dim, x.ndim), None, None, keepdim)
+        return self.total(x, None if dim is None else axes_of(dim, x.ndim), keepdim)
+
+    def total(self, x, axes, keepdim=False):
+        """The sum of floating point numbers over axes (None: all)."""
+        if x.size >= LARGE and x.dtype.kind == 'f':
+            made = self.kernel('fusion.total', x, axes, keepdim)
+            if made is not None:
+                return made
+        return self.xp.add.reduce(x, axes, None, None, keepdim)
 
     def amax(self, x, dim=(), keepdim=False):
         if not x.size:
@@ -254,9 +262,9 @@ class Reference:
             raise RuntimeError('mean(): could not infer output dtype. Input dtype must be either a floating point or '
                                f'complex dtype. Got: {dtypes.of(x.dtype)}: use .float().mean() or dtype=')
         if dim is None:
-            return self.xp.add.reduce(x, None, None, None, keepdim) / x.size if x.size else x.dtype.type(math.nan)
+            return self.total(x, None, keepdim) / x.size if x.size else x.dtype.type(math.nan)
         axes = axes_of(dim, x.ndim)
-        total = self.xp.add.reduce(x, axes, None, None, keepdim)
+        total = self.total(x, axes, keepdim)
         count = math.prod([x.shape[a] for a in axes])
         return total / count if count else total * math.nan
 

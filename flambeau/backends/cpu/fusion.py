@@ -12,7 +12,7 @@ from ...kernel import fusion
 from ...kernel.tracing import BroadcastSum, Noted, Untraceable, trace
 from .build import compiled
 
-__all__ = ['run', 'update']
+__all__ = ['run', 'total', 'update']
 
 BLOCK = 1 << 14  # elements that one thread takes at a time
 PLANS = 4096     # different calls remembered
@@ -69,6 +69,32 @@ def update(rule, names, scalars, arrays):
     return True
 
 
+def _rows(m, x, axes):
+    return m.sum(x, axes, True)
+
+
+def _columns(m, x, shape):
+    return m.sum_to_size(x, shape)
+
+
+def total(x, axes, keepdim):
+    """The sum over axes (None: all), or None. Partial sums of a fixed size are added up, whatever the number of threads."""
+    if axes is None or len(axes) == x.ndim:
+        if not x.flags.c_contiguous:
+            return None
+        flat, rows = x.reshape(-1), x.size // BLOCK
+        if rows < 2:
+            return None
+        parts = run(_rows, flat[:rows * BLOCK].reshape(rows, BLOCK), (1,))
+        result = x.dtype.type(parts.sum(dtype=np.float64) + flat[rows * BLOCK:].sum(dtype=np.float64))
+        return np.full((1,) * x.ndim, result) if keepdim else result
+    shape = tuple(1 if k in axes else n for k, n in enumerate(x.shape))
+    made = run(_rows, x, axes)
+    if made is None:
+        made = run(_columns, x, shape)
+    return made if made is None or keepdim else made.reshape([n for k, n in enumerate(x.shape) if k not in axes])
+
+
 def _plan(formula, arguments):
     computed = next((x.dtype for x in arguments if isinstance(x, np.ndarray) and x.dtype in FLOATS), None)
     if computed is None:
@@ -98,7 +124,10 @@ class Plan:
             self._describe(r, shape, kept_shape, folded, described)
         looked_at = [(a.shape, a.strides, a.itemsize) for a in arrays] + [
             (s, _dense_strides(s, d.itemsize), d.itemsize) for s, d in self.made]
-        o, q, i, strides, varies = _layout(looked_at, shape, folded)
+        summed = {r.axes for r in wanted if isinstance(r, BroadcastSum)}
+        if len(summed) > 1:
+            raise Untraceable('sums over different rows')
+        o, q, i, strides, varies = _layout(looked_at, shape, folded, frozenset(*summed))
         program = tuple((op, *rest, varies[rest[0]]) if op == 'input' else (op, *rest) for op, *rest in instructions)
         outputs = tuple((r.of.index if isinstance(r, BroadcastSum) else r.index, kind, dtype.name)
                         for r, (kind, dtype) in zip(wanted, described))
@@ -159,14 +188,13 @@ def _dense_strides(shape, itemsize):
 
 
 def _check(program, outputs):
-    """Raises for results that a kernel would have to write although they do not vary along rows."""
-    stage, varies = fusion.stages(program)
-    for k, kind, _ in outputs:
-        if (kind == 'row') == varies[k]:
-            raise Untraceable('a result that is constant where it should vary')
+    """Raises for results that vary along a row although they have one element for each."""
+    _, varies = fusion.stages(program)
+    if any(kind == 'row' and varies[k] for k, kind, _ in outputs):
+        raise Untraceable('a result that varies where it should be constant')
 
 
-def _layout(looked_at, shape, folded):
+def _layout(looked_at, shape, folded, summed):
     """(O, Q, I, [strides along O and Q of each array, in elements], [in what each array varies]).
 
     Neighbouring axes that lie behind each other in every array are one. Raises Untraceable where three are too few, or the
@@ -177,22 +205,25 @@ def _layout(looked_at, shape, folded):
     for s, strides, itemsize in looked_at:
         extra = rank - len(s)
         columns.append([0] * extra + [0 if n == 1 else st // itemsize for n, st in zip(s, strides)])
-    axes = []  # [size, strides of each array, folded]
+    axes = []  # [size, strides of each array, (folded, summed over rows)]
     for k, n in enumerate(shape):
         if n == 1:
             continue
         steps = [c[k] for c in columns]
-        if axes and axes[-1][2] == (k in folded) and all(a == b * n for a, b in zip(axes[-1][1], steps)):
+        kind = (k in folded, k in summed)
+        if axes and axes[-1][2] == kind and all(a == b * n for a, b in zip(axes[-1][1], steps)):
             axes[-1][0] *= n
             axes[-1][1] = steps
         else:
-            axes.append([n, steps, k in folded])
+            axes.append([n, steps, kind])
     nothing = [0] * len(looked_at)
-    inner = axes.pop() if axes else [1, nothing, bool(folded)]
-    if any(s not in (0, 1) for s in inner[1]) or folded and not inner[2]:
+    inner = axes.pop() if axes else [1, nothing, (bool(folded), False)]
+    if any(s not in (0, 1) for s in inner[1]) or folded and not inner[2][0] or inner[2][1]:
         raise Untraceable('memory that does not run along the last axis')
     outer, middle = [1, nothing], [1, nothing]
-    for n, steps, is_folded in axes:
+    for n, steps, (is_folded, is_summed) in axes:
+        if summed and not is_summed:
+            raise Untraceable('sums over axes inside of others')
         if folded and is_folded or not folded and outer[0] != 1:
             if middle[0] != 1:
                 raise Untraceable('too many axes')
