@@ -2,9 +2,11 @@
 
 A tile is some rows by two vectors of columns. The rows of the result are divided into panels of `rows` and `rows - 1`,
 so that no tile is much smaller than another; the last columns are masked. Long sums are taken in slices. The division
-does not depend on the number of threads. bfloat16 factors are seen as words of two neighbours, and multiplied with `dot`.
+does not depend on the number of threads. bfloat16 factors are words of two neighbours, multiplied with `dot`.
 """
 from __future__ import annotations
+
+import contextlib
 
 from .ir import Builder
 from .types import bf16, f32, i64, named, pointer
@@ -125,7 +127,7 @@ def _pack_rows(b, forms, source, stride, count, depth, panel, size):
 
 
 def _pack_pairs(b, forms, source, stride, count, depth, panel):
-    """A panel of words from rows of bfloat16 that are `stride` words apart: each word holds a column's two neighbours."""
+    """A panel of words from rows of bfloat16, `stride` words apart: each word holds a column's two neighbours."""
     lanes, half = forms.lanes, bf16.vector(forms.lanes)
     order = [k // 2 + (k % 2) * lanes for k in range(2 * lanes)]
     narrow = b.cast(source, bf16)
@@ -145,21 +147,29 @@ def _copy_row(b, forms, source, depth, place):
         b.store(b.load(source + k, forms.vector, mask=mask), place + k, mask=mask)
 
 
+@contextlib.contextmanager
+def _tasks(b, count, together):
+    """Tasks 0..count-1, so many of them `together` in a chunk; gives the task."""
+    with b.parallel((count + together - 1) // together) as chunk:
+        with b.loop(chunk * together, b.smaller((chunk + 1) * together, count)) as task:
+            yield task
+
+
 def product(target, element, rows, uneven, edge, turned, pack_x, pack_y, biased):
     """out[z] (+)= x[z] @ y[z] (+ bias), for matrices in memory.
 
-    Panels have `rows` rows, and where `uneven` the last of them one less; `edge` is how many vectors the last columns take
-    (0: none are left over). `turned`: the rows of x are neighbours in memory, else its columns. `pack_x` says whether
-    panels of x are copied first, `pack_y` how those of y are: None, 'rows', 'turned', or 'pairs'. Strides are in words.
+    Panels have `rows` rows, and where `uneven` the last of them one less; `edge` is how many vectors the last columns
+    take (0: none are left over). `turned`: the rows of x are neighbours in memory, else its columns. `pack_x` says
+    whether panels of x are copied first, `pack_y` how those of y are: None, 'rows', 'turned', or 'pairs'. Strides are in words.
     """
     forms = _Forms(target, element)
     word, result = pointer(forms.sum), pointer(forms.result)
     b = Builder('product', x=word, y=word, out=result, bias=result, x_panels=word, y_panels=word,
                 batch=i64, n=i64, k=i64, x_batch=i64, x_stride=i64, y_batch=i64, y_stride=i64, out_batch=i64,
-                out_stride=i64, panels=i64, upper=i64, chunk_rows=i64, chunk_columns=i64, depth=i64, y_matrices=i64,
-                kept=i64)
+                out_stride=i64, panels=i64, upper=i64, chunk_rows=i64, chunk_columns=i64, depth=i64, together=i64,
+                y_matrices=i64, kept=i64)
     (x, y, out, bias, x_panels, y_panels, batch, n, k, x_batch, x_stride, y_batch, y_stride, out_batch, out_stride,
-     panels, upper, chunk_rows, chunk_columns, depth, y_matrices, kept) = b.parameters
+     panels, upper, chunk_rows, chunk_columns, depth, together, y_matrices, kept) = b.parameters
     width = 2 * forms.lanes
     strips = (n + (width - 1)) // width
 
@@ -167,7 +177,7 @@ def product(target, element, rows, uneven, edge, turned, pack_x, pack_y, biased)
         return p * rows - b.larger(p - upper, b.of_type(0, i64))
 
     if pack_y:
-        with b.parallel(y_matrices * strips) as task:
+        with _tasks(b, y_matrices * strips, together) as task:
             matrix = task // strips
             strip = task - matrix * strips
             panel, left = y_panels + task * (k * width), n - strip * width
@@ -181,7 +191,7 @@ def product(target, element, rows, uneven, edge, turned, pack_x, pack_y, biased)
     x_width = -(-rows // forms.lanes) * forms.lanes
     row_length = k + forms.lanes
     if pack_x:
-        with b.parallel(batch * panels) as task:
+        with _tasks(b, batch * panels, together) as task:
             matrix = task // panels
             p = task - matrix * panels
             from_ = x + matrix * x_batch
@@ -253,8 +263,9 @@ def product(target, element, rows, uneven, edge, turned, pack_x, pack_y, biased)
 def vectors(target, element, turned):
     """out[z, v] = x[z, v] @ matrix[z] for a few vectors, limited by how fast the matrix is read.
 
-    `turned`: the matrix's rows (along the sum) are neighbours in memory, and dots are taken; else long stretches of eight
-    rows are added to the result. `block` is how many results a chunk takes; `ends` their number. Strides are in words.
+    `turned`: the matrix's rows (along the sum) are neighbours in memory, and dots are taken; else long stretches of
+    eight rows are added to the result. `block` is how many results a chunk takes; `ends` their number. Strides are in
+    words.
     """
     forms = _Forms(target, element)
     word, result = pointer(forms.sum), pointer(forms.result)

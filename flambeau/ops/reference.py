@@ -33,7 +33,7 @@ SPECIAL = {'erf': 'erf', 'erfc': 'erfc', 'erfinv': 'erfinv', 'lgamma': 'gammaln'
            'zeta': 'zeta', 'bessel_j0': 'j0', 'bessel_j1': 'j1', 'bessel_y0': 'y0', 'bessel_y1': 'y1',
            'modified_bessel_i0': 'i0', 'modified_bessel_i1': 'i1', 'modified_bessel_k0': 'k0',
            'modified_bessel_k1': 'k1', 'scaled_modified_bessel_k0': 'k0e', 'scaled_modified_bessel_k1': 'k1e'}
-PRODUCT = 1 << 17  # multiplications from which on that is so for products of matrices
+PRODUCT = 1 << 18  # multiplications from which on that is so for products of matrices
 LARGE = 8192  # elements from which on a generated kernel beats array functions
 # logical and comparing functions of half types and bool inputs need no care; these have no loop there
 NO_DIRECT_BOOL = frozenset({'sub', 'neg'})

@@ -1,4 +1,4 @@
-"""Matrix products over arrays: which kernel takes which layouts, what is packed, how the work is cut. Knows no tensor."""
+"""Matrix products over arrays: which kernel takes which layouts, what is packed, how work is cut. Knows no tensor."""
 from __future__ import annotations
 
 import numpy as np
@@ -13,6 +13,7 @@ DEPTH = 384            # terms summed up in registers before they are added to t
 PLANS = 4096           # different calls remembered
 ALIASED = 4096         # bytes: rows this far apart (or a multiple) share few lines of the first cache
 WORTH_PACKING = 1 << 18  # numbers of y from which on its panels are copied first, where x is high enough
+WORTH_THREADS = 1 << 19  # multiplications from which on other threads are woken
 THIN = 4               # rows or columns below which a product is one of vectors
 ELEMENTS = {'float32': 1, 'float64': 1, 'bfloat16': 2}  # neighbours in a word
 _plans = {}
@@ -23,7 +24,8 @@ def matmul(x, y, out=None, bias=None, accumulate=False):
 
     Both must have the same dtype and the same leading dimensions. `out` must not overlap x or y.
     """
-    key = (x.dtype, x.shape, x.strides, y.shape, y.strides, None if out is None else out.strides, bias is None)
+    key = (x.dtype.num, y.dtype.num, x.shape, x.strides, y.shape, y.strides, None if out is None else out.strides,
+           bias is None)
     plan = _plans.get(key)
     if plan is None:
         if len(_plans) >= PLANS:
@@ -60,7 +62,7 @@ def _plan(x, y, out, bias):
         thin = _Vectors(x, y)
         if thin.fits:
             return thin
-    return _Product(x, y)
+    return _Product(x, y, out, bias)
 
 
 def _widened(x, y, out, bias, accumulate):
@@ -80,94 +82,83 @@ def _flattened(x, y, out, bias, accumulate):
 class _Product:
     """A kernel and its numbers for all calls of one form."""
 
-    def __init__(self, x, y):
+    def __init__(self, x, y, out, bias):
         self.element = element = x.dtype.name
         self.neighbours = neighbours = ELEMENTS[element]
         self.word = word = x.itemsize * neighbours
         m, k, n = *x.shape[-2:], y.shape[-1]
-        self.batch = batch = x.shape[0] if x.ndim == 3 else 1
+        self.batch = x.shape[0] if x.ndim == 3 else 1
         self.shape = (*x.shape[:-1], n)
         lanes = tile_columns(target(), element) // 2
         self.pad = k % neighbours
-        words = -(-k // neighbours)
+        words, wide = -(-k // neighbours), -(-n // neighbours)
         form_x, form_y = _layout(x, word), _layout(y, word)
         self.copy_x = form_x is None or self.pad or neighbours == 2 and form_x[0] == 'turned'
         self.copy_y = form_y is None or self.pad or words < lanes and form_y[0] == 'turned'
-        self.form_x = self._form(form_x, self.copy_x, words)
-        self.form_y = self._form(form_y, self.copy_y, -(-n // neighbours))
-        self.copy_y_even = neighbours == 2 and self.copy_y
-        self._cut(m, n, words, lanes)
+        if self.copy_x:
+            form_x = 'rows', words, m * words
+        if self.copy_y:
+            form_y = 'rows', wide, words * neighbours * wide
+        strides = (m * n, n, 1) if out is None else [s // x.itemsize for s in out.strides]
+        batch_of = [stride if x.ndim == 3 else 0 for stride in (form_x[2], form_y[2], strides[0])]
+        matrices = self.batch if batch_of[1] else 1
+        arguments, cut = self._cut(m, n, words, lanes, form_x, form_y, matrices)
+        self.run = compiled(product, element, *arguments, bias is not None)
+        self.numbers = (self.batch, n, words, batch_of[0], form_x[1], batch_of[1], form_y[1], batch_of[2], strides[-2],
+                        *cut, matrices)
 
-    def _form(self, form, copied, length):
-        return ('rows', length, None) if copied else form
-
-    def _cut(self, m, n, k, lanes):
-        """Panels, chunks and what is packed."""
+    def _cut(self, m, n, k, lanes, form_x, form_y, matrices):
+        """(what the kernel is made for, its numbers of panels and chunks); sets the bytes of packed panels."""
         width = 2 * lanes
         panels = -(-m // tile_rows(target()))
         rows = -(-m // panels)
         upper = panels - (rows * panels - m)
         strips = -(-n // width)
-        turned = self.form_x[0] == 'turned'
-        stride_x = self.form_x[1]
+        turned = form_x[0] == 'turned'
         if turned:
             pack_x = k > 512 and m * n >= 1 << 16
         else:
-            pack_x = stride_x * self.word % ALIASED == 0 and n >= 8 * width and m > 1
-        pack_y = 'turned' if self.form_y[0] == 'turned' else 'pairs' if self.neighbours == 2 else (
+            pack_x = form_x[1] * self.word % ALIASED == 0 and n >= 8 * width and m > 1
+        pack_y = 'turned' if form_y[0] == 'turned' else 'pairs' if self.neighbours == 2 else (
             'rows' if m >= 512 and k * n >= WORTH_PACKING else None)
-        left = n % width
-        self.arguments = (self.element, rows, upper < panels, -(-left // lanes), turned, pack_x, pack_y)
+        length = 0 if not pack_x else k * -(-rows // lanes) * lanes if turned else rows * (k + lanes)
+        self.panels_x = self.batch * panels * length * self.word
+        self.panels_y = matrices * strips * k * width * self.word if pack_y else 0
         slices = -(-k // DEPTH) if self.neighbours == 1 else 1
-        depth = -(-k // slices)
         down, across = max(1, 256 // rows), max(1, 1024 // width)
-        while self.batch * -(-panels // down) * -(-strips // across) < 8 and (down > 1 or across > 1):
+        alone = self.batch * m * n * k < WORTH_THREADS
+        if alone:
+            down, across = panels, strips
+        while not alone and self.batch * -(-panels // down) * -(-strips // across) < 8 and (down > 1 or across > 1):
             if across * width >= down * rows and across > 1 or down == 1:
                 across = -(-across // 2)
             else:
                 down = -(-down // 2)
-        self.panels_x = 0 if not pack_x else self.batch * panels * (
-            k * -(-rows // lanes) * lanes if turned else rows * (k + lanes))
-        self.panels_y = 0 if not pack_y else strips * k * width
-        self.sizes = n, k
-        self.cut = panels, upper, down, across, depth
-        self.kernels = {}
+        together = max(panels, strips) * self.batch if alone else 1
+        arguments = rows, upper < panels, -(-(n % width) // lanes), turned, pack_x, pack_y
+        return arguments, (panels, upper, down, across, -(-k // slices), together)
 
-    def _scratch(self, count):
-        return np.empty(count * self.word, np.uint8) if count else None
-
-    def _copied(self, array, padded_axis, even):
+    def _copied(self, array, padded_axis):
         """The array in rows, with an even number of neighbours."""
         shape = list(array.shape)
-        if self.pad:
-            shape[padded_axis] += 1
-        if even:
-            shape[-1] += shape[-1] % 2
+        shape[padded_axis] += self.pad
+        shape[-1] += shape[-1] % self.neighbours
         if shape == list(array.shape):
             return np.ascontiguousarray(array)
         made = np.zeros(shape, array.dtype)
-        made[tuple(slice(s) for s in array.shape)] = array
+        made[tuple(map(slice, array.shape))] = array
         return made
 
     def __call__(self, x, y, out, bias, accumulate):
         if out is None:
             out = np.empty(self.shape, x.dtype)
         if self.copy_x:
-            x = self._copied(x, -1, False)
+            x = self._copied(x, -1)
         if self.copy_y:
-            y = self._copied(y, -2, self.copy_y_even)
-        word, biased = self.word, bias is not None
-        run = self.kernels.get(biased)
-        if run is None:
-            run = self.kernels[biased] = compiled(product, *self.arguments, biased)
-        batched = x.ndim == 3
-        x_batch = x.strides[0] // word if batched else 0
-        y_batch = y.strides[0] // word if batched else 0
-        matrices = self.batch if y_batch else 1
-        n, k = self.sizes
-        run(x, y, out, bias, self._scratch(self.panels_x), self._scratch(self.panels_y * matrices), self.batch, n, k,
-            x_batch, self.form_x[1], y_batch, self.form_y[1], out.strides[0] // x.itemsize if batched else 0,
-            out.strides[-2] // x.itemsize, *self.cut, matrices, 1 if accumulate else 0)
+            y = self._copied(y, -2)
+        panels_x = np.empty(self.panels_x, np.uint8) if self.panels_x else None
+        panels_y = np.empty(self.panels_y, np.uint8) if self.panels_y else None
+        self.run(x, y, out, bias, panels_x, panels_y, *self.numbers, 1 if accumulate else 0)
         return out
 
 
