@@ -84,7 +84,16 @@ def _in_blocks(query, key, mask, kept):
         yield block, None if mask is None else mask[block], None if kept is None else kept[block]
 
 
-def _attention_gradient(m, g, output, query, key, value, mask, kept, scale, factor, needed):
+def _plain(mask, kept, causal):
+    """Whether a generated kernel may do it: there is no dropout, and no mask but the causal one."""
+    return kept is None and (mask is None or causal)
+
+
+def _attention_gradient(m, g, output, query, key, value, mask, kept, scale, factor, causal, needed):
+    if m is REFERENCE and 'mask' not in needed and _plain(mask, kept, causal):
+        gradients = m.kernel('attention.backward', g, output, query, key, value, scale, causal)
+        if gradients is not None:
+            return dict(zip(('query', 'key', 'value'), gradients))
     if m is not REFERENCE:
         gradients = _attended_gradient(m, g, output, query, key, value, mask, kept, scale, factor)
     else:
@@ -104,17 +113,19 @@ def _attention_gradient(m, g, output, query, key, value, mask, kept, scale, fact
 
 @opaque(namespace='', method=False, widen=True, label='ScaledDotProductFlashAttentionForCpuBackward0',
         grad=_attention_gradient)
-def attention(m, query, key, value, mask, kept, scale, factor):
+def attention(m, query, key, value, mask, kept, scale, factor, causal):
     """Attention of (..., queries, features) to (..., keys, features) and values (..., keys, width).
 
     The leading sizes are equal. mask broadcasts to (..., queries, keys). kept: which weights dropout leaves, multiplied
-    by `factor`, or None.
+    by `factor`, or None. causal says that mask is the causal one.
     """
     shape = (*query.shape[:-1], value.shape[-1])
     if len(shape) == 4:  # heads are joined again by a view
         out = np.empty((shape[0], shape[2], shape[1], shape[3]), query.dtype).swapaxes(1, 2)
     else:
         out = np.empty(shape, query.dtype)
+    if _plain(mask, kept, causal) and m.kernel('attention.forward', query, key, value, scale, causal, out) is not None:
+        return out
     for block, mask_in, kept_in in _in_blocks(query, key, mask, kept):
         out[block] = _attended(m, query[block], key[block], value[block], mask_in, kept_in, scale, factor)
     return out
@@ -207,7 +218,7 @@ def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p=0.
     if not matrix[1]:
         return PUBLIC.matmul(query.new_zeros((*lead, *matrix)), value)
     kept, factor = _kept_weights((*lead, *matrix), query._array.dtype, dropout_p)
-    return attention(query, key, value, attn_mask, kept, scale, factor)
+    return attention(query, key, value, attn_mask, kept, scale, factor, is_causal)
 
 
 def _need_broadcast(mask, shape):
