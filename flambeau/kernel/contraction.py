@@ -107,13 +107,14 @@ def _transposed(b, vectors):
 def _pack_turned(b, forms, source, stride, count, depth, panel):
     """A panel of `depth` rows of two vectors from columns that lie `stride` apart, their rows side by side."""
     lanes = forms.lanes
-    starts = [source + b.smaller(b.of_type(k, i64), count - 1) * stride for k in range(2 * lanes)]
-    with b.loop(0, (depth + (lanes - 1)) // lanes) as block:
-        at = b.smaller(block * lanes, depth - lanes)  # the last block overlaps the one before
-        for half in range(2):
-            square = [b.load(starts[half * lanes + k] + at, forms.vector) for k in range(lanes)]
+    with b.loop(0, 2 * lanes, lanes) as half:
+        starts = [source + b.smaller(half + k, count - 1) * stride for k in range(lanes)]
+        with b.loop(0, (depth + (lanes - 1)) // lanes) as block:
+            at = b.smaller(block * lanes, depth - lanes)  # the last block overlaps the one before
+            square = [b.load(start + at, forms.vector) for start in starts]
+            place = panel + (at * (2 * lanes) + half)
             for k, row in enumerate(_transposed(b, square)):
-                b.store(row, panel + (at + k) * (2 * lanes) + half * lanes)
+                b.store(row, place + k * (2 * lanes))
 
 
 def _pack_rows(b, forms, source, stride, count, depth, panel, size):
@@ -160,7 +161,8 @@ def product(target, element, rows, uneven, edge, turned, pack_x, pack_y, biased)
 
     Panels have `rows` rows, and where `uneven` the last of them one less; `edge` is how many vectors the last columns
     take (0: none are left over). `turned`: the rows of x are neighbours in memory, else its columns. `pack_x` says
-    whether panels of x are copied first, `pack_y` how those of y are: None, 'rows', 'turned', or 'pairs'. Strides are in words.
+    whether panels of x are copied first, `pack_y` how those of y are: None, 'rows', 'turned', or 'pairs'. Strides are in
+    words.
     """
     forms = _Forms(target, element)
     word, result = pointer(forms.sum), pointer(forms.result)
