@@ -224,6 +224,8 @@ no:
   ret ptr null
 yes:
   store i64 0, ptr %raw
+  %length = getelementptr i8, ptr %raw, i64 8
+  store i64 %size, ptr %length
   %data = getelementptr i8, ptr %raw, i64 16
   br i1 %zero, label %wipe, label %give
 wipe:
@@ -294,12 +296,17 @@ plain:
   %with = add i64 %size, 16
   %raw = call ptr @realloc(ptr %place, i64 %with)
   %none = icmp eq ptr %raw, null
+  br i1 %none, label %no, label %moved
+moved:
+  %length = getelementptr i8, ptr %raw, i64 8
+  store i64 %size, ptr %length
   %q = getelementptr i8, ptr %raw, i64 16
-  %r = select i1 %none, ptr null, ptr %q
-  ret ptr %r
+  ret ptr %q
 move:
   %room = sub i64 %old, 64
-  %held = select i1 %was_small, i64 65535, i64 %room
+  %noted = getelementptr i8, ptr %data, i64 -8
+  %little = load i64, ptr %noted
+  %held = select i1 %was_small, i64 %little, i64 %room
   %p = call ptr @any(i64 %size, i1 false)
   %failed = icmp eq ptr %p, null
   br i1 %failed, label %no, label %copy
