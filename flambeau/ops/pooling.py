@@ -78,7 +78,7 @@ def place_planes(x: np.ndarray, indices: np.ndarray, spatial) -> np.ndarray:
 
 # ---- maxima --------------------------------------------------------------------------------------------
 
-def max_pool(x: np.ndarray, window: Window) -> np.ndarray:
+def max_pool(x: np.ndarray, window: Window, kernel) -> np.ndarray:
     """The maximum of every window of `x` (batch, channels, *spatial); NaN where the window holds one."""
     out = window.output(x.shape[2:])
     padded = pad_spatial(x, window.cover(x.shape[2:], out), lowest(x.dtype))
@@ -87,13 +87,16 @@ def max_pool(x: np.ndarray, window: Window) -> np.ndarray:
         for at in taps(out):
             y[(..., *at)] = padded[window.at(at)].max(axis=tuple(range(2, x.ndim)))
         return y
+    made = kernel('pooling.maximum', padded, out, window, None, 0, 0)
+    if made is not None:
+        return made[0]
     y = None
     for _, index in window.parts(out):
         y = padded[index].copy() if y is None else np.maximum(y, padded[index], out=y)
     return y
 
 
-def max_pool_with_indices(x: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
+def max_pool_with_indices(x: np.ndarray, window: Window, kernel) -> tuple[np.ndarray, np.ndarray]:
     """`max_pool` and the flat position of each maximum in its plane: the first of equals, the last of NaNs."""
     spatial = x.shape[2:]
     out = window.output(spatial)
@@ -105,17 +108,26 @@ def max_pool_with_indices(x: np.ndarray, window: Window) -> tuple[np.ndarray, np
     shifts = outer_sum([step * d * np.arange(k) for k, d, step in zip(window.kernel, window.dilation, steps)])
     if window.by_windows(out):
         return _max_by_windows(x, padded, window, corner, shifts, inside)
+    if x.dtype == np.float32 and corner.size:
+        made = kernel('pooling.maximum', padded, out, window, inside, spatial[-1], corner.flat[0])
+        if made is not None:
+            return made
     may_be_nan = x.dtype.kind not in 'iu' and bool(np.isnan(padded.max(initial=-np.inf)))
     candidates = ((padded[index], corner + shift) for (_, index), shift in zip(window.parts(out), shifts.flat))
     best, indices = _running_max(candidates, inside, may_be_nan)
     return best.astype(x.dtype, copy=False), indices
 
 
-def max_pool_gradient(g: np.ndarray, x: np.ndarray, y: np.ndarray, window: Window) -> np.ndarray:
+def max_pool_gradient(g: np.ndarray, x: np.ndarray, y: np.ndarray, window: Window,
+                      kernel) -> np.ndarray:
     """Hands the gradient of every maximum in `y` to the first element of its window that is equal to it."""
     out = y.shape[2:]
     if window.by_windows(out) or y.dtype.kind not in 'iu' and not np.isfinite(y).all():
-        return scatter_planes(g, max_pool_with_indices(x, window)[1], x.shape[2:])
+        return scatter_planes(g, max_pool_with_indices(x, window, kernel)[1], x.shape[2:])
+    if g.dtype == x.dtype == np.float32 and x.ndim == 4:
+        made = kernel('pooling.scatter', g, max_pool_with_indices(x, window, kernel)[1], x.shape[2:])
+        if made is not None:
+            return made
     cover = window.cover(x.shape[2:], out)
     padded = pad_spatial(x, cover, lowest(x.dtype))
     total = np.zeros(padded.shape, _widened(g).dtype)
@@ -175,12 +187,12 @@ def equal_bins(spatial, out) -> Window | None:
     return Window(kernel, kernel, ((0, 0),) * len(kernel), (1,) * len(kernel))
 
 
-def adaptive_max_pool(x: np.ndarray, out) -> tuple[np.ndarray, np.ndarray]:
+def adaptive_max_pool(x: np.ndarray, out, kernel) -> tuple[np.ndarray, np.ndarray]:
     """Maxima over `out` bins that cover the input, and their flat positions."""
     spatial = x.shape[2:]
     window = equal_bins(spatial, out)
     if window is not None:
-        return max_pool_with_indices(x, window)
+        return max_pool_with_indices(x, window, kernel)
     bins = [adaptive_bins(size, n) for size, n in zip(spatial, out)]
     lengths = [int((end - start).max(initial=0)) for start, end in bins]
     positions = (outer_sum([step * np.minimum(start + k, end - 1)  # a shorter bin repeats its last element
@@ -326,25 +338,25 @@ def _to_maxima(m, g, outputs, input_shape):
 @opaque(namespace='', method=False, grad={'input': _to_maxima}, label='MaxPoolWithIndicesBackward0')
 def _max_pool_with_indices(m, input, window):
     _refuse_bool(input, 'max_pool')
-    return max_pool_with_indices(input, window)
+    return max_pool_with_indices(input, window, m.kernel)
 
 
 @opaque(namespace='', method=False, grad={
     'g': lambda m, g, input, window: m._gather_planes(g, m._max_pool_with_indices(input, window)[1])})
 def _max_pool_gradient(m, g, input, maximum, window):
-    return max_pool_gradient(g, input, maximum, window)
+    return max_pool_gradient(g, input, maximum, window, m.kernel)
 
 
 @opaque(namespace='', method=False, label='MaxPoolWithIndicesBackward0', grad={
     'input': lambda m, g, input, output, window: m._max_pool_gradient(g, m.stop(input), m.stop(output), window)})
 def _max_pool(m, input, window):
     _refuse_bool(input, 'max_pool')
-    return max_pool(input, window)
+    return max_pool(input, window, m.kernel)
 
 
 @opaque(namespace='', method=False, grad={'input': _to_maxima}, label='AdaptiveMaxPoolBackward0')
 def _adaptive_max_pool(m, input, out):
-    return adaptive_max_pool(input, out)
+    return adaptive_max_pool(input, out, m.kernel)
 
 
 @opaque(namespace='', method=False, grad={'input': _to_maxima}, label='FractionalMaxPoolBackward0')
