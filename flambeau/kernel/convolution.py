@@ -109,6 +109,24 @@ def _pack(b, lanes, weight, panels, outputs, channels, height, width, strides):
                     b.store(b.gather(at + by_output * (v * lanes), index, mask=masks[v]), to + v * lanes)
 
 
+def _pack_in_order(b, lanes, weight, panels, outputs, channels, taps):
+    """What `_pack` does for a contiguous weight, by squares of outputs and of the numbers of each."""
+    depth = channels * taps
+    with b.parallel((outputs + (2 * lanes - 1)) // (2 * lanes)) as strip:
+        place = panels + strip * depth * (2 * lanes)
+        starts = [weight + b.smaller(strip * (2 * lanes) + k, outputs - 1) * depth for k in range(2 * lanes)]
+        with b.loop(0, depth, lanes) as first:
+            there = b.first(depth - first, lanes)
+            halves = [_transposed(b, [b.load(start + first, f32.vector(lanes), mask=there) for start in half])
+                      for half in (starts[:lanes], starts[lanes:])]
+            for k in range(lanes):
+                with b.when(first + k < depth):
+                    channel = (first + k) // taps
+                    to = place + ((first + k - channel * taps) * channels + channel) * (2 * lanes)
+                    for v in range(2):
+                        b.store(halves[v][k], to + v * lanes)
+
+
 def _tile(lanes, rows):
     """One tile: `rows` pixels `pixel` numbers apart by two vectors of outputs, summed over all taps and channels."""
     b = Builder('tile', pixels=pointer(f32), panel=pointer(f32), out=pointer(f32), pixel=i64,
@@ -151,12 +169,12 @@ NUMBERS = ('images', 'channels', 'height', 'width', 'outputs', 'out_height', 'ou
            'stride_y', 'stride_x', 'dilation_y', 'dilation_x', 'top', 'left', 'columns', 'band')
 
 
-def direct(target, rows):
+def direct(target, rows, in_order):
     """out = the cross-correlation of x and weight.
 
     `rows`: pixels of a tile, of which the last of a row overlaps the one before. A row of taps is `runs` runs of `run_taps`
     taps that lie side by side. `panels` has room for whole strips of outputs, `scratch` `bank` numbers a thread.
-    Chunks are `band` rows by `strips` strips of outputs; the weight may have any strides.
+    Chunks are `band` rows by `strips` strips of outputs. `in_order`: the weight is contiguous, else it may have any strides.
     """
     lanes = target.lanes(f32)
     width_of_strip = 2 * lanes
@@ -166,7 +184,10 @@ def direct(target, rows):
     x, weight, out, panels, scratch, *numbers = b.parameters
     (images, channels, height, width, outputs, out_height, out_width, lines, runs, run_taps, stride_y, stride_x,
      dilation_y, dilation_x, top, left, columns, band, strips, bank, *strides) = numbers
-    _pack(b, lanes, weight, panels, outputs, channels, lines, runs * run_taps, strides)
+    if in_order:
+        _pack_in_order(b, lanes, weight, panels, outputs, channels, lines * runs * run_taps)
+    else:
+        _pack(b, lanes, weight, panels, outputs, channels, lines, runs * run_taps, strides)
     all_strips = (outputs + (width_of_strip - 1)) // width_of_strip
     bands, groups = (out_height + band - 1) // band, (all_strips + strips - 1) // strips
     tile = _tile(lanes, rows)

@@ -70,7 +70,7 @@ def _correlate(x, w, out, stride, before, dilation):
     groups = min(strips, max(1, -(-CHUNKS // chunks)))
     bank = ((band - 1) * stride[0] + reach) * columns * channels + 64
     whole = strips * tile_outputs(target())
-    run = compiled(direct, _split(out_width, tile_pixels(target())))
+    run = compiled(direct, _split(out_width, tile_pixels(target())), w.flags.c_contiguous)
     run(x, w, out, np.empty(whole * channels * lines * taps, FLOAT), _scratch(bank), images, channels, height,
         width, outputs, out_height, out_width, lines, runs, taps // runs, *stride, *dilation, *before, columns, band,
         -(-strips // groups), bank, *(s // 4 for s in w.strides))
