@@ -1,8 +1,9 @@
 """Kernels of attention: scores of a few queries at a time against all keys they may look at, never all of them at once.
 
-Queries are divided into panels of `rows` and `rows - 1`. The scores of a panel lie in a thread's scratch, where they become
-powers; backward computes them again, for groups of panels, as in FlashAttention-2 (Dao, 2023). What is summed in which order
-does not depend on the number of threads. Keys, and in backward values too, are turned into panels of columns first.
+Queries are divided into panels of `rows` and `rows - 1`. The scores of a panel lie in a thread's scratch, where they
+become powers; backward computes them again, for groups of panels, as in FlashAttention-2 (Dao, 2023). What is summed in
+which order does not depend on the number of threads. Keys, and in backward values too, are turned into panels of columns
+first.
 """
 from __future__ import annotations
 
@@ -58,7 +59,7 @@ class _Writer:
         self.forms = _Forms(target, 'float32')
 
     def place(self, array, strides, number, batch, head):
-        """(the address of a head's matrix, the numbers from row to row) of the array whose strides are the `number`th."""
+        """(address of a head's matrix, numbers from row to row) of the array whose strides are the `number`th."""
         at = [self.b.load(strides + 3 * number + k) for k in range(3)]
         return array + batch * at[0] + head * at[1], at[2]
 
@@ -83,7 +84,7 @@ class _Writer:
             _pack_turned(self.b, self.forms, source + first * stride, stride, keys - first,
                          self.b.of_type(self.features, i64), place + first * self.features)
 
-    def each(self, limit, width, visit):
+    def each(self, limit, visit):
         """visit(column, mask or None) for each vector of the first `limit` numbers; gives where zeros begin."""
         b = self.b
         full = limit - (limit & (self.lanes - 1))
@@ -104,7 +105,7 @@ class _Writer:
 
         def find(column, mask):
             peak.set(b.larger(b.load(row + column, self.vector, mask=mask, other=lowest), peak.get()))
-        self.each(limit, width, find)
+        self.each(limit, find)
         top, factor = b.splat(-(b.reduce('larger', peak.get()) * scale), self.lanes), b.splat(scale, self.lanes)
 
         def raise_(column, mask):
@@ -112,7 +113,7 @@ class _Writer:
             power = power if mask is None else b.select(mask, power, 0.0)
             b.store(power, row + column)
             total.add(power)
-        self.zeros(row, self.each(limit, width, raise_), width)
+        self.zeros(row, self.each(limit, raise_), width)
         return b.constant(1, f32) / b.reduce('add', total.get())
 
     def split(self, p, upper, rows, uneven, write):
@@ -139,7 +140,8 @@ class _Writer:
 def forward(target, features, rows, uneven, causal):
     """out = softmax(q @ k^T * scale) @ v per head. `strides` holds batch's, head's and row's of q, k, v and out."""
     b = Builder('attention', q=pointer(f32), k=pointer(f32), v=pointer(f32), out=pointer(f32), turned=pointer(f32),
-                scratch=pointer(f32), strides=pointer(i64), batch=i64, heads=i64, keys=i64, panels=i64, upper=i64, scale=f32)
+                scratch=pointer(f32), strides=pointer(i64), batch=i64, heads=i64, keys=i64, panels=i64, upper=i64,
+                scale=f32)
     q, k, v, out, turned, scratch, strides, batch, heads, keys, panels, upper, scale = b.parameters
     w = _Writer(target, b, features)
     padded = w.rounded(keys)
@@ -187,7 +189,7 @@ def _row_gradient(w, weights, gradient, g, out, limit, width, scale):
         b.store(weight, weights + column)
         changed = (b.load(gradient + column, w.vector) - mean) * (weight * factor)
         b.store(changed if mask is None else b.select(mask, changed, 0.0), gradient + column)
-    w.zeros(gradient, w.each(limit, width, change), width)
+    w.zeros(gradient, w.each(limit, change), width)
 
 
 def backward(target, features, rows, uneven, key_rows, key_uneven, causal):
@@ -200,8 +202,8 @@ def backward(target, features, rows, uneven, key_rows, key_uneven, causal):
     padded = w.rounded(keys)
     pitch = padded + w.width
     with b.parallel(batch * heads) as task:
-        places = [w.place(a, strides, n, task // heads, task % heads) for n, a in enumerate(arrays)]
-        (q, q_row), (k, k_row), (v, v_row), (out, out_row), (g, g_row), (dq, dq_row), (dk, dk_row), (dv, dv_row) = places
+        ((q, q_row), (k, k_row), (v, v_row), (out, out_row), (g, g_row), (dq, dq_row), (dk, dk_row), (dv, dv_row)) = (
+            w.place(array, strides, number, task // heads, task % heads) for number, array in enumerate(arrays))
         turned_keys = scratch + b.thread * (padded * (2 * features) + pitch * (2 * GROUP * rows))
         turned_values = turned_keys + padded * features
         weights = turned_values + padded * features
@@ -231,7 +233,8 @@ def backward(target, features, rows, uneven, key_rows, key_uneven, causal):
                 at = w.first(p, key_upper, key_rows)
 
                 def add(height):
-                    for x, y, y_row, place, stride in ((weights, g, g_row, dv, dv_row), (gradient, q, q_row, dk, dk_row)):
+                    for x, y, y_row, place, stride in ((weights, g, g_row, dv, dv_row),
+                                                       (gradient, q, q_row, dk, dk_row)):
                         w.weighted(height, x + at, 1, pitch, y + start * y_row, y_row, place + at * stride, stride,
                                    end - start, 1)
                 with b.when(at < limit):
