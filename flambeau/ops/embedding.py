@@ -45,6 +45,10 @@ def _embedding_gradient(m, g, indices, count, padding_idx, scale_grad_by_freq):
     factors = _row_factors(indices, padding_idx, scale_grad_by_freq, g.dtype)
     if factors is not None:
         g = g * factors
+    if g.size:
+        made = m.kernel('embedding.add_rows', g.reshape(indices.size, -1), indices.ravel(), count)
+        if made is not None:
+            return made
     out = np.zeros((count, g.shape[-1]), g.dtype)
     accumulate_rows(out, 1, indices.ravel(), g.reshape(indices.size, -1) if g.size else g)
     return out
