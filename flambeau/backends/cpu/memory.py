@@ -211,8 +211,8 @@ define internal ptr @any(i64 %size, i1 %zero) {
   br i1 %big, label %huge, label %small
 huge:
   %absurd = icmp ugt i64 %size, 140737488355328
-  br i1 %absurd, label %no, label %take
-take:
+  br i1 %absurd, label %no, label %fits
+fits:
   %p = call ptr @large(i64 %size, i1 %zero)
   ret ptr %p
 small:
@@ -235,7 +235,7 @@ give:
   ret ptr %data
 }
 
-define ptr @take(ptr %context, i64 %size) {
+define ptr @allocate(ptr %context, i64 %size) {
   %p = call ptr @any(i64 %size, i1 false)
   ret ptr %p
 }
@@ -336,9 +336,11 @@ class Allocator:
         self.counters = {name: ctypes.c_int64.from_address(self.engine.get_global_value_address(name))
                          for name in ('allocated', 'peak', 'cached', 'mapped', 'limit')}
         self.counters['limit'].value = min(LIMIT, _physical_memory() // 8)
+        lock = ctypes.c_int32.from_address(self.engine.get_global_value_address('lock'))
+        os.register_at_fork(after_in_child=lambda: setattr(lock, 'value', 0))  # another thread's, which the child lacks
         self.clear = ctypes.CFUNCTYPE(None)(self.engine.get_function_address('clear'))
         self.handler = _Handler(b'flambeau', 1, None, *map(
-            self.engine.get_function_address, ('take', 'zeroed', 'resize', 'give_back')))
+            self.engine.get_function_address, ('allocate', 'zeroed', 'resize', 'give_back')))
 
     def install(self):
         """Makes this NumPy's allocator for arrays to come."""
