@@ -2,8 +2,8 @@
 
 Queries are divided into panels of `rows` and `rows - 1`. The scores of a panel lie in a thread's scratch, where they
 become powers; backward computes them again, for groups of panels, as in FlashAttention-2 (Dao, 2023). What is summed in
-which order does not depend on the number of threads. Keys, and in backward values too, are turned into panels of columns
-first.
+which order does not depend on the number of threads. Keys, and in backward values too, are turned into panels of
+columns first.
 """
 from __future__ import annotations
 
