@@ -15,7 +15,7 @@ from ..errors import describe_value
 from ..tensor import Parameter, Tensor
 from .arithmetic import conjugated
 from .batching import Batch
-from .definition import PUBLIC, contraction, export
+from .definition import HALF_ARRAYS, PUBLIC, contraction, export
 from .overriding import answered, overridable, override
 from .promotion import result_dtype
 from .reference import PRODUCT
@@ -78,7 +78,7 @@ def _contract_batched(op, values, size):
 GREEK = 'αβγδεζηθικλμνξοπρστυφχψω'
 
 
-@contraction(namespace='', method=False, batch=_contract_batched, grad={
+@contraction(namespace='', method=False, widen=False, batch=_contract_batched, grad={
     'a': lambda m, g, b, letters: _moved(m, g, b, (letters[2], letters[1], letters[0])),
     'b': lambda m, g, a, letters: _moved(m, g, a, (letters[2], letters[0], letters[1]))})
 def contract(m, a, b, letters):
@@ -89,12 +89,12 @@ def contract(m, a, b, letters):
     return contraction_plan(*letters)(m, a, b)
 
 
-@contraction(name='_mm', namespace='', method=False, label='MmBackward0',
+@contraction(name='_mm', namespace='', method=False, widen=False, label='MmBackward0',
              batch=lambda op, values, size: _contract_batched(op, (*values, ('ik', 'kj', 'ij')), size), grad={
     'input': lambda m, g, other: m.contract(g, conjugated(m, other), ('ij', 'kj', 'ik')),
     'other': lambda m, g, input: m.contract(g, conjugated(m, input), ('ij', 'ik', 'kj'))})
 def _mm(m, input, other):
-    if input.size * other.shape[1] < PRODUCT:  # small ones are to cost little else
+    if input.size * other.shape[1] < PRODUCT and input.itemsize > 2:  # small ones are to cost little else
         return input.dot(other)
     return m.matmul(input, other)
 
@@ -202,7 +202,12 @@ PUBLIC.matmul = _matmul
 
 
 def _linear_bias_gradient(m, g):
-    return m.sum(g, tuple(range(len(g.shape) - 1))) if len(g.shape) > 1 else g
+    if len(g.shape) < 2:
+        return g
+    axes = tuple(range(len(g.shape) - 1))
+    if g.dtype in HALF_ARRAYS:
+        return m.sum(g.astype(np.float32), axes).astype(g.dtype)
+    return m.sum(g, axes)
 
 
 def _linear_weight_gradient(m, g, input):
@@ -224,7 +229,8 @@ def _linear_batched(op, values, size):
     return out if bias is None else out + bias
 
 
-@contraction(name='_linear', namespace='', method=False, label='AddmmBackward0', batch=_linear_batched, grad={
+@contraction(name='_linear', namespace='', method=False, widen=False, label='AddmmBackward0',
+             batch=_linear_batched, grad={
     'input': _linear_input_gradient, 'weight': _linear_weight_gradient, 'bias': _linear_bias_gradient})
 def _linear(m, input, weight, bias):
     if input.ndim == 2:

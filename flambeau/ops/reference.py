@@ -273,6 +273,9 @@ class Reference:
         made = None
         if x.size * y.shape[-1] >= PRODUCT:
             made = self.kernel('contraction.matmul', x, y, None, bias)
+        if made is None and x.itemsize == 2 and x.dtype.kind in 'fV':  # half types are summed up in float32
+            wide = [None if a is None else a.astype(np.float32) for a in (x, y, bias)]
+            return self.matmul(*wide).astype(x.dtype)
         if made is None:
             made = x.dot(y) if x.ndim == 2 else self.xp.matmul(x, y)
             if bias is not None:
