@@ -1,9 +1,9 @@
 """Kernels of 2-d convolutions of float32 images in planes (batch, channels, rows, columns), and of their gradients.
 
-A chunk of work copies a band of rows into scratch memory of its thread, padded with zeros and with the channels of a pixel
-side by side. Tiles of some pixels of an output row by two vectors of output channels are then summed up in registers: the
-pixels' channels under neighbouring taps lie in one run where columns are not dilated. Weights are packed first, in the
-order in which tiles read them. Sums do not depend on how work is cut. Knows no arrays.
+A chunk of work copies a band of rows into scratch memory of its thread, padded with zeros and with the channels of a
+pixel side by side. Tiles of some pixels of an output row by two vectors of output channels are then summed up in
+registers: the pixels' channels under neighbouring taps lie in one run where columns are not dilated. Weights are packed
+first, in the order in which tiles read them. Sums do not depend on how work is cut. Knows no arrays.
 """
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def _band(lanes):
     `first` is the image row of row 0 and `left` the column of the image's first pixel; a place has `columns` columns of
     `pixel` numbers each.
     """
-    b = Builder('band', source=pointer(f32), place=pointer(f32), plane=i64, channels=i64, first=i64, rows=i64, height=i64,
-                width=i64, columns=i64, left=i64, pixel=i64)
+    b = Builder('band', source=pointer(f32), place=pointer(f32), plane=i64, channels=i64, first=i64, rows=i64,
+                height=i64, width=i64, columns=i64, left=i64, pixel=i64)
     source, place, plane, channels, first, rows, height, width, columns, left, pixel = b.parameters
     zero, vector = b.of_type(0, i64), f32.vector(lanes)
     start = b.smaller(b.larger(left, zero), columns)
@@ -172,9 +172,11 @@ NUMBERS = ('images', 'channels', 'height', 'width', 'outputs', 'out_height', 'ou
 def direct(target, rows, in_order):
     """out = the cross-correlation of x and weight.
 
-    `rows`: pixels of a tile, of which the last of a row overlaps the one before. A row of taps is `runs` runs of `run_taps`
-    taps that lie side by side. `panels` has room for whole strips of outputs, `scratch` `bank` numbers a thread.
-    Chunks are `band` rows by `strips` strips of outputs. `in_order`: the weight is contiguous, else it may have any strides.
+    `rows`: pixels of a tile, of which the last of a row overlaps the one before. A row of taps is `runs` runs of
+    `run_taps` taps that lie side by side. `panels` has room for whole strips of outputs, `scratch` `bank`
+    numbers a thread.
+    Chunks are `band` rows by `strips` strips of outputs. `in_order`: the weight is contiguous, else it may
+    have any strides.
     """
     lanes = target.lanes(f32)
     width_of_strip = 2 * lanes
