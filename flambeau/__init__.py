@@ -43,6 +43,7 @@ _FROM = {name: module for module, names in {
     'storage': ('UntypedStorage', 'TypedStorage'),
     'legacy': ('typename', 'set_default_tensor_type'),
     'func': ('vmap',),
+    'inspection': ('show_kernel',),
     'amp': ('autocast', 'is_autocast_enabled', 'get_autocast_dtype', 'is_autocast_cache_enabled'),
     'settings': ('get_num_threads', 'set_num_threads', 'get_num_interop_threads', 'set_num_interop_threads',
                  'use_deterministic_algorithms', 'are_deterministic_algorithms_enabled',

@@ -45,7 +45,7 @@ def test_maximum_pool(shape, kernel, stride, padding, dilation, ceil_mode, speci
     np.testing.assert_array_equal(pooling.max_pool(x, window, used), y)
     g = rng.standard_normal(y.shape).astype(np.float32)
     if g.size >= driver.SMALLEST:
-        np.testing.assert_allclose(used('pooling.scatter', g, at, shape[2:]), pooling.scatter_planes(g, at, shape[2:]),
+        np.testing.assert_allclose(used('pooling.spread', g, at, shape[2:]), pooling.scatter_planes(g, at, shape[2:]),
                                    rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(pooling.max_pool_gradient(g, x, y, window, driver_or_none),
                                pooling.scatter_planes(g, at, shape[2:]), rtol=1e-5, atol=1e-5)

@@ -9,15 +9,15 @@ import math
 from .ir import Builder
 from .types import f32, i32, i64, pointer
 
-__all__ = ['maximum', 'scatter']
+__all__ = ['largest', 'spread']
 
 
-def maximum(target, kernel, stride, dilation, indices):
+def largest(target, kernel, stride, dilation, indices):
     """The maximum of every window of padded planes, or NaN, and with `indices` the flat position of the first.
 
     `first` holds the positions to start from, `origin` is that of the padded plane's corner in a plane of `width`.
     """
-    b = Builder('maximum', x=pointer(f32), y=pointer(f32), at=pointer(i64), first=pointer(i64), planes=i64, rows=i64,
+    b = Builder('largest', x=pointer(f32), y=pointer(f32), at=pointer(i64), first=pointer(i64), planes=i64, rows=i64,
                 columns=i64, size=i64, pitch=i64, width=i64, origin=i64)
     x, y, at, first, planes, rows, columns, size, pitch, width, origin = b.parameters
     lanes = target.lanes(f32)
@@ -46,9 +46,9 @@ def maximum(target, kernel, stride, dilation, indices):
     return b.finish()
 
 
-def scatter(target):
+def spread(target):
     """Adds every element of planes of `count` to the place in planes of `size` that its index names, in order."""
-    b = Builder('scatter', g=pointer(f32), at=pointer(i64), total=pointer(f32), planes=i64, count=i64, size=i64)
+    b = Builder('spread', g=pointer(f32), at=pointer(i64), total=pointer(f32), planes=i64, count=i64, size=i64)
     g, at, total, planes, count, size = b.parameters
     with b.parallel(planes) as plane, b.loop(0, count) as i:
         place = total + plane * size + b.load(at + plane * count + i)

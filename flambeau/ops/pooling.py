@@ -87,7 +87,7 @@ def max_pool(x: np.ndarray, window: Window, kernel) -> np.ndarray:
         for at in taps(out):
             y[(..., *at)] = padded[window.at(at)].max(axis=tuple(range(2, x.ndim)))
         return y
-    made = kernel('pooling.maximum', padded, out, window, None, 0, 0)
+    made = kernel('pooling.largest', padded, out, window, None, 0, 0)
     if made is not None:
         return made[0]
     y = None
@@ -109,7 +109,7 @@ def max_pool_with_indices(x: np.ndarray, window: Window, kernel) -> tuple[np.nda
     if window.by_windows(out):
         return _max_by_windows(x, padded, window, corner, shifts, inside)
     if x.dtype == np.float32 and corner.size:
-        made = kernel('pooling.maximum', padded, out, window, inside, spatial[-1], corner.flat[0])
+        made = kernel('pooling.largest', padded, out, window, inside, spatial[-1], corner.flat[0])
         if made is not None:
             return made
     may_be_nan = x.dtype.kind not in 'iu' and bool(np.isnan(padded.max(initial=-np.inf)))
@@ -125,7 +125,7 @@ def max_pool_gradient(g: np.ndarray, x: np.ndarray, y: np.ndarray, window: Windo
     if window.by_windows(out) or y.dtype.kind not in 'iu' and not np.isfinite(y).all():
         return scatter_planes(g, max_pool_with_indices(x, window, kernel)[1], x.shape[2:])
     if g.dtype == x.dtype == np.float32 and x.ndim == 4:
-        made = kernel('pooling.scatter', g, max_pool_with_indices(x, window, kernel)[1], x.shape[2:])
+        made = kernel('pooling.spread', g, max_pool_with_indices(x, window, kernel)[1], x.shape[2:])
         if made is not None:
             return made
     cover = window.cover(x.shape[2:], out)

@@ -18,7 +18,7 @@ from .entry import builtin, entry_text, register_symbols
 from .properties import jit_is_on, processor, target
 from .render import module_text
 
-__all__ = ['compiled', 'kernel_text', 'cache_directory']
+__all__ = ['compiled', 'kernel_text', 'shown', 'cache_directory']
 
 _lock = threading.RLock()
 _made = {}
@@ -118,7 +118,15 @@ def _machine():
 
 
 def _object(text, machine) -> bytes:
-    """Object code of a module. Kernels are vector code already: registers for variables are all that LLVM must find."""
+    """Object code of a module."""
+    module = _optimised(text, machine)
+    if _debug >= 5:
+        sys.stderr.write(machine.target_machine.emit_assembly(module))
+    return machine.target_machine.emit_object(module)
+
+
+def _optimised(text, machine):
+    """LLVM's module of a text. Kernels are vector code already: registers for variables are all that LLVM must find."""
     llvm = machine.llvm
     module = llvm.parse_assembly(text)
     module.triple = machine.target_machine.triple
@@ -129,9 +137,16 @@ def _object(text, machine) -> bytes:
     passes.add_sroa_pass()
     passes.add_instruction_combine_pass()
     passes.run(module, builder)
-    if _debug >= 5:
-        sys.stderr.write(machine.target_machine.emit_assembly(module))
-    return machine.target_machine.emit_object(module)
+    return module
+
+
+def shown(name, what) -> str:
+    """A kernel built before, by its name: as 'kernel' language, 'llvm' text or 'assembly'."""
+    generator, arguments = next(key for key, function in _made.items() if function.__name__ == name)
+    if what == 'kernel':
+        return str(generator(target(), *arguments))
+    text = kernel_text(generator, *arguments)[1]
+    return text if what == 'llvm' else _machine().target_machine.emit_assembly(_optimised(text, _machine()))
 
 
 def _loaded(name, code, machine):
