@@ -44,6 +44,7 @@ def _build(generator, arguments):
     if not jit_is_on():
         raise RuntimeError('kernels are switched off (FLAMBEAU_JIT=0), or llvmlite is missing: pip install llvmlite')
     machine = _machine()
+    memory.install(machine.runtime)  # in whatever thread the kernel is wanted
     label = f'{generator.__module__}.{generator.__qualname__}{arguments!r}'
     path = _path(label)
     found = _read(path)
@@ -90,7 +91,6 @@ class _Machine:
         self.loaded = []
         register_symbols()
         launch.start(self.runtime)
-        memory.install(self.runtime)
 
     def new_engine(self):
         seed = self.llvm.parse_assembly('')
