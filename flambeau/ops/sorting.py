@@ -13,6 +13,7 @@ from ..errors import ArgumentTypeError
 from ..tensor import Tensor
 from .creation import linspace
 from .definition import composite, export, opaque
+from .reference import REFERENCE
 from .results import return_type
 from .scatter import with_dimensions
 from .view import axis_of
@@ -31,6 +32,9 @@ def _orderable(array: np.ndarray, name: str) -> np.ndarray:
 def _order(array: np.ndarray, dim: int, descending: bool, name: str) -> np.ndarray:
     """The stable order along a dimension."""
     array = _orderable(array, name)
+    made = REFERENCE.kernel('sorting.order', array, dim, descending)
+    if made is not None:
+        return made
     if not descending:
         return array.argsort(axis=dim, kind='stable')
     # sorting backwards and then turning round puts NaN first and keeps equal values in order
