@@ -1,0 +1,94 @@
+"""Times large work under flambeau and, where it is installed, PyTorch; products and convolutions with their share of peak.
+
+    python benchmarks/large.py
+
+The peak is that of fused multiply-adds in float32, measured by a generated loop on all threads in the same run.
+"""
+import importlib
+import importlib.util
+import subprocess
+import sys
+import time
+
+
+def products(torch):
+    """{name: (work, floating point operations)}"""
+    found = {}
+    for n in (256, 512, 1024, 2048):
+        a, b = torch.randn(n, n), torch.randn(n, n)
+        found[f'product {n}'] = (lambda a=a, b=b: a @ b), 2 * n ** 3
+    for c, size in ((64, 56), (128, 28), (256, 14), (512, 7)):
+        x, w = torch.randn(8, c, size, size), torch.randn(c, c, 3, 3)
+        found[f'convolution 3x3, {c} channels, {size}x{size}'] = (
+            (lambda x=x, w=w: torch.nn.functional.conv2d(x, w, padding=1)), 2 * 8 * c * c * 9 * size * size)
+    return found
+
+
+def others(torch):
+    x, rows, scores = torch.randn(1 << 24), torch.randn(4096, 1024), torch.randn(1 << 20)
+    q = torch.randn(8, 6, 256, 64)
+    attention = torch.nn.functional.scaled_dot_product_attention
+    return {'x + x, 16M': lambda: x + x, 'tanh(x * 2 + 1) * x + exp(x), 16M': lambda: torch.tanh(x * 2 + 1) * x + x.exp(),
+            'softmax 4096x1024': lambda: torch.softmax(rows, -1), 'sort 1M': lambda: torch.sort(scores),
+            'causal attention 8x6x256x64': lambda: attention(q, q, q, is_causal=True)}
+
+
+def fused_multiply_adds(target, count):
+    """A loop over vectors in registers: the kernel that measures the peak."""
+    from flambeau.kernel.ir import Builder
+    from flambeau.kernel.types import f32, i64, pointer
+    b = Builder('peak', out=pointer(f32), chunks=i64, n=i64)
+    out, chunks, n = b.parameters
+    kind = f32.vector(target.lanes(f32))
+    with b.parallel(chunks) as chunk:
+        sums = [b.variable(float(k), kind) for k in range(count)]
+        factor = b.splat(b.load(out), kind.lanes)
+        with b.loop(0, n):
+            for s in sums:
+                s.set(b.fma(s.get(), factor, factor))
+        for s in sums:
+            b.store(s.get(), out + chunk * kind.lanes + kind.lanes)
+    return b.finish()
+
+
+def peak():
+    import numpy as np
+    from flambeau.backends.cpu.build import compiled
+    from flambeau.backends.cpu.properties import target
+    count, chunks, n = 12, 16, 400_000
+    kernel, out = compiled(fused_multiply_adds, count), np.zeros(64 * (chunks + 2), np.float32)
+    seconds = best(lambda: kernel(out, chunks, n))
+    return 2 * count * chunks * n * (target().vector_bytes // 4) / seconds
+
+
+def best(work):
+    work()
+    times = []
+    for _ in range(15):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return sorted(times)[len(times) // 3]
+
+
+def measure(library):
+    torch = importlib.import_module(library)
+    torch.manual_seed(0)
+    top = peak() if library == 'flambeau' else None
+    if top:
+        print(f'{library:10} peak of multiply-adds {top / 1e9:8.0f} GFLOPS', flush=True)
+    for name, (work, operations) in products(torch).items():
+        rate = operations / best(work)
+        share = f'{rate / top:6.0%} of peak' if top else ''
+        print(f'{library:10} {name:44} {rate / 1e9:8.0f} GFLOPS {share}', flush=True)
+    for name, work in others(torch).items():
+        print(f'{library:10} {name:44} {best(work) * 1e3:8.2f} ms', flush=True)
+
+
+if __name__ == '__main__':
+    if len(sys.argv) > 1:
+        measure(sys.argv[1])
+    else:
+        for library in ('flambeau', 'torch'):
+            if importlib.util.find_spec(library):
+                subprocess.run([sys.executable, __file__, library], check=True)
