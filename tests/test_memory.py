@@ -109,7 +109,7 @@ def test_memory_stays_flat_over_many_sizes():
     assert cpu.memory_reserved() - before <= 80 * MEGABYTE
 
 
-@pytest.mark.parametrize('size', [0, 1, 63, 64, 65, 1000, 1024, 1025, 65472, 65473, 65535, 65536, 100_000, 3 * MEGABYTE])
+@pytest.mark.parametrize('size', [0, 1, 63, 64, 65, 1024, 1025, 65472, 65473, 65535, 65536, 100_000, 3 * MEGABYTE])
 def test_every_block_is_aligned_and_ones_own(size):
     arrays = [np.full(size, k, np.uint8) for k in range(5)]
     for _ in range(3):

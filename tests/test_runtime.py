@@ -104,6 +104,24 @@ def test_concurrent_callers_and_resizing(threads):
     assert not wrong
 
 
+def test_a_region_in_progress_gets_no_more_threads(threads):
+    """Its memory per thread was made for as many as there were."""
+    threads(2)
+    check(4)
+    pool = launch._pool
+    if not pool.can_share:
+        pytest.skip('threads are missing')
+    pool.hold()  # as a region does
+    resizing = threading.Thread(target=pool.resize, args=(6,))
+    resizing.start()
+    resizing.join(0.1)
+    during = resizing.is_alive(), len(pool.threads), check(50).max()
+    pool.let_go()
+    resizing.join()
+    assert during == (True, 1, 0) and len(pool.threads) == 5
+    pool.resize(2)
+
+
 def run_python(text, **environment):
     source = textwrap.dedent(text)
     path = os.pathsep.join([os.path.dirname(__file__), *sys.path])
@@ -172,6 +190,29 @@ def test_number_without_environment(monkeypatch):
     for quota, expected in ((None, 8), (3, 3), (20, 8)):
         monkeypatch.setattr(launch, '_quota', lambda: quota)
         assert launch._default() == expected
+    monkeypatch.setenv('OMP_NUM_THREADS', '12')
+    assert launch._default() == 8
+    monkeypatch.setenv('OMP_NUM_THREADS', '5')
+    assert launch._default() == 5
+    monkeypatch.setenv('FLAMBEAU_NUM_THREADS', '12')
+    assert launch._default() == 12
+
+
+@pytest.mark.parametrize('groups, files, expected', [
+    ('0::/', {}, None),
+    ('0::/', {'cpu.max': 'max 100000'}, None),
+    ('0::/', {'cpu.max': '250000 100000'}, 3),
+    ('0::/a/b', {'cpu.max': 'max 100000', 'a/cpu.max': '150000 100000', 'a/b/cpu.max': '900000 100000'}, 2),
+    ('0::/gone/elsewhere', {'cpu.max': '1000 100000'}, 1),
+    ('4:memory:/x\n3:cpu,cpuacct:/x', {
+        'cpu,cpuacct/x/cpu.cfs_quota_us': '-1', 'cpu,cpuacct/x/cpu.cfs_period_us': '100000',
+        'cpu,cpuacct/cpu.cfs_quota_us': '400000', 'cpu,cpuacct/cpu.cfs_period_us': '100000'}, 4),
+])
+def test_quota_of_control_groups(tmp_path, groups, files, expected):
+    for name, text in {'proc/self/cgroup': groups, **{f'sys/fs/cgroup/{k}': v for k, v in files.items()}}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text + '\n')
+    assert launch._quota(str(tmp_path)) == expected
 
 
 def test_serial_where_threads_are_missing():

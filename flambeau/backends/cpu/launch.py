@@ -2,8 +2,12 @@
 
 Workers and callers claim chunks one by one from a ticket that holds the job's generation and how many chunks are left,
 so that a late worker can take nothing of an older job and the caller waits for chunks, never for threads. Idle workers
-spin for some tens of microseconds, then sleep on a futex. A second caller runs its chunks itself.
-Where threads or futexes are missing everything runs on the caller.
+spin for some tens of microseconds, then sleep on a futex. Where threads or futexes are missing everything runs on the
+caller.
+
+`flambeau_parallel(body, context, count)` calls `body(context, chunk, thread)` for every chunk. While the pool is busy,
+a caller in another Python thread, or a body that calls, runs all its chunks itself and as thread 0: memory that is kept
+per thread must belong to one call and be reached through its context.
 """
 from __future__ import annotations
 
@@ -129,6 +133,25 @@ define void @wake(i32 %most) {
   ret void
 }
 
+define void @hold() {
+entry:
+  br label %try
+try:
+  %pair = cmpxchg ptr @lock, i32 0, i32 1 seq_cst seq_cst
+  %free = extractvalue { i32, i1 } %pair, 1
+  br i1 %free, label %held, label %busy
+busy:
+  %y = call i32 @sched_yield()
+  br label %try
+held:
+  ret void
+}
+
+define void @let_go() {
+  store atomic i32 0, ptr @lock seq_cst, align 4
+  ret void
+}
+
 define void @parallel(ptr %body, ptr %context, i64 %count) {
 entry:
   %others = sub i64 %count, 1
@@ -210,14 +233,23 @@ class Pool:
             self.ticket = ctypes.c_int64.from_address(self.engine.get_global_value_address('ticket'))
             self.worker = self.engine.get_function_address('worker')
             self.wake = ctypes.CFUNCTYPE(None, ctypes.c_int32)(self.engine.get_function_address('wake'))
+            self.hold, self.let_go = (ctypes.CFUNCTYPE(None)(self.engine.get_function_address(name))
+                                      for name in ('hold', 'let_go'))
             self.system = ctypes.CDLL(None)
 
     def resize(self, count):
-        """Runs on `count` threads from now on, the caller among them; regions in progress go on undisturbed."""
+        """Runs on `count` threads from now on, the caller among them.
+
+        Waits for a region in progress, whose memory per thread may not suffice for more; others meanwhile run alone.
+        """
         if self.can_share:
             with self.resizing:
-                self._end()
-                self._begin(min(count, MOST))
+                self.hold()
+                try:
+                    self._end()
+                    self._begin(min(count, MOST))
+                finally:
+                    self.let_go()
 
     def _begin(self, count):
         """Starts the workers. Signals stay with Python's threads, but for those that tell of a worker's own fault."""
@@ -289,25 +321,35 @@ def set_num_threads(count: int):
 
 
 def _default():
-    for name in ('FLAMBEAU_NUM_THREADS', 'OMP_NUM_THREADS'):
-        asked = os.environ.get(name, '').split(',')[0]
-        if asked.isdigit() and int(asked):
-            return int(asked)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-    return max(1, min(cores, _quota() or cores))
+    cores = max(1, min(cores, _quota() or cores))
+    for name, most in ('FLAMBEAU_NUM_THREADS', MOST), ('OMP_NUM_THREADS', cores):  # no more than cores, as in PyTorch
+        asked = os.environ.get(name, '').split(',')[0].strip()
+        if asked.isdecimal() and int(asked):
+            return min(int(asked), most)
+    return cores
 
 
-def _quota():
-    """The whole number of cores that the control group grants, or None."""
+def _quota(root='/'):
+    """The whole number of cores that the control groups around this process grant, or None."""
+    granted = []
+    for line in _words(root, 'proc/self/cgroup'):
+        version, controllers, path = line.split(':', 2)
+        if version != '0' and 'cpu' not in controllers.split(','):
+            continue
+        parts = [part for part in path.split('/') if part]
+        for depth in range(len(parts) + 1):
+            folder = os.path.join(root, 'sys/fs/cgroup', controllers, *parts[:depth])
+            limit = (_words(folder, 'cpu.max') or
+                     _words(folder, 'cpu.cfs_quota_us') + _words(folder, 'cpu.cfs_period_us'))
+            if len(limit) == 2 and limit[0].isdecimal():  # not 'max' or -1
+                granted.append(max(1, -(-int(limit[0]) // int(limit[1]))))
+    return min(granted, default=None)
+
+
+def _words(folder, name):
     try:
-        with open('/sys/fs/cgroup/cpu.max') as file:
-            quota, period = file.read().split()
-    except (OSError, ValueError):
-        try:
-            with open('/sys/fs/cgroup/cpu/cpu.cfs_quota_us') as a, open('/sys/fs/cgroup/cpu/cpu.cfs_period_us') as b:
-                quota, period = a.read().strip(), b.read().strip()
-        except OSError:
-            return None
-    if quota in ('max', '-1'):
-        return None
-    return max(1, -(-int(quota) // int(period)))
+        with open(os.path.join(folder, name)) as file:
+            return file.read().split()
+    except OSError:
+        return []
