@@ -46,6 +46,9 @@ def _build(generator, arguments):
     machine = _machine()
     memory.install(machine.runtime)  # in whatever thread the kernel is wanted
     label = f'{generator.__module__}.{generator.__qualname__}{arguments!r}'
+    if not generator.__module__.startswith(__package__.partition('.')[0] + '.'):  # its text is not among the package's
+        label += hashlib.sha256(Path(generator.__code__.co_filename).read_bytes()).hexdigest() \
+            if os.path.exists(generator.__code__.co_filename) else os.urandom(8).hex()
     path = _path(label)
     found = _read(path)
     if found is None:
