@@ -9,11 +9,13 @@ import pytest
 
 pytest.importorskip('llvmlite')
 
+from flambeau.backends.cpu import properties
 from flambeau.backends.cpu.build import compiled
 from flambeau.kernel import mathematics
 from flambeau.kernel.ir import Builder
 from flambeau.kernel.types import f32, f64, i64, pointer
 
+pytestmark = pytest.mark.skipif(not properties.jit_is_on(), reason='kernels are switched off')
 EXACT = {
     'exp': np.exp, 'expm1': np.expm1, 'log': np.log, 'log1p': np.log1p, 'log2': np.log2, 'tanh': np.tanh,
     'sigmoid': lambda x: 1 / (1 + np.exp(-x)),
