@@ -7,12 +7,12 @@ columns first.
 """
 from __future__ import annotations
 
-from .contraction import _Forms, _pack_turned, tile_rows
 from .ir import Builder
 from .mathematics import exp
+from .tiles import Forms, first_row, of_height, pack_turned
 from .types import f32, i64, pointer
 
-__all__ = ['forward', 'backward', 'GROUP', 'tile_rows']
+__all__ = ['forward', 'backward', 'GROUP']
 
 GROUP = 4  # panels of queries whose weights are held at once in backward
 
@@ -56,7 +56,7 @@ class _Writer:
         self.target, self.b, self.features = target, builder, features
         self.lanes = target.lanes(f32)
         self.vector, self.width = f32.vector(self.lanes), 2 * self.lanes
-        self.forms = _Forms(target, 'float32')
+        self.forms = Forms(target, 'float32')
 
     def place(self, array, strides, number, batch, head):
         """(address of a head's matrix, numbers from row to row) of the array whose strides are the `number`th."""
@@ -81,7 +81,7 @@ class _Writer:
         """Rows of a matrix as panels of columns."""
         with self.b.loop(0, (keys + (self.width - 1)) // self.width) as strip:
             first = strip * self.width
-            _pack_turned(self.b, self.forms, source + first * stride, stride, keys - first,
+            pack_turned(self.b, self.forms, source + first * stride, stride, keys - first,
                          self.b.of_type(self.features, i64), place + first * self.features)
 
     def each(self, limit, visit):
@@ -116,19 +116,6 @@ class _Writer:
         self.zeros(row, self.each(limit, raise_), width)
         return b.constant(1, f32) / b.reduce('add', total.get())
 
-    def split(self, p, upper, rows, uneven, write):
-        """write(height) for a panel's height."""
-        if not uneven:
-            return write(rows)
-        with self.b.when(p < upper):
-            write(rows)
-        with self.b.otherwise():
-            write(rows - 1)
-
-    def first(self, p, upper, rows):
-        """The first row of a panel."""
-        return p * rows - self.b.larger(p - upper, self.b.of_type(0, i64))
-
     def limit(self, causal, keys, row):
         """How many keys a query may look at."""
         return self.b.smaller(keys, row + 1) if causal else keys
@@ -140,9 +127,9 @@ class _Writer:
 def forward(target, features, rows, uneven, causal):
     """out = softmax(q @ k^T * scale) @ v per head. `strides` holds batch's, head's and row's of q, k, v and out."""
     b = Builder('attention', q=pointer(f32), k=pointer(f32), v=pointer(f32), out=pointer(f32), turned=pointer(f32),
-                scratch=pointer(f32), strides=pointer(i64), batch=i64, heads=i64, keys=i64, panels=i64, upper=i64,
+                scratch=pointer(f32), strides=pointer(i64), threads=i64, batch=i64, heads=i64, keys=i64, panels=i64, upper=i64,
                 scale=f32)
-    q, k, v, out, turned, scratch, strides, batch, heads, keys, panels, upper, scale = b.parameters
+    q, k, v, out, turned, scratch, strides, threads, batch, heads, keys, panels, upper, scale = b.parameters
     w = _Writer(target, b, features)
     padded = w.rounded(keys)
     pitch = padded + w.width
@@ -150,7 +137,7 @@ def forward(target, features, rows, uneven, causal):
         at, stride = w.place(k, strides, 1, task // heads, task % heads)
         w.turn(at, stride, keys, turned + task * padded * features)
     groups = (panels + (GROUP - 1)) // GROUP
-    with b.parallel(batch * heads * groups) as task:
+    with b.parallel(batch * heads * groups, threads) as task:
         head, group = task // groups, (task % groups) * GROUP
         (q_at, q_row), (v_at, v_row), (out_at, out_row) = (
             w.place(array, strides, number, head // heads, head % heads)
@@ -158,7 +145,7 @@ def forward(target, features, rows, uneven, causal):
         panel_of_keys, space = turned + head * padded * features, scratch + b.thread * pitch * rows
         inverse = b.buffer(f32, rows)
         with b.loop(group, b.smaller(group + GROUP, panels)) as p:
-            start = w.first(p, upper, rows)
+            start = first_row(b, p, upper, rows)
 
             def write(height):
                 limit = w.limit(causal, keys, start + (height - 1))
@@ -171,7 +158,7 @@ def forward(target, features, rows, uneven, causal):
                     factor, place = b.splat(b.load(inverse + r), w.lanes), out_at + (start + r) * out_row
                     for column in range(0, features, w.lanes):
                         b.store(b.load(place + column, w.vector) * factor, place + column)
-            w.split(p, upper, rows, uneven, write)
+            of_height(b, p, upper, rows, uneven, write)
     return b.finish()
 
 
@@ -196,12 +183,12 @@ def backward(target, features, rows, uneven, key_rows, key_uneven, causal):
     """dq, and added to dk and dv, from g, the gradient of `out`. `strides` is of q, k, v, out, g, dq, dk, dv."""
     names = 'q k v out g dq dk dv scratch'.split()
     b = Builder('attention_gradient', **{n: pointer(f32) for n in names}, strides=pointer(i64),
-                **dict.fromkeys('batch heads keys panels upper key_panels key_upper'.split(), i64), scale=f32)
-    *arrays, scratch, strides, batch, heads, keys, panels, upper, key_panels, key_upper, scale = b.parameters
+                **dict.fromkeys('threads batch heads keys panels upper key_panels key_upper'.split(), i64), scale=f32)
+    *arrays, scratch, strides, threads, batch, heads, keys, panels, upper, key_panels, key_upper, scale = b.parameters
     w = _Writer(target, b, features)
     padded = w.rounded(keys)
     pitch = padded + w.width
-    with b.parallel(batch * heads) as task:
+    with b.parallel(batch * heads, threads) as task:
         ((q, q_row), (k, k_row), (v, v_row), (out, out_row), (g, g_row), (dq, dq_row), (dk, dk_row), (dv, dv_row)) = (
             w.place(array, strides, number, task // heads, task % heads) for number, array in enumerate(arrays))
         turned_keys = scratch + b.thread * (padded * (2 * features) + pitch * (2 * GROUP * rows))
@@ -212,11 +199,11 @@ def backward(target, features, rows, uneven, key_rows, key_uneven, causal):
         w.turn(v, v_row, keys, turned_values)
         with b.loop(0, panels, GROUP) as group:
             last = b.smaller(group + GROUP, panels)
-            start, end = w.first(group, upper, rows), w.first(last, upper, rows)
+            start, end = first_row(b, group, upper, rows), first_row(b, last, upper, rows)
             limit = w.limit(causal, keys, end - 1)
             width = w.rounded(limit)
             with b.loop(group, last) as p:
-                at = w.first(p, upper, rows)
+                at = first_row(b, p, upper, rows)
                 row = (at - start) * pitch
 
                 def write(height):
@@ -228,9 +215,9 @@ def backward(target, features, rows, uneven, key_rows, key_uneven, causal):
                                       out + (at + r) * out_row, w.limit(causal, keys, at + r), width + w.width, scale)
                     w.weighted(height, gradient + row, pitch, 1, k, k_row, dq + at * dq_row, dq_row,
                                w.limit(causal, keys, at + (height - 1)), 0)
-                w.split(p, upper, rows, uneven, write)
+                of_height(b, p, upper, rows, uneven, write)
             with b.loop(0, key_panels) as p:
-                at = w.first(p, key_upper, key_rows)
+                at = first_row(b, p, key_upper, key_rows)
 
                 def add(height):
                     for x, y, y_row, place, stride in ((weights, g, g_row, dv, dv_row),
@@ -238,5 +225,5 @@ def backward(target, features, rows, uneven, key_rows, key_uneven, causal):
                         w.weighted(height, x + at, 1, pitch, y + start * y_row, y_row, place + at * stride, stride,
                                    end - start, 1)
                 with b.when(at < limit):
-                    w.split(p, key_upper, key_rows, key_uneven, add)
+                    of_height(b, p, key_upper, key_rows, key_uneven, add)
     return b.finish()

@@ -9,37 +9,10 @@ from __future__ import annotations
 import contextlib
 
 from .ir import Builder
-from .types import bf16, f32, i64, named, pointer
+from .tiles import Forms, first_row, of_height, pack_turned
+from .types import bf16, i64, pointer
 
-__all__ = ['product', 'vectors', 'tile_rows', 'tile_columns']
-
-
-def tile_rows(target) -> int:
-    """How many rows of two vectors fill the registers, with some left for the factors."""
-    return 14 if target.registers >= 32 else 6
-
-
-def tile_columns(target, element) -> int:
-    """The columns of a tile: two vectors of sums."""
-    return 2 * target.lanes(f32 if element == 'bfloat16' else named(element))
-
-
-class _Forms:
-    """Number types of a product: of the factors' words in memory, of the sums, and of the result."""
-
-    def __init__(self, target, element):
-        self.paired = element == 'bfloat16'
-        self.sum = f32 if self.paired else named(element)
-        self.result = named(element)
-        self.lanes = target.lanes(self.sum)
-        self.vector = self.sum.vector(self.lanes)
-
-    def multiplied(self, b, x, y, total):
-        """total + x * y, for words of pairs the sum of both products."""
-        if not self.paired:
-            return b.fma(x, y, total)
-        pairs = bf16.vector(2 * self.lanes)
-        return b.dot(b.bitcast(x, pairs), b.bitcast(y, pairs), total)
+__all__ = ['product', 'vectors']
 
 
 def _row_pointers(b, x, rows, stride):
@@ -89,34 +62,6 @@ def _tile(forms, rows, vectors, masked, turned, biased):
     return b.finish()
 
 
-def _transposed(b, vectors):
-    """The columns of a square of as many vectors as they have lanes."""
-    count = len(vectors)
-    step = count // 2
-    while step:
-        low = [k if not k & step else count + k - step for k in range(count)]
-        high = [k + step if not k & step else count + k for k in range(count)]
-        for i in range(count):
-            if not i & step:
-                first, second = vectors[i], vectors[i + step]
-                vectors[i], vectors[i + step] = b.shuffle(first, second, low), b.shuffle(first, second, high)
-        step //= 2
-    return vectors
-
-
-def _pack_turned(b, forms, source, stride, count, depth, panel):
-    """A panel of `depth` rows of two vectors from columns that lie `stride` apart, their rows side by side."""
-    lanes = forms.lanes
-    with b.loop(0, 2 * lanes, lanes) as half:
-        starts = [source + b.smaller(half + k, count - 1) * stride for k in range(lanes)]
-        with b.loop(0, (depth + (lanes - 1)) // lanes) as block:
-            at = b.smaller(block * lanes, depth - lanes)  # the last block overlaps the one before
-            square = [b.load(start + at, forms.vector) for start in starts]
-            place = panel + (at * (2 * lanes) + half)
-            for k, row in enumerate(_transposed(b, square)):
-                b.store(row, place + k * (2 * lanes))
-
-
 def _pack_rows(b, forms, source, stride, count, depth, panel, size):
     """A panel of `depth` rows of up to `size` numbers that are `stride` apart."""
     lanes = forms.lanes
@@ -156,6 +101,38 @@ def _tasks(b, count, together):
             yield task
 
 
+def _pack_y(b, forms, how, y, y_panels, matrices, strips, n, k, y_batch, y_stride, together):
+    """Panels of all strips of y."""
+    width = 2 * forms.lanes
+    with _tasks(b, matrices * strips, together) as task:
+        matrix = task // strips
+        strip = task - matrix * strips
+        panel, left = y_panels + task * (k * width), n - strip * width
+        from_ = y + matrix * y_batch
+        if how == 'turned':
+            pack_turned(b, forms, from_ + strip * width * y_stride, y_stride, left, k, panel)
+        elif how == 'pairs':
+            _pack_pairs(b, forms, from_ + strip * (width // 2), y_stride, left, k, panel)
+        else:
+            _pack_rows(b, forms, from_ + strip * width, y_stride, left, k, panel, width)
+
+
+def _pack_x(b, forms, turned, x, x_panels, batch, panels, upper, rows, k, x_batch, x_stride, together):
+    """Panels of all rows of x."""
+    x_width, row_length = -(-rows // forms.lanes) * forms.lanes, k + forms.lanes
+    with _tasks(b, batch * panels, together) as task:
+        matrix = task // panels
+        p = task - matrix * panels
+        from_ = x + matrix * x_batch
+        count = rows - b.select(p < upper, b.of_type(0, i64), b.of_type(1, i64))
+        if turned:
+            _pack_rows(b, forms, from_ + first_row(b, p, upper, rows), x_stride, count, k, x_panels + task * (k * x_width), rows)
+        else:
+            with b.loop(0, count) as r:
+                _copy_row(b, forms, from_ + (first_row(b, p, upper, rows) + r) * x_stride, k,
+                          x_panels + (task * rows + r) * row_length)
+
+
 def product(target, element, rows, uneven, edge, turned, pack_x, pack_y, biased):
     """out[z] (+)= x[z] @ y[z] (+ bias), for matrices in memory.
 
@@ -164,7 +141,7 @@ def product(target, element, rows, uneven, edge, turned, pack_x, pack_y, biased)
     whether panels of x are copied first, `pack_y` how those of y are: None, 'rows', 'turned', or 'pairs'. Strides are in
     words.
     """
-    forms = _Forms(target, element)
+    forms = Forms(target, element)
     word, result = pointer(forms.sum), pointer(forms.result)
     b = Builder('product', x=word, y=word, out=result, bias=result, x_panels=word, y_panels=word,
                 batch=i64, n=i64, k=i64, x_batch=i64, x_stride=i64, y_batch=i64, y_stride=i64, out_batch=i64,
@@ -175,39 +152,16 @@ def product(target, element, rows, uneven, edge, turned, pack_x, pack_y, biased)
     width = 2 * forms.lanes
     strips = (n + (width - 1)) // width
 
-    def first_row(p):
-        return p * rows - b.larger(p - upper, b.of_type(0, i64))
-
     if pack_y:
-        with _tasks(b, y_matrices * strips, together) as task:
-            matrix = task // strips
-            strip = task - matrix * strips
-            panel, left = y_panels + task * (k * width), n - strip * width
-            from_ = y + matrix * y_batch
-            if pack_y == 'turned':
-                _pack_turned(b, forms, from_ + strip * width * y_stride, y_stride, left, k, panel)
-            elif pack_y == 'pairs':
-                _pack_pairs(b, forms, from_ + strip * (width // 2), y_stride, left, k, panel)
-            else:
-                _pack_rows(b, forms, from_ + strip * width, y_stride, left, k, panel, width)
+        _pack_y(b, forms, pack_y, y, y_panels, y_matrices, strips, n, k, y_batch, y_stride, together)
     x_width = -(-rows // forms.lanes) * forms.lanes
     row_length = k + forms.lanes
     if pack_x:
-        with _tasks(b, batch * panels, together) as task:
-            matrix = task // panels
-            p = task - matrix * panels
-            from_ = x + matrix * x_batch
-            count = rows - b.select(p < upper, b.of_type(0, i64), b.of_type(1, i64))
-            if turned:
-                _pack_rows(b, forms, from_ + first_row(p), x_stride, count, k, x_panels + task * (k * x_width), rows)
-            else:
-                with b.loop(0, count) as r:
-                    _copy_row(b, forms, from_ + (first_row(p) + r) * x_stride, k,
-                              x_panels + (task * rows + r) * row_length)
+        _pack_x(b, forms, turned, x, x_panels, batch, panels, upper, rows, k, x_batch, x_stride, together)
 
     def tiles(p, columns, *arguments):
         """The tile of this panel's height and this strip's width."""
-        def of_height(height):
+        def write(height):
             def of_width(vectors, masked):
                 b.call(_tile(forms, height, vectors, masked, turned, biased), *arguments)
             if not edge:
@@ -216,12 +170,7 @@ def product(target, element, rows, uneven, edge, turned, pack_x, pack_y, biased)
                 of_width(2, False)
             with b.otherwise():
                 of_width(edge, True)
-        if not uneven:
-            return of_height(rows)
-        with b.when(p < upper):
-            of_height(rows)
-        with b.otherwise():
-            of_height(rows - 1)
+        of_height(b, p, upper, rows, uneven, write)
 
     high = (panels + chunk_rows - 1) // chunk_rows
     wide = (strips + chunk_columns - 1) // chunk_columns
@@ -246,7 +195,7 @@ def product(target, element, rows, uneven, edge, turned, pack_x, pack_y, biased)
                     panel_stride = y_stride
                 columns = n - strip * width
                 with b.loop(top, bottom) as p:
-                    row = first_row(p)
+                    row = first_row(b, p, upper, rows)
                     if not pack_x:
                         source = x + (matrix * x_batch + (row + start * x_stride if turned else row * x_stride + start))
                         stride = x_stride
@@ -269,7 +218,7 @@ def vectors(target, element, turned):
     eight rows are added to the result. `block` is how many results a chunk takes; `ends` their number. Strides are in
     words.
     """
-    forms = _Forms(target, element)
+    forms = Forms(target, element)
     word, result = pointer(forms.sum), pointer(forms.result)
     b = Builder('vectors', x=word, matrix=word, out=result, batch=i64, count=i64, k=i64, ends=i64, x_batch=i64,
                 x_stride=i64, matrix_batch=i64, stride=i64, block=i64)

@@ -8,34 +8,10 @@ first, in the order in which tiles read them. Sums do not depend on how work is 
 from __future__ import annotations
 
 from .ir import Builder
+from .tiles import transposed
 from .types import f32, i32, i64, pointer
 
-__all__ = ['direct', 'weight_gradient', 'tile_pixels', 'tile_outputs']
-
-
-def tile_pixels(target) -> int:
-    """How many pixels of two vectors of channels fill the registers, with some left for the factors."""
-    return 14 if target.registers >= 32 else 6
-
-
-def tile_outputs(target) -> int:
-    """The channels of a tile: two vectors of sums."""
-    return 2 * target.lanes(f32)
-
-
-def _transposed(b, vectors):
-    """The columns of a square of as many vectors as they have lanes."""
-    vectors, count = list(vectors), len(vectors)
-    step = count // 2
-    while step:
-        low = [k if not k & step else count + k - step for k in range(count)]
-        high = [k + step if not k & step else count + k for k in range(count)]
-        for i in range(count):
-            if not i & step:
-                first, second = vectors[i], vectors[i + step]
-                vectors[i], vectors[i + step] = b.shuffle(first, second, low), b.shuffle(first, second, high)
-        step //= 2
-    return vectors
+__all__ = ['direct', 'weight_gradient']
 
 
 def _zero(b, lanes, place, count):
@@ -74,7 +50,7 @@ def _band(lanes):
                     planes = [row + b.smaller(c + k, channels - 1) * plane for k in range(lanes)]
                     with b.loop(start, stop, lanes) as p:
                         there = b.first(stop - p, lanes)
-                        square = _transposed(b, [b.load(at + p, vector, mask=there) for at in planes])
+                        square = transposed(b, [b.load(at + p, vector, mask=there) for at in planes])
                         to = line + (p * pixel + c)
                         with b.when(stop - p >= lanes):
                             for k in range(lanes):
@@ -117,7 +93,7 @@ def _pack_in_order(b, lanes, weight, panels, outputs, channels, taps):
         starts = [weight + b.smaller(strip * (2 * lanes) + k, outputs - 1) * depth for k in range(2 * lanes)]
         with b.loop(0, depth, lanes) as first:
             there = b.first(depth - first, lanes)
-            halves = [_transposed(b, [b.load(start + first, f32.vector(lanes), mask=there) for start in half])
+            halves = [transposed(b, [b.load(start + first, f32.vector(lanes), mask=there) for start in half])
                       for half in (starts[:lanes], starts[lanes:])]
             for k in range(lanes):
                 with b.when(first + k < depth):
@@ -157,7 +133,7 @@ def _tile(lanes, rows):
     nothing = b.constant(0, vector)
     for v in range(2):
         square = [s[v].get() for s in sums] + [nothing] * (lanes - rows)
-        for k, channel in enumerate(_transposed(b, square)):
+        for k, channel in enumerate(transposed(b, square)):
             b.store(channel, turned + (v * lanes + k) * lanes)
     written = b.first(rows, lanes)
     with b.loop(0, b.smaller(outputs, b.of_type(2 * lanes, i64))) as o:
@@ -165,7 +141,7 @@ def _tile(lanes, rows):
     return b.finish()
 
 
-NUMBERS = ('images', 'channels', 'height', 'width', 'outputs', 'out_height', 'out_width', 'lines', 'runs', 'run_taps',
+NUMBERS = ('threads', 'images', 'channels', 'height', 'width', 'outputs', 'out_height', 'out_width', 'lines', 'runs', 'run_taps',
            'stride_y', 'stride_x', 'dilation_y', 'dilation_x', 'top', 'left', 'columns', 'band')
 
 
@@ -184,7 +160,7 @@ def direct(target, rows, in_order):
     b = Builder('convolution', **arrays, **{name: i64 for name in NUMBERS}, strips=i64, bank=i64, by_output=i64,
                 by_channel=i64, by_row=i64, by_column=i64)
     x, weight, out, panels, scratch, *numbers = b.parameters
-    (images, channels, height, width, outputs, out_height, out_width, lines, runs, run_taps, stride_y, stride_x,
+    (threads, images, channels, height, width, outputs, out_height, out_width, lines, runs, run_taps, stride_y, stride_x,
      dilation_y, dilation_x, top, left, columns, band, strips, bank, *strides) = numbers
     if in_order:
         _pack_in_order(b, lanes, weight, panels, outputs, channels, lines * runs * run_taps)
@@ -193,7 +169,7 @@ def direct(target, rows, in_order):
     all_strips = (outputs + (width_of_strip - 1)) // width_of_strip
     bands, groups = (out_height + band - 1) // band, (all_strips + strips - 1) // strips
     tile = _tile(lanes, rows)
-    with b.parallel(images * bands * groups) as chunk:
+    with b.parallel(images * bands * groups, threads) as chunk:
         group, rest = chunk % groups, chunk // groups
         image, first = rest // bands, rest % bands * band
         count = b.smaller(band, out_height - first)
@@ -254,11 +230,11 @@ def weight_gradient(target, rows):
     b = Builder('weight_gradient', **arrays, **{name: i64 for name in NUMBERS}, group=i64, bank=i64, outer_at=i64,
                 total_at=i64)
     x, outer, out, scratch, *numbers = b.parameters
-    (images, channels, height, width, outputs, out_height, out_width, lines, runs, run_taps, stride_y, stride_x,
+    (threads, images, channels, height, width, outputs, out_height, out_width, lines, runs, run_taps, stride_y, stride_x,
      dilation_y, dilation_x, top, left, columns, band, group, bank, outer_at, total_at) = numbers
     tile, copy = _weight_tile(lanes, rows), _band(lanes)
     groups = (channels + group - 1) // group
-    with b.parallel((outputs + (strip - 1)) // strip * groups) as chunk:
+    with b.parallel((outputs + (strip - 1)) // strip * groups, threads) as chunk:
         output, channel = chunk // groups * strip, chunk % groups * group
         depth, kept = b.smaller(group, channels - channel), b.smaller(outputs - output, b.of_type(strip, i64))
         run = run_taps * depth

@@ -18,7 +18,7 @@ BINARY = {
     'gt': np.greater, 'ge': np.greater_equal, 'copysign': np.copysign, 'smaller': lambda x, y: np.where(x < y, x, y),
     'larger': lambda x, y: np.where(x > y, x, y), 'scale': lambda x, n: np.ldexp(x, np.clip(n, -5000, 5000).astype(np.int32))}
 UNARY = {'neg': np.negative, 'abs': np.abs, 'sqrt': np.sqrt, 'floor': np.floor, 'ceil': np.ceil, 'trunc': np.trunc,
-         'rint': np.rint, 'not': np.invert, 'count_ones': np.bitwise_count}
+         'rint': np.rint, 'not': np.invert}
 REDUCTIONS = {'add': np.add, 'mul': np.multiply, 'larger': np.maximum, 'smaller': np.minimum, 'and': np.bitwise_and,
               'or': np.bitwise_or, 'xor': np.bitwise_xor}
 
@@ -179,9 +179,6 @@ class _Run:
     def _moved(self, pointer, count, type):
         return pointer[0], pointer[1] + int(count) * dtype_of(type).itemsize
 
-    def _prefetch(self, s, pointer):
-        """Has no meaning."""
-
     def _variable(self, s, value):
         self.variables[s.attributes['variable'].name] = value
 
@@ -198,7 +195,7 @@ class _Run:
             self.values[s.attributes['index'].name] = np.int64(i)
             self.block(s.blocks[0])
 
-    def _parallel(self, s, count):
+    def _parallel(self, s, count, threads):
         self.values[s.attributes['thread'].name] = np.int64(0)
         for chunk in range(int(count)):
             self.values[s.attributes['index'].name] = np.int64(chunk)

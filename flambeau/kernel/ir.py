@@ -20,13 +20,13 @@ from .types import Pointer, Type, boolean, f32, f64, i32, i64
 
 __all__ = ['Builder', 'Function', 'Statement', 'Value', 'Variable', 'PURE']
 
+MANY = 1 << 30  # threads: more than there are
 FLOAT_ARITHMETIC = 'add sub mul div rem neg fma abs sqrt floor ceil trunc rint copysign'.split()
 INTEGER_ARITHMETIC = 'add sub mul div rem neg and or xor shl shr smaller larger abs'.split()
 COMPARISONS = 'eq ne lt le gt ge'.split()
 # statements whose result depends on their operands alone: two equal ones are one
 PURE = frozenset([*FLOAT_ARITHMETIC, *INTEGER_ARITHMETIC, *COMPARISONS, 'smaller', 'larger', 'not', 'select', 'convert',
-                  'bitcast', 'splat', 'iota', 'extract', 'insert', 'shuffle', 'offset', 'cast', 'reduce', 'scale', 'dot',
-                  'count_ones'])
+                  'bitcast', 'splat', 'iota', 'extract', 'insert', 'shuffle', 'offset', 'cast', 'reduce', 'scale', 'dot'])
 
 
 class Statement:
@@ -172,7 +172,7 @@ class Builder:
             self.known.pop()
 
     @contextlib.contextmanager
-    def loop(self, start, stop, step=1, unroll=1):
+    def loop(self, start, stop, step=1):
         """`for i in range(start, stop, step)` over i64 values with step > 0; gives i."""
         start, stop, step = (self.of_type(v, i64) for v in (start, stop, step))
         index = Value(self, i64, f'%i{self.count}')
@@ -180,17 +180,19 @@ class Builder:
         body = []
         with self._block(body):
             yield index
-        self.blocks[-1].append(Statement('loop', (start, stop, step), {'index': index, 'unroll': unroll}, None, (body,)))
+        self.blocks[-1].append(Statement('loop', (start, stop, step), {'index': index}, None, (body,)))
 
     @contextlib.contextmanager
-    def parallel(self, count):
+    def parallel(self, count, threads=MANY):
         """Runs its block for chunks 0..count-1 on the threads of the pool in any order; gives the chunk.
+
+        In it `b.thread` is the number of the thread, below `threads`: with more in the pool, one runs all chunks.
 
         Blocks of different chunks must not write the same memory. Variables of the outside can only be read before it.
         """
         if self.parallel_depth:
             raise ValueError(f'{self.name}: parallel regions do not nest')
-        count = self.of_type(count, i64)
+        count, threads = self.of_type(count, i64), self.of_type(threads, i64)
         chunk, thread = Value(self, i64, f'%chunk{self.count}'), Value(self, i64, f'%thread{self.count}')
         self.count += 1
         body = []
@@ -201,7 +203,7 @@ class Builder:
                 yield chunk
         finally:
             self.parallel_depth, self.known = 0, known
-        self.blocks[-1].append(Statement('parallel', (count,), {'index': chunk, 'thread': thread}, None, (body,)))
+        self.blocks[-1].append(Statement('parallel', (count, threads), {'index': chunk, 'thread': thread}, None, (body,)))
 
     @contextlib.contextmanager
     def when(self, condition):
@@ -334,10 +336,6 @@ class Builder:
     def copysign(self, x, sign):
         return self.binary('copysign', x, sign)
 
-    def count_ones(self, x):
-        """The number of bits that are set."""
-        return self.unary('count_ones', x)
-
     def scale(self, x, n):
         """x * 2**n for whole float n, with gradual underflow and overflow to inf."""
         x, n = self._matched(x, n)
@@ -410,12 +408,12 @@ class Builder:
         operands = (pointer,) if mask is None else (pointer, mask, self.of_type(other, type))
         return self.emit('load', operands, type, align=align)
 
-    def store(self, value, pointer, mask=None, align=None, streaming=False):
-        """Writes a number or vector; lanes whose mask is off are left alone. `streaming` goes past the caches."""
+    def store(self, value, pointer, mask=None, align=None):
+        """Writes a number or vector; lanes whose mask is off are left alone."""
         value = value if isinstance(value, Value) else self.constant(value, pointer.type.to)
         if value.type.scalar != pointer.type.to:
             raise TypeError(f'{self.name}: {value.type} cannot be stored to {pointer.type}')
-        self.emit('store', (value, pointer) if mask is None else (value, pointer, mask), align=align, streaming=streaming)
+        self.emit('store', (value, pointer) if mask is None else (value, pointer, mask), align=align)
 
     def gather(self, pointer, index, mask=None, other=0):
         """The numbers at pointer + index, lane by lane; `other` where the mask is off."""
@@ -426,10 +424,6 @@ class Builder:
     def scatter(self, value, pointer, index, mask=None):
         """Writes lane by lane to pointer + index, in the order of the lanes."""
         self.emit('scatter', (value, pointer, index) if mask is None else (value, pointer, index, mask))
-
-    def prefetch(self, pointer, write=False):
-        """Says that an address will be used soon."""
-        self.emit('prefetch', (pointer,), write=write)
 
     def first(self, count, lanes):
         """A mask of the first `count` lanes."""

@@ -8,19 +8,16 @@ __all__ = ['Target']
 
 @dataclass(frozen=True)
 class Target:
-    """A processor: its vector width in bytes, vector registers, caches in bytes, and instructions it has.
+    """A processor: its vector width in bytes, vector registers and instructions it has.
 
     `features` holds of: fma, mask (masked loads and stores), bf16_dot (pairs of bfloat16 into float32), scale (2**n * x in
-    one instruction), compress.
+    one instruction).
     """
 
     name: str
     vector_bytes: int
     registers: int
     features: frozenset = frozenset()
-    first_cache: int = 32 << 10
-    second_cache: int = 512 << 10
-    last_cache: int = 16 << 20
 
     def lanes(self, type) -> int:
         """How many numbers of a type fill a vector register."""

@@ -7,9 +7,9 @@ from .types import Pointer, boolean, i64
 __all__ = ['verify']
 
 SAME = frozenset('add sub mul div rem and or xor shl shr smaller larger copysign fma neg abs sqrt floor ceil trunc rint not '
-                 'scale count_ones'.split())
+                 'scale'.split())
 FLOAT_ONLY = frozenset('fma sqrt floor ceil trunc rint copysign scale'.split())
-INTEGER_ONLY = frozenset('and or xor shl shr not count_ones'.split())
+INTEGER_ONLY = frozenset('and or xor shl shr not'.split())
 
 
 def verify(function):
@@ -65,7 +65,7 @@ def _verify_types(function, s):
     elif s.op in ('when', 'until'):
         if types != [boolean]:
             _refuse(function, s, f'the condition is {types[0]}, not bool')
-    elif s.op in ('load', 'offset', 'cast', 'gather', 'prefetch'):
+    elif s.op in ('load', 'offset', 'cast', 'gather'):
         if types[0].__class__ is not Pointer:
             _refuse(function, s, f'{types[0]} is no address')
     elif s.op == 'select':

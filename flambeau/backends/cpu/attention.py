@@ -7,6 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...kernel import attention
+from ...kernel.tiles import tile_rows
 from .build import compiled
 from .launch import get_num_threads
 from .properties import target
@@ -32,7 +33,7 @@ def _fits(query, key, value, scale):
 
 def _panels(count):
     """(rows of a panel, whether some have one less, panels, how many have all)."""
-    panels = -(-count // attention.tile_rows(target()))
+    panels = -(-count // tile_rows(target()))
     rows = -(-count // panels)
     less = panels * rows - count
     return rows, less > 0, panels, panels - less
@@ -58,9 +59,10 @@ def forward(query, key, value, scale, causal, out):
     rows, uneven, panels, upper = _panels(queries)
     padded, pitch = _columns(keys)
     turned = np.empty(batch * heads * padded * features, np.float32)
-    scratch = np.empty(get_num_threads() * pitch * rows, np.float32)
+    threads = get_num_threads()
+    scratch = np.empty(threads * pitch * rows, np.float32)
     compiled(attention.forward, features, rows, uneven, bool(causal))(
-        q, k, v, written, turned, scratch, _strides(q, k, v, written), batch, heads, keys, panels, upper, float(scale))
+        q, k, v, written, turned, scratch, _strides(q, k, v, written), threads, batch, heads, keys, panels, upper, float(scale))
     return out
 
 
@@ -75,8 +77,9 @@ def backward(g, out, query, key, value, scale, causal):
     rows, uneven, panels, upper = _panels(queries)
     key_rows, key_uneven, key_panels, key_upper = _panels(keys)
     padded, pitch = _columns(keys)
-    scratch = np.empty(get_num_threads() * (padded * 2 * features + pitch * 2 * attention.GROUP * rows), np.float32)
+    threads = get_num_threads()
+    scratch = np.empty(threads * (padded * 2 * features + pitch * 2 * attention.GROUP * rows), np.float32)
     compiled(attention.backward, features, rows, uneven, key_rows, key_uneven, bool(causal))(
-        q, k, v, out, g, dq, dk, dv, scratch, _strides(q, k, v, out, g, dq, dk, dv), batch, heads, keys, panels, upper,
+        q, k, v, out, g, dq, dk, dv, scratch, _strides(q, k, v, out, g, dq, dk, dv), threads, batch, heads, keys, panels, upper,
         key_panels, key_upper, float(scale))
     return dq.reshape(query.shape), dk.reshape(key.shape), dv.reshape(value.shape)

@@ -3,7 +3,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...kernel.contraction import product, tile_columns, tile_rows, vectors
+from ...kernel.contraction import product, vectors
+from ...kernel.tiles import tile_columns, tile_rows
 from .build import compiled
 from .properties import target
 

@@ -8,7 +8,8 @@ import math
 
 import numpy as np
 
-from ...kernel.convolution import direct, tile_outputs, tile_pixels, weight_gradient
+from ...kernel.convolution import direct, weight_gradient
+from ...kernel.tiles import tile_columns, tile_rows
 from .build import compiled
 from .contraction import matmul
 from .launch import get_num_threads
@@ -47,7 +48,16 @@ def _split(length, most):
 
 
 def _scratch(bank):
-    return np.empty(get_num_threads() * bank, FLOAT)
+    """(memory of `bank` numbers for each thread, how many threads it is for)."""
+    threads = get_num_threads()
+    return np.empty(threads * bank, FLOAT), threads
+
+
+def _reach(kernel, out_width, stride, dilation):
+    """(runs of taps that lie side by side, rows that one output row meets, columns that all meet)."""
+    lines, taps = kernel
+    return (1 if dilation[1] == 1 else taps, (lines - 1) * dilation[0] + 1,
+            (out_width - 1) * stride[1] + (taps - 1) * dilation[1] + 1)
 
 
 def _rows_of_band(out, stride, lines, numbers_per_row):
@@ -61,17 +71,16 @@ def _correlate(x, w, out, stride, before, dilation):
     images, channels, height, width = x.shape
     outputs, _, lines, taps = w.shape
     out_height, out_width = out.shape[2:]
-    runs = 1 if dilation[1] == 1 else taps
-    reach = (lines - 1) * dilation[0] + 1
-    columns = (out_width - 1) * stride[1] + (taps - 1) * dilation[1] + 1
+    runs, reach, columns = _reach((lines, taps), out_width, stride, dilation)
     band = _rows_of_band(out_height, stride[0], reach, columns * channels)
-    strips = -(-outputs // tile_outputs(target()))
+    strips = -(-outputs // tile_columns(target()))
     chunks = images * -(-out_height // band)
     groups = min(strips, max(1, -(-CHUNKS // chunks)))
     bank = ((band - 1) * stride[0] + reach) * columns * channels + 64
-    whole = strips * tile_outputs(target())
-    run = compiled(direct, _split(out_width, tile_pixels(target())), w.flags.c_contiguous)
-    run(x, w, out, np.empty(whole * channels * lines * taps, FLOAT), _scratch(bank), images, channels, height,
+    whole = strips * tile_columns(target())
+    run = compiled(direct, _split(out_width, tile_rows(target())), w.flags.c_contiguous)
+    scratch, threads = _scratch(bank)
+    run(x, w, out, np.empty(whole * channels * lines * taps, FLOAT), scratch, threads, images, channels, height,
         width, outputs, out_height, out_width, lines, runs, taps // runs, *stride, *dilation, *before, columns, band,
         -(-strips // groups), bank, *(s // 4 for s in w.strides))
     return out
@@ -153,20 +162,19 @@ def correlation_in_weight(g, x, geometry, kernel):
         return _pointwise_in_weight(g, x)
     images, channels, height, width = x.shape
     outputs, (out_height, out_width), (lines, taps) = g.shape[1], g.shape[2:], kernel
-    stride, dilation, strip = geometry.stride, geometry.dilation, tile_outputs(target())
+    stride, dilation, strip = geometry.stride, geometry.dilation, tile_columns(target())
     strips = -(-outputs // strip)
     group = _split(channels, max(NARROW, -(-channels * strips // CHUNKS)))
-    runs = 1 if dilation[1] == 1 else taps
-    reach = (lines - 1) * dilation[0] + 1
-    columns = (out_width - 1) * stride[1] + (taps - 1) * dilation[1] + 1
+    runs, reach, columns = _reach((lines, taps), out_width, stride, dilation)
     band = _rows_of_band(out_height, stride[0], reach, columns * group)
-    rows = _split(taps // runs * group, tile_pixels(target()))
+    rows = _split(taps // runs * group, tile_rows(target()))
     outer_at = -(-(((band - 1) * stride[0] + reach) * columns * group + 64) // 16) * 16
     total_at = outer_at + band * out_width * strip
     bank = total_at + lines * runs * (taps // runs * group + rows) * strip
     made = np.empty((outputs, channels, *kernel), FLOAT)
     run = compiled(weight_gradient, rows)
-    run(x, g, made, _scratch(bank), images, channels, height, width, outputs, out_height, out_width, lines, runs,
+    scratch, threads = _scratch(bank)
+    run(x, g, made, scratch, threads, images, channels, height, width, outputs, out_height, out_width, lines, runs,
         taps // runs, *stride, *dilation, *(p for p, _ in geometry.padding), columns, band, group, bank, outer_at,
         total_at)
     return made

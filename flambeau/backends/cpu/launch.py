@@ -5,8 +5,8 @@ so that a late worker can take nothing of an older job and the caller waits for 
 spin for some tens of microseconds, then sleep on a futex. Where threads or futexes are missing everything runs on the
 caller.
 
-`flambeau_parallel(body, context, count)` calls `body(context, chunk, thread)` for every chunk. While the pool is busy,
-a caller in another Python thread, or a body that calls, runs all its chunks itself and as thread 0: memory that is kept
+`flambeau_parallel(body, context, count, threads)` calls `body(context, chunk, thread)` for every chunk. While the pool is
+busy, or has more than `threads` threads, which is how many there is memory for, a caller in another Python thread, or a body that calls, runs all its chunks itself and as thread 0: memory that is kept
 per thread must belong to one call and be reached through its context.
 """
 from __future__ import annotations
@@ -44,7 +44,7 @@ end:
 '''
 
 ELSEWHERE = '''
-define void @parallel(ptr %body, ptr %context, i64 %count) {
+define void @parallel(ptr %body, ptr %context, i64 %count, i64 %threads) {
   call void @alone(ptr %body, ptr %context, i64 %count)
   ret void
 }
@@ -152,7 +152,7 @@ define void @let_go() {
   ret void
 }
 
-define void @parallel(ptr %body, ptr %context, i64 %count) {
+define void @parallel(ptr %body, ptr %context, i64 %count, i64 %threads) {
 entry:
   %others = sub i64 %count, 1
   %several = icmp ult i64 %others, 2147483647
@@ -165,7 +165,15 @@ entry:
 try:
   %pair = cmpxchg ptr @lock, i32 0, i32 1 seq_cst seq_cst
   %free = extractvalue { i32, i1 } %pair, 1
-  br i1 %free, label %publish, label %alone
+  br i1 %free, label %check, label %alone
+check:
+  %now = load i32, ptr @workers
+  %crowd = zext i32 %now to i64
+  %room = icmp ult i64 %crowd, %threads
+  br i1 %room, label %publish, label %crowded
+crowded:
+  store atomic i32 0, ptr @lock seq_cst, align 4
+  br label %alone
 publish:
   store ptr %body, ptr @job
   store ptr %context, ptr getelementptr ({ ptr, ptr, i64 }, ptr @job, i32 0, i32 1)

@@ -69,7 +69,7 @@ def module_text(functions, target, entry=None) -> str:
         render(function)
     if entry is not None:
         texts.append(entry)
-    return '\n'.join([*dict.fromkeys(declared.values()), *texts, '!0 = !{i32 1}', ''])
+    return '\n'.join([*dict.fromkeys(declared.values()), *texts, ''])
 
 
 class FunctionText:
@@ -193,9 +193,6 @@ class FunctionText:
     def _not(self, s, x):
         ones = self.name(type(x)(None, x.type, '', True if x.type.kind == 'b' else -1))
         return f'xor {self.typed(x)}, {ones}'
-
-    def _count_ones(self, s, x):
-        return self.intrinsic(f'llvm.ctpop.{suffix(x.type)}', x.type, x)
 
     def _select(self, s, c, x, y):
         return f'select {self.typed(c)}, {self.typed(x)}, {self.typed(y)}'
@@ -345,7 +342,7 @@ class FunctionText:
             name = f'llvm.masked.store.{suffix(stored)}.p0'
             self.declared[name] = f'declare void @{name}({llvm(stored)}, ptr, i32 immarg, {llvm(mask.type)})'
             return f'call void @{name}({text}, {self.typed(p)}, i32 {align}, {self.typed(mask)})'
-        return f'store {text}, {self.typed(p)}, align {align}' + (', !nontemporal !0' if s.attributes['streaming'] else '')
+        return f'store {text}, {self.typed(p)}, align {align}'
 
     def _addresses(self, p, index):
         """The addresses of a gather or scatter, and their type."""
@@ -384,10 +381,6 @@ class FunctionText:
         self.declared[name] = f'declare void @{name}({llvm(stored)}, {pointers}, i32 immarg, {truth})'
         flags = f'{truth} splat (i1 true)' if mask is None else self.typed(mask)
         return f'call void @{name}({text}, {addresses}, i32 {stored.bytes}, {flags})'
-
-    def _prefetch(self, s, p):
-        self.declared['llvm.prefetch.p0'] = 'declare void @llvm.prefetch.p0(ptr, i32 immarg, i32 immarg, i32 immarg)'
-        return f'call void @llvm.prefetch.p0({self.typed(p)}, i32 {int(s.attributes["write"])}, i32 3, i32 1)'
 
     def _buffer(self, s):
         kind = self._in_memory(s.result.type.to)
@@ -461,7 +454,7 @@ class FunctionText:
         self.line(f'br {self.typed(end)}, label %{after}, label %{body}')
         self._place(after)
 
-    def _parallel(self, s, count):
+    def _parallel(self, s, count, threads):
         name = f'{self.function.name}.region{len(self.regions)}'
         captured = captures(s.blocks[0], {s.attributes['index'].name, s.attributes['thread'].name})
         frame = self.fresh() + 'frame'
@@ -471,8 +464,8 @@ class FunctionText:
             slot = self.fresh()
             self.line(f'{slot} = getelementptr inbounds {slots}, ptr {frame}, i32 0, i32 {k}')
             self.line(f'store {self.typed(v)}, ptr {slot}')
-        self.declared['flambeau_parallel'] = 'declare void @flambeau_parallel(ptr, ptr, i64)'
-        self.line(f'call void @flambeau_parallel(ptr @{name}, ptr {frame}, {self.typed(count)})')
+        self.declared['flambeau_parallel'] = 'declare void @flambeau_parallel(ptr, ptr, i64, i64)'
+        self.line(f'call void @flambeau_parallel(ptr @{name}, ptr {frame}, {self.typed(count)}, {self.typed(threads)})')
         outer = self.entry, self.lines
         position = len(self.regions)
         self.regions.append(None)

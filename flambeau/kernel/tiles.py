@@ -1,0 +1,81 @@
+"""What kernels of products have in common: tiles of sums in registers, panels of rows, squares turned round.
+
+A result is divided into panels of `rows` rows, the last of them of one less, so that no tile is much smaller than another:
+`upper` panels have all. Knows no arrays.
+"""
+from __future__ import annotations
+
+from .types import bf16, f32, i64, named
+
+__all__ = ['Forms', 'first_row', 'of_height', 'pack_turned', 'tile_columns', 'tile_rows', 'transposed']
+
+
+def tile_rows(target) -> int:
+    """How many rows of two vectors fill the registers, with some left for the factors."""
+    return 14 if target.registers >= 32 else 6
+
+
+def tile_columns(target, element='float32') -> int:
+    """The columns of a tile: two vectors of sums."""
+    return 2 * target.lanes(f32 if element == 'bfloat16' else named(element))
+
+
+class Forms:
+    """Number types of a product: of the factors' words in memory, of the sums, and of the result."""
+
+    def __init__(self, target, element):
+        self.paired = element == 'bfloat16'
+        self.sum = f32 if self.paired else named(element)
+        self.result = named(element)
+        self.lanes = target.lanes(self.sum)
+        self.vector = self.sum.vector(self.lanes)
+
+    def multiplied(self, b, x, y, total):
+        """total + x * y, for words of pairs the sum of both products."""
+        if not self.paired:
+            return b.fma(x, y, total)
+        pairs = bf16.vector(2 * self.lanes)
+        return b.dot(b.bitcast(x, pairs), b.bitcast(y, pairs), total)
+
+
+def first_row(b, panel, upper, rows):
+    """The first row of a panel."""
+    return panel * rows - b.larger(panel - upper, b.of_type(0, i64))
+
+
+def of_height(b, panel, upper, rows, uneven, write):
+    """write(height) for the height of a panel; `uneven`: there are lower ones."""
+    if not uneven:
+        return write(rows)
+    with b.when(panel < upper):
+        write(rows)
+    with b.otherwise():
+        write(rows - 1)
+
+
+def transposed(b, vectors):
+    """The columns of a square of as many vectors as they have lanes."""
+    vectors, count = list(vectors), len(vectors)
+    step = count // 2
+    while step:
+        low = [k if not k & step else count + k - step for k in range(count)]
+        high = [k + step if not k & step else count + k for k in range(count)]
+        for i in range(count):
+            if not i & step:
+                first, second = vectors[i], vectors[i + step]
+                vectors[i], vectors[i + step] = b.shuffle(first, second, low), b.shuffle(first, second, high)
+        step //= 2
+    return vectors
+
+
+def pack_turned(b, forms, source, stride, count, depth, panel):
+    """A panel of `depth` rows of two vectors from columns that lie `stride` apart, their rows side by side."""
+    lanes = forms.lanes
+    with b.loop(0, 2 * lanes, lanes) as half:
+        starts = [source + b.smaller(half + k, count - 1) * stride for k in range(lanes)]
+        with b.loop(0, (depth + (lanes - 1)) // lanes) as block:
+            at = b.smaller(block * lanes, depth - lanes)  # the last block overlaps the one before
+            square = [b.load(start + at, forms.vector) for start in starts]
+            place = panel + (at * (2 * lanes) + half)
+            for k, row in enumerate(transposed(b, square)):
+                b.store(row, place + k * (2 * lanes))
