@@ -223,8 +223,8 @@ class _Fusion:
                 if mask is not None:
                     x = b.select(mask, x, b.constant(IDENTITY[how], kind))
                 sums[k][part].set(COMBINE[how](b, sums[k][part].get(), x))
-            for k, (node, what, _) in written:
-                x = self._element(node, row, q, i, values, known, stage, mask)
+            results = [self._element(node, row, q, i, values, known, stage, mask) for _, (node, _, _) in written]
+            for (k, (_, what, _)), x in zip(written, results):  # written last: a result may lie where an input did
                 if what == 'column':
                     pointer = self._address(self.inputs + k, self.chunk, None) + i
                     old = b.load(pointer, kind) if mask is None else b.load(pointer, kind, mask=mask)

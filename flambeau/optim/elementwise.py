@@ -60,7 +60,7 @@ class ElementwiseOptimizer(Optimizer):
                 for part, counters in run.parts():
                     key = run.memory.fresh, *counters
                     if key not in updates:
-                        updates[key] = Update(self.rule, *self.scalars(group, lr, *key), plan.is_large)
+                        updates[key] = Update(self.rule, *self.scalars(group, lr, *key))
                     part.update(updates[key])
             for run in plan.runs:
                 run.memory.fresh = False

@@ -15,13 +15,12 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.graph import counter_of, note_write
-from ..ops.reference import REFERENCE
+from ..ops.reference import LARGE, REFERENCE
 from ..tensor import Tensor, wrap
-from .passes import PIECE, Program
 
 __all__ = ['Store', 'Update', 'check_gradients', 'note_updates', 'elements', 'elements_in', 'update_whole', 'PIECE']
 
-LARGE = 4 * PIECE  # elements from which on noting a program pays
+PIECE = 1 << 16  # elements: with some states and temporaries in float32 this fits the second-level cache
 array_of = attrgetter('_array')
 
 
@@ -161,23 +160,17 @@ def elements_in(p):
 class Update:
     """A rule with its scalars, and the counters after it."""
 
-    __slots__ = ('rule', 'scalars', 'counters', 'is_large', 'program')
+    __slots__ = ('rule', 'scalars', 'counters')
 
-    def __init__(self, rule, scalars, counters, is_large):
+    def __init__(self, rule, scalars, counters):
         self.rule = rule
         self.scalars = scalars
         self.counters = counters
-        self.is_large = is_large
-        self.program = None
 
     def apply(self, param, grad, states):
         """Writes the new values over 1-D arrays `param` and `states` ({name: array})."""
-        if self.is_large or param.size > PIECE:
-            if REFERENCE.kernel('fusion.update', self.rule, tuple(states), self.scalars, [param, grad, *states.values()]):
-                return
-            if self.program is None:
-                self.program = Program(self.rule, tuple(states), self.scalars)
-            self.program.run([param, grad, *states.values()])
+        if param.size >= LARGE and REFERENCE.kernel('fusion.update', self.rule, tuple(states), self.scalars,
+                                                    [param, grad, *states.values()]):
             return
         results = self.rule(REFERENCE, param, grad, **states, **self.scalars)
         param[...] = results[0]
@@ -188,7 +181,7 @@ class Update:
 class Plan:
     """The runs of one group, right as long as parameters and states are the same objects on the same memory."""
 
-    __slots__ = ('params', 'arrays', 'tensors', 'tensor_arrays', 'runs', 'is_large')
+    __slots__ = ('params', 'arrays', 'tensors', 'tensor_arrays', 'runs')
 
     def __init__(self, slots, state, states, counters):
         names = (*counters, *states)
@@ -205,7 +198,6 @@ class Plan:
             else:
                 neighbours.append([slot])
         self.runs = [Run(found) for found in neighbours]
-        self.is_large = sum(elements_in(p) for p in self.params) > LARGE
 
     def holds(self, params, state, names):
         if len(params) != len(self.params) or not all(map(is_, params, self.params)) \

@@ -5,9 +5,9 @@ so that a late worker can take nothing of an older job and the caller waits for 
 spin for some tens of microseconds, then sleep on a futex. Where threads or futexes are missing everything runs on the
 caller.
 
-`flambeau_parallel(body, context, count, threads)` calls `body(context, chunk, thread)` for every chunk. While the pool is
-busy, or has more than `threads` threads, which is how many there is memory for, a caller in another Python thread, or a body that calls, runs all its chunks itself and as thread 0: memory that is kept
-per thread must belong to one call and be reached through its context.
+`flambeau_parallel(body, context, count, threads)` calls `body(context, chunk, thread)` for every chunk. While the
+pool is busy, or has more than `threads` threads (how many there is memory for), the caller runs all its chunks itself and
+as thread 0: memory that is kept per thread must belong to one call and be reached through its context.
 """
 from __future__ import annotations
 
