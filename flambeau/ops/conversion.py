@@ -13,6 +13,7 @@ from ..tensor import memory_format as memory_format_type
 from .promotion import converted_number
 from .writing import change
 from .definition import PUBLIC, export, opaque
+from .reference import REFERENCE
 
 __all__ = ['to', 'clone', 'contiguous']
 
@@ -42,16 +43,14 @@ def zeros_of(m, shape, like):
 def laid_out(array, form):
     """A copy of an array in a memory format; preserve_format keeps the order of dense strides."""
     if form is contiguous_format:
-        return np.array(array, order='C')
+        return REFERENCE.dense(array)
     if form in (channels_last, channels_last_3d):
         rank = 4 if form is channels_last else 5
         if array.ndim != rank:
             raise RuntimeError(f'required rank {rank} tensor to use {form.name} format, got one of shape '
                                f'{list(array.shape)}')
-        copy = np.empty((array.shape[0], *array.shape[2:], array.shape[1]), array.dtype)
-        copy = np.moveaxis(copy, -1, 1)
-    else:
-        copy = dense_like(array, array.dtype)
+        return np.moveaxis(REFERENCE.dense(np.moveaxis(array, 1, -1)), -1, 1)
+    copy = dense_like(array, array.dtype)
     np.copyto(copy, array)
     return copy
 

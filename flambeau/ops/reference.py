@@ -34,6 +34,7 @@ SPECIAL = {'erf': 'erf', 'erfc': 'erfc', 'erfinv': 'erfinv', 'lgamma': 'gammaln'
            'modified_bessel_i0': 'i0', 'modified_bessel_i1': 'i1', 'modified_bessel_k0': 'k0',
            'modified_bessel_k1': 'k1', 'scaled_modified_bessel_k0': 'k0e', 'scaled_modified_bessel_k1': 'k1e'}
 PRODUCT = 1 << 18  # multiplications from which on that is so for products of matrices
+SINGLE = np.dtype(np.float32)
 LARGE = 8192  # elements from which on a generated kernel beats array functions
 # logical and comparing functions of half types and bool inputs need no care; these have no loop there
 NO_DIRECT_BOOL = frozenset({'sub', 'neg'})
@@ -129,13 +130,20 @@ class Reference:
             found = self.drivers[name] = self.backend.driver(name)
         return found(*arguments)
 
+    def planned(self, formula, arguments):
+        """The generated kernel of a formula over arguments like these, where it is the faster way, else False.
+
+        Few numbers of another type than float32, which programs rarely compute with, are left to array functions.
+        """
+        first = arguments[0]
+        if first.__class__ is np.ndarray and (first.size >= LARGE or first.dtype == SINGLE and first.size):
+            return self.kernel('fusion.planned', formula, arguments) or False
+        return False
+
     def fused(self, formula, *arguments):
-        """formula(m, *arguments), as one generated kernel where the first array is large and there is one."""
-        if arguments[0].size >= LARGE:
-            made = self.kernel('fusion.run', formula, *arguments)
-            if made is not None:
-                return made
-        return formula(self, *arguments)
+        """formula(m, *arguments), as one generated kernel where there is one."""
+        plan = self.planned(formula, arguments)
+        return plan(*arguments) if plan else formula(self, *arguments)
 
     # ---- elementwise functions that array libraries lack
 
@@ -292,6 +300,11 @@ class Reference:
         return x.astype(like.dtype)
 
     # ---- shapes
+
+    def dense(self, x):
+        """A copy of `x` in C order."""
+        made = self.kernel('layout.dense', x) if x.size >= LARGE else None
+        return self.xp.array(x, order='C') if made is None else made
 
     def sum_to_size(self, x, shape):
         return sized(x, shape)

@@ -10,6 +10,7 @@ from ..errors import require_tensors
 from ..storage import restrided
 from ..tensor import Tensor, element_strides
 from .definition import PUBLIC, export, opaque, view
+from .reference import LARGE, REFERENCE
 
 __all__ = ['reshape', 'transpose', 'permute', 'expand', 'squeeze', 'unsqueeze', 'narrow', 'select', 'as_strided']
 
@@ -44,6 +45,15 @@ def resolved_shape(shape, size):
     raise RuntimeError(f"shape '{list(shape)}' is invalid for input of size {size}")
 
 
+def _reshaped(array, shape):
+    if array.size < LARGE or array.flags.c_contiguous:
+        return array.reshape(shape)
+    try:
+        return array.reshape(shape, copy=False)
+    except ValueError:
+        return REFERENCE.dense(array).reshape(shape)
+
+
 def _reshape_gradient(m, g, input_shape):
     return m.reshape(g, input_shape)
 
@@ -51,7 +61,7 @@ def _reshape_gradient(m, g, input_shape):
 @view(variadic='shape', may_copy=True, grad={'input': _reshape_gradient})
 def reshape(m, input, shape):
     """The same elements in another shape: a view where strides allow it, else a copy. One size may be -1."""
-    return input.reshape(resolved_shape(shape, input.size))
+    return _reshaped(input, resolved_shape(shape, input.size))
 
 
 @view(name='view', namespace='', variadic='shape', grad={'input': lambda m, g, input_shape, shape:
@@ -104,7 +114,7 @@ def flatten(m, input, start_dim=0, end_dim=-1):
         raise RuntimeError('flatten() has invalid args: start_dim cannot come after end_dim')
     if not input.ndim:
         return input.reshape(1)
-    return input.reshape((*input.shape[:start], math.prod(input.shape[start:end + 1]), *input.shape[end + 1:]))
+    return _reshaped(input, (*input.shape[:start], math.prod(input.shape[start:end + 1]), *input.shape[end + 1:]))
 
 
 @export(method=True)

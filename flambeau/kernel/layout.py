@@ -1,0 +1,93 @@
+"""Copies of arrays into another order of axes: runs of elements as they are, planes turned round by squares in registers.
+
+Elements are words of 1, 2, 4 or 8 bytes, whatever they mean. Knows no arrays.
+"""
+from __future__ import annotations
+
+from .ir import Builder
+from .tiles import transposed
+from .types import Pointer, Type, i64
+
+__all__ = ['OUTER', 'runs', 'side', 'turned']
+
+OUTER = 3  # axes around the one or two that a kernel runs along
+
+
+def side(target, size) -> int:
+    """The rows and columns of a square of words of `size` bytes."""
+    return min(16, target.vector_bytes // size)
+
+
+def _kernel(name, size, **numbers):
+    word = Pointer(Type('u', 8 * size))
+    outer = {f'{kind}{k}': i64 for kind in ('n', 'from', 'to') for k in range(OUTER)}
+    return Builder(name, x=word, y=word, **outer, **numbers)
+
+
+def _starts(b, x, y, flat, sizes, from_strides, to_strides):
+    """Where the plane with a flat number lies in both arrays."""
+    for n, source, destination in reversed(list(zip(sizes, from_strides, to_strides))):
+        rest = flat / n
+        place = flat - rest * n
+        x, y, flat = x + place * source, y + place * destination, rest
+    return x, y
+
+
+def runs(target, size):
+    """y[.., i] = x[.., i]: `length` words that lie side by side in both, `group` of them for a chunk."""
+    b = _kernel('runs', size, length=i64, group=i64)
+    x, y, *outer, length, group = b.parameters
+    lanes = target.vector_bytes // size
+    vector = Type('u', 8 * size, lanes)
+    sizes = outer[:OUTER]
+    total = sizes[0] * sizes[1] * sizes[2]
+    with b.parallel((total + (group - 1)) / group) as chunk:
+        first = chunk * group
+        with b.loop(first, b.smaller(first + group, total)) as flat:
+            source, destination = _starts(b, x, y, flat, sizes, outer[OUTER:2 * OUTER], outer[2 * OUTER:])
+            whole = length / lanes * lanes
+            with b.loop(0, whole, lanes) as i:
+                b.store(b.load(source + i, vector), destination + i)
+            with b.when(whole < length):
+                mask = b.first(length - whole, lanes)
+                b.store(b.load(source + whole, vector, mask=mask), destination + whole, mask=mask)
+    return b.finish()
+
+
+def turned(target, size, small):
+    """y[.., j, i] = x[.., i, j]: `rows` i of which x has `columns` words side by side, `pitch` apart; y's rows `spacing`.
+
+    A chunk is `group` planes of `block` columns, whole squares. small: a plane may be smaller than a square.
+    """
+    b = _kernel('turned', size, rows=i64, columns=i64, pitch=i64, spacing=i64, group=i64, block=i64)
+    x, y, *outer, rows, columns, pitch, spacing, group, block = b.parameters
+    step = side(target, size)
+    vector = Type('u', 8 * size, step)
+    sizes = outer[:OUTER]
+    total = sizes[0] * sizes[1] * sizes[2]
+    blocks = (columns + (block - 1)) / block
+    with b.parallel((total + (group - 1)) / group * blocks) as chunk:
+        first, column = chunk / blocks * group, chunk % blocks * block
+        stop = b.smaller(column + block, columns)
+        with b.loop(first, b.smaller(first + group, total)) as flat:
+            source, destination = _starts(b, x, y, flat, sizes, outer[OUTER:2 * OUTER], outer[2 * OUTER:])
+            with b.loop(column, stop, step) as j, b.loop(0, rows, step) as i:
+                if small:
+                    _edge_square(b, vector, source + i * pitch + j, destination + j * spacing + i, pitch, spacing,
+                                 b.smaller(rows - i, step), b.smaller(columns - j, step))
+                else:  # a square beyond the end overlaps the one before
+                    i, j = b.smaller(i, rows - step), b.smaller(j, columns - step)
+                    start, end = source + i * pitch + j, destination + j * spacing + i
+                    square = [b.load(start + pitch * k, vector) for k in range(step)]
+                    for k, words in enumerate(transposed(b, square)):
+                        b.store(words, end + spacing * k)
+    return b.finish()
+
+
+def _edge_square(b, vector, start, end, pitch, spacing, rows, columns):
+    """A square of which some rows and columns do not exist."""
+    across, down = b.first(columns, vector.lanes), b.first(rows, vector.lanes)
+    square = [b.load(start + pitch * b.smaller(rows - 1, k), vector, mask=across) for k in range(vector.lanes)]
+    for k, words in enumerate(transposed(b, square)):
+        with b.when(columns > k):
+            b.store(words, end + spacing * k, mask=down)

@@ -1,0 +1,43 @@
+"""Copies into C order by generated kernels against NumPy's: orders of axes, sizes of words, edges of squares."""
+import numpy as np
+import pytest
+
+pytest.importorskip('llvmlite')
+
+import flambeau  # noqa: E402
+from flambeau.backends.cpu import layout, properties  # noqa: E402
+
+pytestmark = pytest.mark.skipif(not properties.jit_is_on(), reason='kernels are switched off')
+CASES = [  # shape in memory, order of axes looked at; planes, images, runs, small planes
+    ((128, 96), (1, 0)), ((101, 333), (1, 0)), ((3, 5, 40, 37), (0, 2, 3, 1)), ((4, 13, 11, 64), (0, 3, 1, 2)),
+    ((4, 50, 6, 70), (0, 2, 1, 3)), ((2, 90, 90, 3), (0, 1, 3, 2)), ((9, 3, 17, 23), (2, 0, 3, 1)), ((1, 9, 2000), (2, 0, 1))]
+
+
+@pytest.mark.parametrize('shape, order', CASES)
+@pytest.mark.parametrize('dtype', ['bool', 'float16', 'float32', 'int64'])
+def test_copies_are_exact(shape, order, dtype):
+    x = np.random.default_rng(0).integers(0, 200, shape).astype(dtype).transpose(order)
+    made = layout.dense(x)
+    if made is None:
+        assert min(x.shape) < layout.SMALLEST_PLANE or x.flags.c_contiguous
+        return
+    assert made.flags.c_contiguous and made.dtype == x.dtype
+    np.testing.assert_array_equal(made, x)
+
+
+def test_parts_of_arrays():
+    x = np.arange(200 * 300, dtype=np.float32).reshape(200, 300)
+    for part in (x[3:, 5:170], x.T[7:90, 1:], x[::-1, :100].T, x[:, ::-1].T):
+        made = layout.dense(part)
+        assert made is None or made.flags.c_contiguous
+        np.testing.assert_array_equal(part if made is None else made, part)
+    assert layout.dense(x) is None and layout.dense(x[:, ::2]) is None and layout.dense(x[:50, :50].T) is None
+
+
+def test_tensors():
+    x = flambeau.randn(90, 4, 130)
+    np.testing.assert_array_equal(x.transpose(0, 2).contiguous().numpy(), x.numpy().transpose(2, 1, 0))
+    np.testing.assert_array_equal(x.transpose(0, 2).reshape(-1).numpy(), x.numpy().transpose(2, 1, 0).reshape(-1))
+    image = flambeau.randn(2, 12, 40, 41)
+    turned = image.contiguous(memory_format=flambeau.channels_last)
+    assert turned.is_contiguous(memory_format=flambeau.channels_last) and flambeau.equal(turned, image)
