@@ -22,7 +22,12 @@ CASES = [
     (1, 8, 25, 24, 24, (4, 3), (2, 2), (0, 5), (2, 1)),      # more padding than a window
     (2, 33, 5, 40, 16, (5, 5), (3, 1), (2, 2), (1, 1)),
     (2, 5, 300, 2, 48, (3, 1), (1, 1), (1, 0), (1, 1)),      # narrow rows
+    (2, 20, 33, 35, 31, (3, 3), (1, 1), (1, 1), (1, 1)),     # 3x3 with steps of one: Winograd's filtering
+    (5, 16, 14, 14, 40, (3, 3), (1, 1), (1, 1), (1, 1)),     # strips of tiles of two images
+    (1, 18, 17, 70, 16, (3, 3), (1, 1), (0, 2), (1, 1)),     # rows of several vectors
+    (4, 300, 8, 9, 17, (3, 3), (1, 1), (2, 0), (1, 1)),
 ]
+MINIMAL = CASES[-4:]
 
 
 def _given(case, seed=0):
@@ -51,8 +56,22 @@ def test_kernels_agree_with_the_reference(case):
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5 * np.abs(want).max())
 
 
-def test_uneven_padding_and_views():
-    x, w, _, _ = _given(CASES[2])
+@pytest.mark.parametrize('case', MINIMAL)
+def test_minimal_filtering_is_as_exact_as_the_direct_sum(case, monkeypatch):
+    given = x, w, g, geometry = _given(case)
+    assert kernels._is_minimal(x, w, g, (1, 1), (1, 1))
+    wide = x.astype(np.float64), w.astype(np.float64), g.astype(np.float64)
+    expected = convolve(*wide[:2], geometry), gradient_in_input(wide[2], wide[1], geometry, x.shape[2:])
+    minimal = _results(*given)
+    monkeypatch.setattr(kernels, '_is_minimal', lambda *_: False)
+    for got, direct, want in zip(minimal, _results(*given), expected):
+        error, usual = (np.sqrt(np.square(made - want).mean()) for made in (got, direct))
+        assert 0 < error < 1.2 * usual
+
+
+@pytest.mark.parametrize('case', [CASES[2], *MINIMAL[:2]])
+def test_uneven_padding_and_views(case):
+    x, w, _, _ = _given(case)
     geometry = Geometry((1, 1), ((1, 0), (0, 2)), (1, 1), 1)
     x, w = x[:, :, ::-1].transpose(0, 1, 3, 2), w[::2, :, :, ::-1]
     got = kernels.correlation(x, w, geometry)
@@ -60,7 +79,7 @@ def test_uneven_padding_and_views():
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5 * np.abs(want).max())
 
 
-@pytest.mark.parametrize('case', [CASES[0], CASES[2], CASES[4], CASES[9]])
+@pytest.mark.parametrize('case', [CASES[0], CASES[2], CASES[4], CASES[9], *MINIMAL])
 def test_bits_do_not_depend_on_threads(case):
     given, before = _given(case), launch.get_num_threads()
     try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .types import bf16, f32, i64, named
 
-__all__ = ['Forms', 'first_row', 'of_height', 'pack_turned', 'tile_columns', 'tile_rows', 'transposed']
+__all__ = ['Forms', 'add_products', 'first_row', 'of_height', 'pack_turned', 'tile_columns', 'tile_rows', 'transposed']
 
 
 def tile_rows(target) -> int:
@@ -36,6 +36,27 @@ class Forms:
             return b.fma(x, y, total)
         pairs = bf16.vector(2 * self.lanes)
         return b.dot(b.bitcast(x, pairs), b.bitcast(y, pairs), total)
+
+
+def add_products(b, forms, sums, depth, x, x_row, x_step, y, y_step, masks=None):
+    """Adds to variables in rows and vectors the products of `depth` columns of x and rows of y, a variable that moves on.
+
+    Columns of x are `x_step` numbers apart, and the numbers of a column `x_row`: a value, or the constant 1.
+    """
+    neighbours = x_row.__class__ is int
+    # every third row has an address of its own, from which the two rows after it are one scaled index away
+    moving = [b.variable(x)] if neighbours else [b.variable(x + x_row * row) for row in range(0, len(sums), 3)]
+    apart = None if neighbours else (0, x_row, x_row * 2)
+    with b.loop(0, depth):
+        at, base = [address.get() for address in moving], y.get()
+        right = [b.load(base + v * forms.lanes, forms.vector, mask=masks and masks[v]) for v in range(len(sums[0]))]
+        for row, totals in enumerate(sums):
+            left = b.splat(b.load(at[0] + row if neighbours else at[row // 3] + apart[row % 3]), forms.lanes)
+            for total, factor in zip(totals, right):
+                total.set(forms.multiplied(b, left, factor, total.get()))
+        for address, before in zip(moving, at):
+            address.set(before + x_step)
+        y.set(base + y_step)
 
 
 def first_row(b, panel, upper, rows):

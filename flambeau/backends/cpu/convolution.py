@@ -10,6 +10,7 @@ import numpy as np
 
 from ...kernel.convolution import direct, weight_gradient
 from ...kernel.tiles import tile_columns, tile_rows
+from ...kernel.winograd import PLACES, TILE, winograd
 from .build import compiled
 from .contraction import matmul
 from .launch import get_num_threads
@@ -66,8 +67,42 @@ def _rows_of_band(out, stride, lines, numbers_per_row):
     return _split(out, min(rows, out))
 
 
+def _is_minimal(x, w, out, stride, dilation):
+    """Whether Winograd's filtering takes fewer steps: transforms must be repaid by the products."""
+    outputs, channels, *taps = w.shape
+    tiles = out.shape[0] * -(-out.shape[2] // TILE) * -(-out.shape[3] // TILE)
+    return (taps == [3, 3] and stride == dilation == (1, 1) and w.strides[2:] in ((12, 4), (-12, -4))
+            and min(channels, outputs) >= 16 and tiles >= 2 * tile_columns(target()))
+
+
+def _filter(x, w, out, before):
+    """Writes into `out` the correlation with 3x3 taps of steps of one by Winograd's minimal filtering."""
+    images, channels, height, width = x.shape
+    outputs, strip = w.shape[0], tile_columns(target())
+    lanes = strip // 2
+    panels = -(-outputs // tile_rows(target()))
+    rows = -(-outputs // panels)
+    upper = outputs - panels * (rows - 1)
+    pitch = -(-rows // lanes) * lanes
+    tiles = images * -(-out.shape[2] // TILE) * -(-out.shape[3] // TILE)
+    groups = min(panels, max(1, -(-CHUNKS // -(-tiles // strip))))
+    wide = -(-panels // groups)
+    together = min(wide, 1 if channels <= 256 else 4)
+    plane, sums_plane = channels * strip + lanes, together * rows * strip + lanes
+    bank = PLACES * (plane + sums_plane)
+    flipped = w.strides[2] < 0
+    run = compiled(winograd, rows, upper < panels, flipped)
+    scratch, threads = _scratch(bank)
+    run(x, w[:, :, ::-1, ::-1] if flipped else w, out, np.empty(panels * PLACES * (channels + 1) * pitch, FLOAT), scratch,
+        threads, images, channels, height, width, outputs, *out.shape[2:], *before, w.strides[0] // 4,
+        w.strides[1] // 4, panels, upper, wide, together, bank, plane, PLACES * plane, sums_plane)
+    return out
+
+
 def _correlate(x, w, out, stride, before, dilation):
     """Writes into `out` the cross-correlation of x, padded by `before` at the top and left, and w of any strides."""
+    if _is_minimal(x, w, out, stride, dilation):
+        return _filter(x, w, out, before)
     images, channels, height, width = x.shape
     outputs, _, lines, taps = w.shape
     out_height, out_width = out.shape[2:]
@@ -78,7 +113,8 @@ def _correlate(x, w, out, stride, before, dilation):
     groups = min(strips, max(1, -(-CHUNKS // chunks)))
     bank = ((band - 1) * stride[0] + reach) * columns * channels + 64
     whole = strips * tile_columns(target())
-    run = compiled(direct, _split(out_width, tile_rows(target())), w.flags.c_contiguous)
+    most = min(tile_rows(target()), tile_columns(target()) // 2)  # a tile is written by turning squares of lanes
+    run = compiled(direct, _split(out_width, most), w.flags.c_contiguous)
     scratch, threads = _scratch(bank)
     run(x, w, out, np.empty(whole * channels * lines * taps, FLOAT), scratch, threads, images, channels, height,
         width, outputs, out_height, out_width, lines, runs, taps // runs, *stride, *dilation, *before, columns, band,

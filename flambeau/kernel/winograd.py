@@ -1,0 +1,198 @@
+"""The kernel of 3x3 convolutions by Winograd's minimal filtering F(2x2, 3x3): 16 products where there were 36.
+
+Y = A^T [sum over channels of (G w G^T) * (B^T d B)] A for each 2x2 tile of output and the 4x4 inputs d that it meets
+(Lavin & Gray, 2016). A chunk is a strip of tiles, counted through rows and images, by some panels of outputs. A vector
+holds neighbouring tiles, so that planes are read and written as they lie; the sums over channels are products of
+matrices of weights and tiles, one for each of the 16 places. Sums do not depend on how work is cut. Knows no arrays.
+"""
+from __future__ import annotations
+
+import contextlib
+
+from .ir import Builder
+from .tiles import Forms, add_products, first_row, of_height, transposed
+from .types import f32, i64, pointer
+
+__all__ = ['winograd', 'PLACES', 'TILE']
+
+TILE = 2                # rows and columns of output in a tile
+SIZE = TILE + 2         # of the input that it meets
+PLACES = SIZE * SIZE
+# each transform's matrix, and the parts of its sums that several rows share
+INPUT = (((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1)), ((0, 2), (1, 3)))
+WEIGHT = (((1, 0, 0), (.5, .5, .5), (.5, -.5, .5), (0, 0, 1)), ((0, 2), (1,)))
+OUTPUT = (((1, 1, 1, 0), (0, 1, -1, -1)), ((0,), (1, 2), (3,)))
+
+
+def _add(b, total, factor, value):
+    """total + factor * value; `total` may be None."""
+    if factor == 1:
+        return value if total is None else total + value
+    if factor == -1:
+        return -value if total is None else total - value
+    return value * factor if total is None else b.fma(value, b.of_type(factor, value.type), total)
+
+
+def _transformed(b, transform, values):
+    """matrix @ values @ matrix^T of vectors in rows and columns."""
+    matrix, parts = transform
+    for _ in range(2):
+        lines = []
+        for line in values:
+            made = []
+            for row in matrix:
+                total = None
+                for part in parts:
+                    lead = next((row[k] for k in part if row[k]), None)
+                    if lead is not None:
+                        value = None
+                        for k in part:
+                            value = _add(b, value, row[k] / lead, line[k]) if row[k] else value
+                        total = _add(b, total, lead, value)
+                made.append(total)
+            lines.append(made)
+        values = list(zip(*lines))
+    return values
+
+
+def _pitch(forms, rows):
+    """Numbers of a panel's row: whole vectors of outputs."""
+    return -(-rows // forms.lanes) * forms.lanes
+
+
+def _transform_weights(b, forms, flipped, weight, panels, count, upper, rows, outputs, channels, by_output, by_channel):
+    """Weights as [panel of outputs][place][channel][output]; `flipped`: the taps lie in reverse."""
+    lanes, together, pitch = forms.lanes, 16, _pitch(forms, rows)
+    blocks = (channels + (together - 1)) // together
+    with b.parallel(count * blocks) as task:
+        panel, first = task // blocks, task % blocks * together
+        output = first_row(b, panel, upper, rows)
+        starts = [weight + b.smaller(output + k, outputs - 1) * by_output for k in range(pitch)]
+        with b.loop(first, b.smaller(first + together, channels)) as c:
+            for part in range(0, pitch, lanes):
+                taps = []
+                for tap in range(0, 9, lanes):
+                    there = b.first(min(lanes, 9 - tap), lanes)
+                    taps += transposed(b, [b.load(start + c * by_channel + tap, forms.vector, mask=there)
+                                           for start in starts[part:part + lanes]])
+                taps = taps[8::-1] if flipped else taps[:9]
+                made = _transformed(b, WEIGHT, [taps[3 * y:3 * y + 3] for y in range(3)])
+                for place in range(PLACES):
+                    to = panels + (((panel * PLACES + place) * (channels + 1) + c) * pitch + part)
+                    b.store(made[place // SIZE][place % SIZE], to)
+
+
+@contextlib.contextmanager
+def _runs(b, lanes, first, count, down, across):
+    """The tiles of a strip by runs of neighbours in a row: (place in the strip, image, row, column, length)."""
+    moving = b.variable(0, i64)
+    with b.repeat():
+        place = moving.get()
+        row, column = (first + place) // across, (first + place) % across
+        length = b.smaller(b.smaller(across - column, count - place), b.of_type(lanes, i64))
+        yield place, row // down, row % down, column, length
+        moving.set(place + length)
+        b.until(place + length >= count)
+
+
+def _transform_input(b, forms, run, x, held, plane, channels, height, width, top, left):
+    """Tiles of a run as [place][channel][tile]; `plane` numbers from place to place."""
+    lanes, (place, image, tile_row, tile_column, length) = forms.lanes, run
+    nothing = b.buffer(f32, 3 * lanes)
+    for k in range(3):
+        b.store(b.constant(0, forms.vector), nothing + k * lanes)
+    column = tile_column * TILE - left
+    there = [b.first(width - column - k * lanes, lanes) & ~b.first(-column - k * lanes, lanes) for k in range(3)]
+    lines, steps = [], []
+    for r in range(SIZE):
+        row = tile_row * TILE - top + r
+        inside = (row >= 0) & (row < height)
+        lines.append(b.select(inside, x + (image * channels * (height * width) + row * width + column), nothing))
+        steps.append(b.select(inside, height * width, b.of_type(0, i64)))
+    kept = b.first(length, lanes)
+    evens, odds = [[2 * k + odd for k in range(lanes)] for odd in range(2)]
+    with b.loop(0, channels) as c:
+        square = []
+        for line, step in zip(lines, steps):
+            low, high, rest = (b.load(line + c * step + k * lanes, forms.vector, mask=there[k]) for k in range(3))
+            even, odd = b.shuffle(low, high, evens), b.shuffle(low, high, odds)
+            square.append([even, odd, *(b.shuffle(side, rest, [*range(1, lanes), lanes + k])
+                                        for k, side in enumerate((even, odd)))])
+        made = _transformed(b, INPUT, square)
+        to = held + (c * (2 * lanes) + place)
+        for k in range(PLACES):
+            b.store(made[k // SIZE][k % SIZE], to + plane * k, mask=kept)
+
+
+def _transform_output(b, forms, run, sums, plane, out, count, out_height, out_width):
+    """Writes a run's tiles of `count` outputs, from [place][output][tile]."""
+    lanes, (place, image, tile_row, tile_column, length) = forms.lanes, run
+    row, column = tile_row * TILE, tile_column * TILE
+    width = b.smaller(length * TILE, out_width - column)
+    kept = [b.first(width - k * lanes, lanes) for k in range(TILE)]
+    mixed = [[k // 2 + k % 2 * lanes + half * (lanes // 2) for k in range(lanes)] for half in range(2)]
+    with b.loop(0, count) as o:
+        at = sums + (o * (2 * lanes) + place)
+        square = [[b.load(at + plane * (y * SIZE + x), forms.vector) for x in range(SIZE)] for y in range(SIZE)]
+        made = _transformed(b, OUTPUT, square)
+        to = out + (o * (out_height * out_width) + (row * out_width + column))
+        for y in range(TILE):
+            with b.when(row + y < out_height):
+                for half in range(2):
+                    b.store(b.shuffle(*made[y], mixed[half]), to + (out_width * y + half * lanes), mask=kept[half])
+
+
+def _tile(forms, rows, pitch):
+    """The sums over channels for a panel of outputs and a strip of tiles."""
+    b = Builder(f'tile{rows}', x=pointer(f32), y=pointer(f32), out=pointer(f32), depth=i64)
+    x, y, out, depth = b.parameters
+    sums = [[b.variable(0, forms.vector) for _ in range(2)] for _ in range(rows)]
+    add_products(b, forms, sums, depth, x, 1, pitch, b.variable(y), 2 * forms.lanes)
+    for row in range(rows):
+        for v in range(2):
+            b.store(sums[row][v].get(), out + (row * 2 + v) * forms.lanes)
+    return b.finish()
+
+
+def winograd(target, rows, uneven, flipped):
+    """out = the cross-correlation of x and a weight of 3x3 taps, side by side in memory or, `flipped`, in reverse.
+
+    Panels of outputs have `rows` and, where `uneven`, `rows - 1` outputs; a chunk takes a strip of tiles and `wide`
+    panels, `together` of them at a time. `panels` has room for the transformed weights, `scratch` `bank` numbers a
+    thread: the transformed tiles, `plane` numbers from place to place, and from `sums_at` the sums, `sums_plane` apart.
+    """
+    forms = Forms(target, 'float32')
+    strip, pitch = 2 * forms.lanes, _pitch(forms, rows)
+    arrays = {name: pointer(f32) for name in ('x', 'weight', 'out', 'panels', 'scratch')}
+    numbers = ('threads images channels height width outputs out_height out_width top left by_output by_channel count upper '
+               'wide together bank plane sums_at sums_plane').split()
+    b = Builder('winograd', **arrays, **dict.fromkeys(numbers, i64))
+    x, weight, out, panels, scratch, *numbers = b.parameters
+    (threads, images, channels, height, width, outputs, out_height, out_width, top, left, by_output, by_channel, count,
+     upper, wide, together, bank, plane, sums_at, sums_plane) = numbers
+    _transform_weights(b, forms, flipped, weight, panels, count, upper, rows, outputs, channels, by_output, by_channel)
+    down, across = (out_height + (TILE - 1)) // TILE, (out_width + (TILE - 1)) // TILE
+    tiles = images * down * across
+    groups = (count + wide - 1) // wide
+    with b.parallel((tiles + (strip - 1)) // strip * groups, threads) as chunk:
+        first, group = chunk // groups * strip, chunk % groups * wide
+        held = scratch + b.thread * bank
+        sums = held + sums_at
+        here = b.smaller(tiles - first, b.of_type(strip, i64))
+        with _runs(b, forms.lanes, first, here, down, across) as run:
+            _transform_input(b, forms, run, x, held, plane, channels, height, width, top, left)
+        with b.loop(group, b.smaller(group + wide, count), together) as start:
+            stop = b.smaller(start + together, count)
+            output = first_row(b, start, upper, rows)
+            with b.loop(0, PLACES) as place:
+                with b.loop(start, stop) as panel:
+                    def write(height):
+                        to = sums + (place * sums_plane + (first_row(b, panel, upper, rows) - output) * strip)
+                        b.call(_tile(forms, height, pitch), panels + (panel * PLACES + place) * ((channels + 1) * pitch),
+                               held + place * plane, to, channels)
+                    of_height(b, panel, upper, rows, uneven, write)
+            with _runs(b, forms.lanes, first, here, down, across) as run:
+                to = out + (run[1] * outputs + output) * (out_height * out_width)
+                _transform_output(b, forms, run, sums, sums_plane, to, first_row(b, stop, upper, rows) - output,
+                                  out_height, out_width)
+    return b.finish()
