@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from .ir import Builder
 from .mathematics import exp
-from .tiles import Forms, first_row, of_height, pack_turned
+from .tiles import Forms, add_products, first_row, of_height, pack_turned
 from .types import f32, i64, pointer
 
 __all__ = ['forward', 'backward', 'GROUP']
@@ -25,19 +25,7 @@ def _tile(target, rows, vectors):
                 out=pointer(f32), out_stride=i64, depth=i64, kept=i64)
     x, x_row, x_depth, y, y_stride, out, out_stride, depth, kept = b.parameters
     sums = [[b.variable(0, vector) for _ in range(vectors)] for _ in range(rows)]
-    pointers = [b.variable(x + x_row * row) for row in range(0, rows, 3)]
-    panel, steps = b.variable(y), (0, x_row, x_row * 2)
-    with b.loop(0, depth):
-        base = panel.get()
-        right = [b.load(base + v * lanes, vector) for v in range(vectors)]
-        at = [p.get() for p in pointers]
-        for row in range(rows):
-            left = b.splat(b.load(at[row // 3] + steps[row % 3]), lanes)
-            for v in range(vectors):
-                sums[row][v].set(b.fma(left, right[v], sums[row][v].get()))
-        for p, address in zip(pointers, at):
-            p.set(address + x_depth)
-        panel.set(base + y_stride)
+    add_products(b, Forms(target, 'float32'), sums, depth, x, x_row, x_depth, b.variable(y), y_stride)
     places = [[out + out_stride * row + v * lanes for v in range(vectors)] for row in range(rows)]
     with b.when(kept != 0):
         for row in range(rows):

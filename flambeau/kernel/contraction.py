@@ -9,15 +9,10 @@ from __future__ import annotations
 import contextlib
 
 from .ir import Builder
-from .tiles import Forms, first_row, of_height, pack_turned
+from .tiles import Forms, add_products, first_row, of_height, pack_turned
 from .types import bf16, i64, pointer
 
 __all__ = ['product', 'vectors']
-
-
-def _row_pointers(b, x, rows, stride):
-    """Moving addresses of every third row, from which the two rows after it are one scaled index away."""
-    return [b.variable(x + stride * row) for row in range(0, rows, 3)]
 
 
 def _tile(forms, rows, vectors, masked, turned, biased):
@@ -29,21 +24,8 @@ def _tile(forms, rows, vectors, masked, turned, biased):
     lanes, vector = forms.lanes, forms.vector
     masks = [b.first(columns - v * lanes, lanes) if masked and v == vectors - 1 else None for v in range(vectors)]
     sums = [[b.variable(0, vector) for _ in range(vectors)] for _ in range(rows)]
-    pointers = [b.variable(x)] if turned else _row_pointers(b, x, rows, x_stride)
-    panel = b.variable(y)
-    twice = x_stride * 2
-    with b.loop(0, depth):
-        base = panel.get()
-        right = [b.load(base + v * lanes, vector, mask=masks[v]) for v in range(vectors)]
-        at = [p.get() for p in pointers]
-        for row in range(rows):
-            where = at[0] + row if turned else at[row // 3] + (0, x_stride, twice)[row % 3]
-            left = b.splat(b.load(where), lanes)
-            for v in range(vectors):
-                sums[row][v].set(forms.multiplied(b, left, right[v], sums[row][v].get()))
-        for p, address in zip(pointers, at):
-            p.set(address + (x_stride if turned else 1))
-        panel.set(base + y_stride)
+    row_step, step = (1, x_stride) if turned else (x_stride, 1)
+    add_products(b, forms, sums, depth, x, row_step, step, b.variable(y), y_stride, masks)
     places = [[out + out_stride * row + v * lanes for v in range(vectors)] for row in range(rows)]
     stored = forms.result.vector(lanes)
 

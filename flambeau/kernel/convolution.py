@@ -8,7 +8,7 @@ first, in the order in which tiles read them. Sums do not depend on how work is 
 from __future__ import annotations
 
 from .ir import Builder
-from .tiles import transposed
+from .tiles import Forms, add_products, transposed
 from .types import f32, i32, i64, pointer
 
 __all__ = ['direct', 'weight_gradient']
@@ -103,32 +103,17 @@ def _pack_in_order(b, lanes, weight, panels, outputs, channels, taps):
                         b.store(halves[v][k], to + v * lanes)
 
 
-def _tile(lanes, rows):
+def _tile(forms, rows):
     """One tile: `rows` pixels `pixel` numbers apart by two vectors of outputs, summed over all taps and channels."""
     b = Builder('tile', pixels=pointer(f32), panel=pointer(f32), out=pointer(f32), pixel=i64,
                 line=i64, lines=i64, runs=i64, run=i64, run_step=i64, plane=i64, outputs=i64)
     pixels, panel, out, pixel, line, lines, runs, run, run_step, plane, outputs = b.parameters
-    vector = f32.vector(lanes)
+    lanes, vector = forms.lanes, forms.vector
     sums = [[b.variable(0, vector) for v in range(2)] for _ in range(rows)]
     weights = b.variable(panel)
-    twice = pixel * 2
-    moving = [b.variable(pixels) for _ in range(0, rows, 3)]
     with b.loop(0, lines) as y:
         with b.loop(0, runs) as r:
-            base = pixels + (y * line + r * run_step)
-            for k, address in enumerate(moving):
-                address.set(base + pixel * (3 * k))
-            with b.loop(0, run):
-                at = [address.get() for address in moving]
-                tap = weights.get()
-                right = [b.load(tap + v * lanes, vector) for v in range(2)]
-                for row in range(rows):
-                    left = b.splat(b.load(at[row // 3] + (0, pixel, twice)[row % 3]), lanes)
-                    for v in range(2):
-                        sums[row][v].set(b.fma(left, right[v], sums[row][v].get()))
-                for address, before in zip(moving, at):
-                    address.set(before + 1)
-                weights.set(tap + 2 * lanes)
+            add_products(b, forms, sums, run, pixels + (y * line + r * run_step), pixel, 1, weights, 2 * lanes)
     turned = b.buffer(f32, 2 * lanes * lanes)
     nothing = b.constant(0, vector)
     for v in range(2):
@@ -154,7 +139,8 @@ def direct(target, rows, in_order):
     Chunks are `band` rows by `strips` strips of outputs. `in_order`: the weight is contiguous, else it may
     have any strides.
     """
-    lanes = target.lanes(f32)
+    forms = Forms(target, 'float32')
+    lanes = forms.lanes
     width_of_strip = 2 * lanes
     arrays = {name: pointer(f32) for name in ('x', 'weight', 'out', 'panels', 'scratch')}
     b = Builder('convolution', **arrays, **{name: i64 for name in NUMBERS}, strips=i64, bank=i64, by_output=i64,
@@ -168,7 +154,7 @@ def direct(target, rows, in_order):
         _pack(b, lanes, weight, panels, outputs, channels, lines, runs * run_taps, strides)
     all_strips = (outputs + (width_of_strip - 1)) // width_of_strip
     bands, groups = (out_height + band - 1) // band, (all_strips + strips - 1) // strips
-    tile = _tile(lanes, rows)
+    tile = _tile(forms, rows)
     with b.parallel(images * bands * groups, threads) as chunk:
         group, rest = chunk % groups, chunk // groups
         image, first = rest // bands, rest % bands * band
@@ -192,25 +178,16 @@ def direct(target, rows, in_order):
     return b.finish()
 
 
-def _weight_tile(lanes, rows):
+def _weight_tile(forms, rows):
     """Adds to `rows` numbers side by side in a pixel by two vectors of outputs the products over a band of pixels."""
     b = Builder('weight_tile', pixels=pointer(f32), outer=pointer(f32), total=pointer(f32), height=i64, width=i64,
                 pixel=i64, line=i64)
     pixels, outer, total, height, width, pixel, line = b.parameters
-    vector = f32.vector(lanes)
+    lanes, vector = forms.lanes, forms.vector
     sums = [[b.variable(0, vector) for _ in range(2)] for _ in range(rows)]
-    gradient, moving = b.variable(outer), b.variable(pixels)
+    gradient = b.variable(outer)
     with b.loop(0, height) as y:
-        moving.set(pixels + y * line)
-        with b.loop(0, width):
-            at, place = moving.get(), gradient.get()
-            right = [b.load(place + v * lanes, vector) for v in range(2)]
-            for row in range(rows):
-                left = b.splat(b.load(at + row), lanes)
-                for v in range(2):
-                    sums[row][v].set(b.fma(left, right[v], sums[row][v].get()))
-            moving.set(at + pixel)
-            gradient.set(place + 2 * lanes)
+        add_products(b, forms, sums, width, pixels + y * line, 1, pixel, gradient, 2 * lanes)
     for row in range(rows):
         for v in range(2):
             place = total + (row * 2 + v) * lanes
@@ -224,7 +201,8 @@ def weight_gradient(target, rows):
     A chunk is a strip of outputs by `group` channels; it goes through all bands of all images. A thread's `bank` of
     scratch holds a band of x, one of `outer` from `outer_at`, and sums from `total_at`.
     """
-    lanes = target.lanes(f32)
+    forms = Forms(target, 'float32')
+    lanes = forms.lanes
     strip = 2 * lanes
     arrays = {name: pointer(f32) for name in ('x', 'outer', 'out', 'scratch')}
     b = Builder('weight_gradient', **arrays, **{name: i64 for name in NUMBERS}, group=i64, bank=i64, outer_at=i64,
@@ -232,7 +210,7 @@ def weight_gradient(target, rows):
     x, outer, out, scratch, *numbers = b.parameters
     (threads, images, channels, height, width, outputs, out_height, out_width, lines, runs, run_taps, stride_y, stride_x,
      dilation_y, dilation_x, top, left, columns, band, group, bank, outer_at, total_at) = numbers
-    tile, copy = _weight_tile(lanes, rows), _band(lanes)
+    tile, copy = _weight_tile(forms, rows), _band(lanes)
     groups = (channels + group - 1) // group
     with b.parallel((outputs + (strip - 1)) // strip * groups, threads) as chunk:
         output, channel = chunk // groups * strip, chunk % groups * group
