@@ -22,6 +22,10 @@ CASES = [
     (1, 8, 25, 24, 24, (4, 3), (2, 2), (0, 5), (2, 1)),      # more padding than a window
     (2, 33, 5, 40, 16, (5, 5), (3, 1), (2, 2), (1, 1)),
     (2, 5, 300, 2, 48, (3, 1), (1, 1), (1, 0), (1, 1)),      # narrow rows
+    (2, 2, 20, 40, 40, (5, 4), (2, 3), (1, 2), (1, 1)),      # few channels, whose phases go together
+    (1, 3, 19, 25, 20, (3, 2), (2, 2), (4, 1), (2, 3)),
+    (1, 4, 9, 30, 33, (1, 1), (2, 1), (0, 0), (1, 1)),
+    (2, 30, 9, 37, 3, (3, 5), (1, 1), (1, 1), (1, 1)),       # few outputs
     (2, 20, 33, 35, 31, (3, 3), (1, 1), (1, 1), (1, 1)),     # 3x3 with steps of one: Winograd's filtering
     (5, 16, 14, 14, 40, (3, 3), (1, 1), (1, 1), (1, 1)),     # strips of tiles of two images
     (1, 18, 17, 70, 16, (3, 3), (1, 1), (0, 2), (1, 1)),     # rows of several vectors
@@ -79,7 +83,7 @@ def test_uneven_padding_and_views(case):
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5 * np.abs(want).max())
 
 
-@pytest.mark.parametrize('case', [CASES[0], CASES[2], CASES[4], CASES[9], *MINIMAL])
+@pytest.mark.parametrize('case', [CASES[0], CASES[2], CASES[4], CASES[9], CASES[11], *MINIMAL])
 def test_bits_do_not_depend_on_threads(case):
     given, before = _given(case), launch.get_num_threads()
     try:

@@ -11,7 +11,7 @@ from .ir import Builder
 from .tiles import Forms, add_products, transposed
 from .types import f32, i32, i64, pointer
 
-__all__ = ['direct', 'weight_gradient']
+__all__ = ['band_copy', 'direct', 'weight_gradient']
 
 
 def _zero(b, lanes, place, count):
@@ -21,7 +21,7 @@ def _zero(b, lanes, place, count):
         b.store(nothing, place + i, mask=b.first(count - i, lanes))
 
 
-def _band(lanes):
+def band_copy(lanes):
     """Copies rows of planes into pixels: place[row][column][channel], zero outside the image.
 
     `first` is the image row of row 0 and `left` the column of the image's first pixel; a place has `columns` columns of
@@ -160,7 +160,7 @@ def direct(target, rows, in_order):
         image, first = rest // bands, rest % bands * band
         count = b.smaller(band, out_height - first)
         pixels = scratch + b.thread * bank
-        b.call(_band(lanes), x + image * channels * (height * width), pixels, height * width, channels,
+        b.call(band_copy(lanes), x + image * channels * (height * width), pixels, height * width, channels,
                first * stride_y - top, (count - 1) * stride_y + (lines - 1) * dilation_y + 1, height, width, columns,
                left, channels)
         line, run = columns * channels, run_taps * channels
@@ -210,7 +210,7 @@ def weight_gradient(target, rows):
     x, outer, out, scratch, *numbers = b.parameters
     (threads, images, channels, height, width, outputs, out_height, out_width, lines, runs, run_taps, stride_y, stride_x,
      dilation_y, dilation_x, top, left, columns, band, group, bank, outer_at, total_at) = numbers
-    tile, copy = _weight_tile(forms, rows), _band(lanes)
+    tile, copy = _weight_tile(forms, rows), band_copy(lanes)
     groups = (channels + group - 1) // group
     with b.parallel((outputs + (strip - 1)) // strip * groups, threads) as chunk:
         output, channel = chunk // groups * strip, chunk % groups * group

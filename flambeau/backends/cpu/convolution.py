@@ -9,6 +9,7 @@ import math
 import numpy as np
 
 from ...kernel.convolution import direct, weight_gradient
+from ...kernel.planar import planar
 from ...kernel.tiles import tile_columns, tile_rows
 from ...kernel.winograd import PLACES, TILE, winograd
 from .build import compiled
@@ -133,8 +134,32 @@ def correlation(x, w, geometry):
     x = np.ascontiguousarray(x)
     if _is_pointwise(geometry, w.shape[2:]):
         return _pointwise(w[:, :, 0, 0], x)
-    return _correlate(x, w, np.empty(shape, FLOAT), geometry.stride, tuple(p for p, _ in geometry.padding),
-                      geometry.dilation)
+    made, before = np.empty(shape, FLOAT), tuple(p for p, _ in geometry.padding)
+    if w.shape[0] <= tile_rows(target()) and geometry.stride == geometry.dilation == (1, 1):
+        return _planes(x, w.transpose(2, 3, 1, 0), made, before, (1, 1))
+    return _correlate(x, w, made, geometry.stride, before, geometry.dilation)
+
+
+def _planes(x, w, out, before, steps):
+    """Writes into `out` a correlation of x, padded by `before`, with w (rows, columns, channels, phases * outputs)."""
+    images, channels, height, width = x.shape
+    lines, taps, _, rows = w.shape
+    lanes = tile_columns(target()) // 2
+    pitch = -(-rows // lanes) * lanes
+    vectors = min(2 * tile_rows(target()) // rows, 8)
+    weight = np.empty((lines, taps, channels, pitch), FLOAT)
+    weight[..., :rows] = w
+    down, across = (-(-size // step) for size, step in zip(out.shape[2:], steps))
+    columns = across + taps - 1
+    band = _rows_of_band(down, 1, lines, columns * channels)
+    plane = -(-((band + lines - 1) * columns + vectors * lanes) // (2 * lanes)) * 2 * lanes + lanes  # odd: no two in a set
+    length = -(-band * columns // (vectors * lanes)) * vectors * lanes
+    bank = channels * plane + rows * length
+    run = compiled(planar, rows, vectors, pitch, steps)
+    scratch, threads = _scratch(bank)
+    run(x, weight, out, scratch, threads, images, channels, height, width, *out.shape[2:], lines, taps, *before, down,
+        band, columns, bank, plane, channels * plane, length)
+    return out
 
 
 def _phase(offset, stride, padding, dilation, kernel):
@@ -151,6 +176,22 @@ def _phase(offset, stride, padding, dilation, kernel):
     return first, step, count, apart, (count - 1) * apart - (offset + padding - first * dilation) // stride
 
 
+def _adjoint_in_planes(g, w, geometry, out):
+    """Writes into `out` the adjoint of a correlation for all phases of the strides at once."""
+    phases = [[(offset, _phase(offset, stride, before, dilation, kernel)) for offset in range(stride)]
+              for stride, (before, _), dilation, kernel in zip(geometry.stride, geometry.padding, geometry.dilation, w.shape[2:])]
+    phases = [[(offset, found) for offset, found in axis if found] for axis in phases]
+    before = [max(found[4] for _, found in axis) for axis in phases]
+    sizes = [most + max((count - 1) * apart - top for _, (_, _, count, apart, top) in axis) + 1
+             for most, axis in zip(before, phases)]
+    made = np.zeros((*sizes, w.shape[0], *geometry.stride, w.shape[1]), FLOAT)
+    for y, (first_y, step_y, count_y, apart_y, top) in phases[0]:
+        for x, (first_x, step_x, count_x, apart_x, left) in phases[1]:
+            place = made[before[0] - top::apart_y, before[1] - left::apart_x, :, y, x][:count_y, :count_x]
+            place[...] = w[:, :, first_y::step_y, first_x::step_x][:, :, ::-1, ::-1].transpose(2, 3, 0, 1)
+    return _planes(g, made.reshape(*sizes, w.shape[0], -1), out, before, geometry.stride)
+
+
 def correlation_adjoint(g, w, geometry, spatial):
     """The adjoint of `correlation` in x of sizes `spatial`: a correlation for each phase of the strides."""
     if not _applies(geometry, g, w) or g.shape[1] != w.shape[0] or g.size * w[0].size < SMALL or min(spatial) <= 0:
@@ -160,8 +201,10 @@ def correlation_adjoint(g, w, geometry, spatial):
         return _pointwise(w[:, :, 0, 0].T, g)
     shape = (g.shape[0], w.shape[1], *spatial)
     strides = geometry.stride
-    whole = strides == (1, 1)
     made = np.empty(shape, FLOAT)
+    if math.prod(strides) * shape[1] <= 2 * tile_rows(target()):
+        return _adjoint_in_planes(g, w, geometry, made)
+    whole = strides == (1, 1)
     for offset_y in range(min(strides[0], spatial[0])):
         for offset_x in range(min(strides[1], spatial[1])):
             place = made[:, :, offset_y::strides[0], offset_x::strides[1]]
