@@ -7,6 +7,7 @@ Q and I for each of the O rows. Instructions:
     ('input', position, full)      an array's element, or where `full` is not 'i' one number for each row (o), none ('')
     ('number', position)           a number given at the call
     ('constant', number)
+    ('count',)                     how many elements a row has
     ('fold', combine, a)           all of a row combined by add, larger or smaller: one number for each row
     (operation, a, b, ...)         see OPERATIONS
 
@@ -59,7 +60,7 @@ def stages(program):
     """(stage of each instruction, whether it varies along a row): a fold's value is there one stage after its operand's."""
     stage, varies = [], []
     for op, *operands in program:
-        if op in ('input', 'number', 'constant'):
+        if op in ('input', 'number', 'constant', 'count'):
             stage.append(0)
             varies.append(op == 'input' and 'i' in operands[1])
         elif op == 'fold':
@@ -199,6 +200,8 @@ class _Fusion:
                 values[k] = self.numbers[operands[0]]
             elif op == 'constant':
                 values[k] = self.b.constant(operands[0], f64)
+            elif op == 'count':
+                values[k] = self.b.convert(self.middle * self.inner, f64)
             elif all(a in values for a in operands):
                 given = [values[a] for a in operands]
                 if not all(v.type in (f64, boolean) for v in given):

@@ -4,6 +4,7 @@ What a fused kernel cannot say raises Untraceable, and the caller computes other
 """
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -15,6 +16,7 @@ COMPARISONS = ('eq', 'ne', 'lt', 'le', 'gt', 'ge')
 SIMPLE = frozenset('''abs sqrt floor ceil trunc rsqrt maximum minimum sign copysign exp expm1 log log1p log2 tanh sigmoid erf'''.split())
 NAMED = {'true_divide': 'div', 'logical_and': 'and', 'logical_or': 'or', 'logical_not': 'not', 'add': 'add', 'sub': 'sub',
          'mul': 'mul', 'neg': 'neg', 'clamp_min': 'maximum', 'clamp_max': 'minimum', **{c: c for c in COMPARISONS}}
+LONG = 1 << 14  # numbers of a row from which on its sum is one for all threads
 TRUTH = frozenset(('and', 'or', 'not', *COMPARISONS))
 
 
@@ -23,12 +25,12 @@ class Untraceable(Exception):
 
 
 class Noted:
-    """Stands for an array of a shape: an instruction of the program being written. `over` are axes folded to size 1."""
+    """Stands for an array of a shape: an instruction of the program being written. `squeezed`: without its folded axes."""
 
-    __slots__ = ('program', 'index', 'shape', 'dtype')
+    __slots__ = ('program', 'index', 'shape', 'dtype', 'squeezed')
 
-    def __init__(self, program, index, shape, dtype):
-        self.program, self.index, self.shape, self.dtype = program, index, shape, dtype
+    def __init__(self, program, index, shape, dtype, squeezed=False):
+        self.program, self.index, self.shape, self.dtype, self.squeezed = program, index, shape, dtype, squeezed
 
     ndim = property(lambda self: len(self.shape))
     size = property(lambda self: math.prod(self.shape))
@@ -63,7 +65,7 @@ class Program:
 
     def __init__(self, computed):
         self.computed = np.dtype(computed)
-        self.instructions, self.known = [], {}
+        self.instructions, self.known, self.composing = [], {}, []
         self.axes = None
 
     def note(self, instruction, shape, dtype):
@@ -93,8 +95,13 @@ class Program:
                 raise Untraceable('a condition that is no comparison')
         elif any(truths):
             raise Untraceable('arithmetic of truth values')
-        shape = np.broadcast_shapes(*[x.shape for x in operands])
-        return self.note((op, *[x.index for x in operands]), shape, np.dtype(bool) if op in TRUTH else self.computed)
+        squeezed = any(x.squeezed for x in operands)
+        if squeezed and any(x.shape and not x.squeezed for x in operands):
+            raise Untraceable('a row\'s number without its axes, beside others')
+        made = self.note((op, *[x.index for x in operands]), np.broadcast_shapes(*[x.shape for x in operands]),
+                         np.dtype(bool) if op in TRUTH else self.computed)
+        made.squeezed = squeezed
+        return made
 
     def __getattr__(self, name):
         if name in SIMPLE:
@@ -111,7 +118,15 @@ class Program:
         found = OPERATIONS.get(name)
         if found is None or found.kernel is not None or found.kind not in ('elementwise', 'reduction', 'composite'):
             raise Untraceable(name)
-        return lambda *args, **kwargs: found.formula(self, *args, **kwargs)
+        if name in self.composing:
+            raise Untraceable(f'{name}, which arrays alone can do')
+        return functools.partial(self._compose, name, found.formula)
+
+    def _compose(self, name, formula, *args, **kwargs):
+        self.composing.append(name)
+        made = formula(self, *args, **kwargs)
+        self.composing.pop()
+        return made
 
     def where(self, condition, x, y):
         return self.apply('where', condition, x, y)
@@ -150,13 +165,19 @@ class Program:
     def _fold(self, combine, x, dim, keepdim):
         from ..ops.reference import axes_of
         axes = axes_of(dim, x.ndim)
-        if not keepdim or not axes or self.axes not in (None, axes) or any(x.shape[a] == 1 for a in axes):
+        if not axes or self.axes not in (None, axes) or any(x.shape[a] == 1 for a in axes) or x.squeezed:
             raise Untraceable('folds over different axes')
+        if len(axes) == x.ndim and not keepdim and x.size > LONG:
+            raise Untraceable('one row, which several threads should share')
         self.axes = axes
         shape = tuple(1 if k in axes else n for k, n in enumerate(x.shape))
-        return self.note(('fold', combine, x.index), shape, self.computed)
+        folded = self.note(('fold', combine, x.index), shape, self.computed)
+        return folded if keepdim else Noted(self, folded.index, tuple(n for k, n in enumerate(shape) if k not in axes),
+                                            self.computed, True)
 
-    def sum(self, x, dim=None, keepdim=False):
+    def sum(self, x, dim=None, keepdim=False, *, dtype=None):
+        if dtype is not None:
+            raise Untraceable('a sum in another type')
         return self._fold('add', x, dim, keepdim)
 
     def amax(self, x, dim=(), keepdim=False):
@@ -165,9 +186,9 @@ class Program:
     def amin(self, x, dim=(), keepdim=False):
         return self._fold('smaller', x, dim, keepdim)
 
-    def mean(self, x, dim=None, keepdim=False):
-        from ..ops.reference import axes_of
-        return self.sum(x, dim, keepdim) * (1.0 / math.prod(x.shape[a] for a in axes_of(dim, x.ndim)))
+    def mean(self, x, dim=None, keepdim=False, *, dtype=None):
+        total = self.sum(x, dim, keepdim, dtype=dtype)
+        return total / self.note(('count',), (), self.computed)
 
     def sum_to_size(self, x, shape):
         """Sums that broadcasting undoes: along rows, or along columns, which only a result may be."""
@@ -218,6 +239,6 @@ def trace(formula, arguments, computed):
             results = tuple(program.settled(r) for r in results)
         else:
             results = program.settled(results)
-    except (AttributeError, TypeError, KeyError) as error:
+    except Exception as error:  # what a formula refuses it refuses again, over arrays
         raise Untraceable(str(error)) from error
     return tuple(program.instructions), results, program.axes

@@ -207,7 +207,7 @@ def write_entry(op, general, function):
     made = scope[op.name]
     own = op.kernel is not None and op.kind != 'elementwise'
     function.__globals__.update(
-        {k: v for k, v in globals().items() if k in _NEEDED}, m=REFERENCE,
+        {k: v for k, v in globals().items() if k in _NEEDED}, m=REFERENCE, plans=Plans(),
         node_class=op.node_class, flat=op.flat, plan=op.plan((0,)) if op.recordable and _takes_gradient(op) else None,
         formula=getattr(REFERENCE, op.kernel) if own else op.formula)
     function.__code__ = made.__code__
@@ -256,11 +256,10 @@ def entry_source(op):
                       *(f'{k}={k}_' if k in tensors else f'{k}={k}' for k in op.keywords)])
     given = '' if op.kernel is not None and op.kind != 'elementwise' else 'm, '
     first = op.parameters[0]
-    if first in tensors and op.kind in ('elementwise', 'reduction') and op.kernel is None and not op.variadic:
-        flat = ', '.join(p + '_' if p in tensors else p for p in op.parameters)
-        run = f'm.fused(flat, {flat}) if {first}_.__class__ is ndarray else formula({given}{call})'
-    else:
-        run = f'formula({given}{call})'
+    run = f'formula({given}{call})'
+    if first in tensors and not op.variadic and (op.kind == 'reduction' or op.kind == 'elementwise' and op.kernel is None):
+        lines += _fusing(op, tensors, required)
+        run = f'fused({", ".join(p + "_" if p in tensors else p for p in op.parameters)}) if fused else {run}'
     computing = ['    try:', f'        result = {run}', '    except Exception as error:',
                  f'        {give_up}' if op.kind == 'elementwise' else f'        raise_refusal(operation, {values}, error)']
     lines += FINISHING[op.kind](op, values, computing, give_up, tensors)
@@ -293,6 +292,33 @@ def _unwrapping(op, tensors, required, give_up):
     if uniform:
         lines.append(f'    if shared not in COMPUTED: {give_up}')
     return lines
+
+
+def _fusing(op, tensors, required):
+    """Lines that find `fused`, the kernel of the whole formula for arrays of these shapes and strides, if there is one."""
+    key = []
+    for p in op.parameters:
+        array = f'{p}_.shape, {p}_.strides, {p}_.dtype'
+        if p in required:
+            key.append(array)
+            continue
+        name = p + '_' if p in tensors else p
+        number = f'float if {name}.__class__ is float else {name}'
+        key.append(f'({array}) if {name}.__class__ is ndarray else {number}' if p in tensors else number)
+    given = ', '.join(p + '_' if p in tensors else p for p in op.parameters)
+    return [f'    key = ({", ".join(key)},)', '    try:', '        fused = plans.get(key)',
+            f'        if fused is None: fused = plans.add(key, m.planned(flat, ({given},)))',
+            '    except TypeError: fused = None']
+
+
+class Plans(dict):
+    """Kernels of one operation by what they are for; no more than so many are kept."""
+
+    def add(self, key, plan):
+        if len(self) >= 512:
+            self.clear()
+        self[key] = plan
+        return plan
 
 
 def _noted(op, indent='    '):

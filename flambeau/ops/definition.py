@@ -21,6 +21,7 @@ from __future__ import annotations
 from .. import dtypes
 from ..autograd.graph import FREED, Node, told_writer
 from ..tensor import Parameter, Tensor
+from .reference import LARGE
 
 __all__ = ['Operation', 'elementwise', 'primitive', 'reduction', 'view', 'contraction', 'composite', 'opaque',
            'export', 'OPERATIONS', 'EXPORTS', 'PUBLIC', 'exports']
@@ -148,11 +149,14 @@ class Plan:
     position of the parameter), ('output', None), ('outputs', None) or ('result', k) for `outputK`.
     """
 
-    __slots__ = ('operation', 'names', 'fetches', 'steps', 'joint', 'picks', 'needed', 'needed_names', 'widen', 'fusible')
+    __slots__ = ('operation', 'names', 'fetches', 'steps', 'joint', 'picks', 'needed', 'needed_names', 'widen', 'fusible',
+                 'least')
 
     def __init__(self, operation, positions):
         self.operation, self.widen = operation, operation.widen
+        # whole formulas are worth a kernel at any size, the gradients of array functions only where there is much to do
         self.fusible = operation.kind in ('elementwise', 'reduction')
+        self.least = 0 if operation.kernel is None else LARGE
         keys = [p if p.__class__ is tuple else (p, None) for p in positions]
         self.needed = tuple((operation.parameters[p], several) for p, several in keys)
         self.needed_names = frozenset(name for name, _ in self.needed)
@@ -225,7 +229,7 @@ class Plan:
             grads = self._joint_gradients(m, cotangent, values)
         else:
             grads = []
-            fusible = self.fusible and not tensors and hasattr(cotangent, 'size')
+            fusible = self.fusible and not tensors and getattr(cotangent, 'size', -1) >= self.least
             for formula, picks, several in self.steps:
                 if fusible:
                     grad = m.fused(formula, cotangent, *[values[i] for i in picks])

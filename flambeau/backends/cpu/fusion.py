@@ -12,32 +12,41 @@ from ...kernel import fusion
 from ...kernel.tracing import BroadcastSum, Noted, Untraceable, trace
 from .build import compiled
 
-__all__ = ['run', 'total', 'update']
+__all__ = ['planned', 'run', 'total', 'update']
 
 BLOCK = 1 << 14  # elements that one thread takes at a time
 PLANS = 4096     # different calls remembered
 _plans = {}
+ndarray = np.ndarray
 FLOATS = (np.dtype('float32'), np.dtype('float64'))
 
 
-def run(formula, *arguments):
-    """The formula's result over arrays and numbers: an array, or a tuple of them; None where it must run otherwise."""
+def planned(formula, arguments):
+    """The function of arguments like these that runs the formula as one kernel, or None where there is none."""
     key = [formula]
     for x in arguments:
-        if x.__class__ is np.ndarray:
-            key += [x.shape, x.strides, x.dtype]
+        kind = x.__class__
+        if kind is ndarray:
+            key += (x.shape, x.strides, x.dtype)
         else:
-            key.append(float if x.__class__ is float else (x.__class__, x))
+            key += (kind,) if kind is float else (kind, x)
     key = tuple(key)
     try:
         plan = _plans.get(key)
-    except TypeError:
+    except TypeError:  # an argument that is no key, such as a list of dimensions
         return None
     if plan is None:
         if len(_plans) >= PLANS:
             _plans.clear()
-        plan = _plans[key] = _plan(formula, arguments) or False
-    return plan(arguments) if plan else None
+        made = _plan(formula, arguments)
+        plan = _plans[key] = made.written(arguments) if made else False
+    return plan or None
+
+
+def run(formula, *arguments):
+    """The formula's result over arrays and numbers: an array, or a tuple of them; None where it must run otherwise."""
+    plan = planned(formula, arguments)
+    return plan and plan(*arguments)
 
 
 @functools.lru_cache(maxsize=256)
@@ -62,10 +71,11 @@ def update(rule, names, scalars, arrays):
     key = formula, arrays[0].size, arrays[0].dtype
     plan = _plans.get(key)
     if plan is None:
-        plan = _plans[key] = _plan(formula, arguments) or False
+        made = _plan(formula, arguments)
+        plan = _plans[key] = made.written(arguments, True) if made else False
     if not plan:
         return None
-    plan(arguments, [arrays[0], *arrays[2:]])
+    plan(arguments, (arrays[0], *arrays[2:]))
     return True
 
 
@@ -123,7 +133,8 @@ class Plan:
         for r in wanted:
             self._describe(r, shape, kept_shape, folded, described)
         looked_at = [(a.shape, a.strides, a.itemsize) for a in arrays] + [
-            (s, _dense_strides(s, d.itemsize), d.itemsize) for s, d in self.made]
+            (s, _dense_strides(s, d.itemsize), d.itemsize)
+            for r, (made, d) in zip(wanted, self.made) for s in [kept_shape if getattr(r, 'squeezed', False) else made]]
         summed = {r.axes for r in wanted if isinstance(r, BroadcastSum)}
         if len(summed) > 1:
             raise Untraceable('sums over different rows')
@@ -140,10 +151,10 @@ class Plan:
         for k, (kind, _) in enumerate(described):
             if kind == 'column':
                 strides[len(arrays) + k] = (i, 0)
-                self.made[k] = ((self.chunks, i), self.made[k][1])
+                self.made[k] = ((self.chunks, i) if self.chunks > 1 else self.made[k][0], self.made[k][1])
         self.sizes = (o, q, i, group, block, *[s for pair in strides for s in pair])
-        self.numbers = sum(x.__class__ is float for x in arguments)
-        self.kernel = compiled(fusion.fused, program, tuple(a.dtype.name for a in arrays), outputs, computed.name, self.numbers)
+        self.kernel = compiled(fusion.fused, program, tuple(a.dtype.name for a in arrays), outputs, computed.name,
+                               sum(x.__class__ is float for x in arguments))
         self.positions = [k for k, r in enumerate(results) if r is not None]
         self.count = len(results)
         self.kinds = [kind for kind, _ in described]
@@ -154,29 +165,36 @@ class Plan:
             kind, dtype, made = 'column', r.of.dtype, r.shape
             if r.of.shape != shape:
                 raise Untraceable('columns of less than the whole')
+        elif r.squeezed or folded and r.shape == kept_shape:
+            kind, dtype, made = 'row', r.dtype, r.shape
         elif r.shape == shape:
             kind, dtype, made = 'full', r.dtype, shape
-        elif folded and r.shape == kept_shape:
-            kind, dtype, made = 'row', r.dtype, kept_shape
         else:
             raise Untraceable('a result of a shape of its own')
         described.append((kind, dtype))
         self.made.append((tuple(made), dtype))
 
-    def __call__(self, arguments, into=None):
-        arrays = [x for x in arguments if x.__class__ is np.ndarray]
-        made = [np.empty(shape, dtype) for shape, dtype in self.made] if into is None else into
-        numbers = [x for x in arguments if x.__class__ is float] if self.numbers else ()
-        self.kernel(*arrays, *made, *numbers, *self.sizes)
-        for k, kind in enumerate(self.kinds):
-            if kind == 'column':
-                made[k] = made[k].sum(0).reshape(self.final[k])
-        if self.single:
-            return made[0]
+    def written(self, arguments, into=False):
+        """A function of these arguments, or of (arguments, arrays that results go `into`), that calls the kernel.
+
+        It is written out, since for a few numbers each step of a general one would cost as much as the kernel.
+        """
+        given = [f'x{k}' for k in range(len(arguments))]
+        arrays = [name for name, x in zip(given, arguments) if x.__class__ is ndarray]
+        numbers = [name for name, x in zip(given, arguments) if x.__class__ is float]
+        made = [f'made{k}' for k in range(len(self.made))]
+        lines = [f'    {", ".join(given)}, = arguments', f'    {", ".join(made)}, = into'] if into else [
+            f'    {name} = allocated({shape}, {dtype.char!r})' for name, (shape, dtype) in zip(made, self.made)]
+        lines.append(f'    kernel({", ".join([*arrays, *made, *numbers, *map(str, self.sizes)])})')
+        lines += [f'    {name} = total({name}, 0).reshape({shape})' for name, kind, shape in zip(made, self.kinds, self.final)
+                  if kind == 'column' and self.chunks > 1]
         results = [None] * self.count
-        for k, array in zip(self.positions, made):
-            results[k] = array
-        return tuple(results)
+        for k, name in zip(self.positions, made):
+            results[k] = name
+        lines.append(f'    return {made[0] if self.single else "(" + ", ".join(map(str, results)) + ",)"}')
+        scope = {'kernel': self.kernel, 'allocated': np.empty, 'total': np.add.reduce}
+        exec('def plan(' + ('arguments, into' if into else ', '.join(given)) + '):\n' + '\n'.join(lines), scope)
+        return scope['plan']
 
 
 def _dense_strides(shape, itemsize):
