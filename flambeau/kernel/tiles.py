@@ -89,14 +89,15 @@ def transposed(b, vectors):
     return vectors
 
 
-def pack_turned(b, forms, source, stride, count, depth, panel):
-    """A panel of `depth` rows of two vectors from columns that lie `stride` apart, their rows side by side."""
+def pack_turned(b, forms, source, stride, count, depth, panel, vectors=2, pitch=None):
+    """A panel of `depth` rows of some vectors from columns that lie `stride` apart, their rows `pitch` numbers apart."""
     lanes = forms.lanes
-    with b.loop(0, 2 * lanes, lanes) as half:
-        starts = [source + b.smaller(half + k, count - 1) * stride for k in range(lanes)]
+    pitch = pitch or vectors * lanes
+    with b.loop(0, vectors * lanes, lanes) as part:
+        starts = [source + b.smaller(part + k, count - 1) * stride for k in range(lanes)]
         with b.loop(0, (depth + (lanes - 1)) // lanes) as block:
             at = b.smaller(block * lanes, depth - lanes)  # the last block overlaps the one before
             square = [b.load(start + at, forms.vector) for start in starts]
-            place = panel + (at * (2 * lanes) + half)
+            place = panel + (at * pitch + part)
             for k, row in enumerate(transposed(b, square)):
-                b.store(row, place + k * (2 * lanes))
+                b.store(row, place + k * pitch)

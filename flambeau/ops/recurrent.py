@@ -157,6 +157,10 @@ def _run(m, input, hx, cx, w_ih, w_hh, b_ih, b_hh, w_hr, mode, sizes, reverse):
     """(what each step keeps, with the state before it; output; last hidden state; last cell state)."""
     cell = CELLS[mode]
     x = m._linear(input, w_ih, b_ih if cell.own_bias or b_hh is None else b_ih + b_hh)
+    if w_hr is None:
+        made = m.kernel('recurrent.forward', mode, x, hx, cx, w_hh, b_hh if cell.own_bias else None, sizes, reverse)
+        if made is not None:
+            return made
     weights = Weights(_turned(m, w_hh), b_hh if cell.own_bias else None, None if w_hr is None else m.t(w_hr))
     kept, output, h, c = [], _Rows(m, (input.shape[0], hx.shape[1]), x), hx, cx
     for start, stop in _spans(sizes, reverse):
@@ -173,6 +177,10 @@ def _run(m, input, hx, cx, w_ih, w_hh, b_ih, b_hh, w_hr, mode, sizes, reverse):
 def _layer_gradient(m, g, input, hx, cx, w_ih, w_hh, b_ih, b_hh, w_hr, mode, sizes, reverse, output, needed):
     kept = output if m is REFERENCE else _run(m, input, hx, cx, w_ih, w_hh, b_ih, b_hh, w_hr, mode, sizes, reverse)[0]
     cell, (_, g_output, dh, dc) = CELLS[mode], g
+    made = m.kernel('recurrent.backward', mode, kept, g_output, dh, dc, w_hh, sizes, reverse)
+    if made is not None:
+        *given, dh, dc = made
+        return {'hx': dh, 'cx': dc, **_weight_gradients(m, input, w_ih, *given, (), (), needed)}
     rows, features, wide = input.shape[0], hx.shape[1], w_ih.shape[0]
     dx = _Rows(m, (rows, wide), w_ih)
     dhidden = _Rows(m, (rows, wide), w_ih) if cell.own_bias else dx
@@ -194,7 +202,7 @@ def _layer_gradient(m, g, input, hx, cx, w_ih, w_hh, b_ih, b_hh, w_hr, mode, siz
         if w_hr is not None:
             dprojected.append(into)
             raw.append(held[-1])
-    return {'hx': dh, 'cx': dc, **_weight_gradients(m, input, w_ih, dx.all(), dhidden.all(), states, dprojected, raw,
+    return {'hx': dh, 'cx': dc, **_weight_gradients(m, input, w_ih, dx.all(), dhidden.all(), states.all(), dprojected, raw,
                                                    needed)}
 
 
@@ -205,7 +213,7 @@ def _weight_gradients(m, input, w_ih, dx, dhidden, states, dprojected, raw, need
     if 'w_ih' in needed:
         found['w_ih'] = m.matmul(m.t(dx), input)
     if 'w_hh' in needed:
-        found['w_hh'] = m.matmul(m.t(dhidden), states.all())
+        found['w_hh'] = m.matmul(m.t(dhidden), states)
     if 'w_hr' in needed:
         found['w_hr'] = m.matmul(m.t(m.cat(dprojected, 0)), m.cat(raw, 0))
     for name, rows in (('b_ih', dx), ('b_hh', dhidden)):

@@ -1,0 +1,113 @@
+"""Recurrent layers of float32 arrays by generated kernels: how steps lie in memory, and how work is cut. Knows no tensor.
+
+What does not fit answers None.
+"""
+from __future__ import annotations
+
+import numpy as np
+
+from ...kernel import recurrent
+from ...kernel.recurrent import CELLS
+from ...kernel.tiles import tile_rows
+from ...kernel.types import f32
+from .build import compiled
+from .launch import get_num_threads
+from .properties import target
+
+__all__ = ['forward', 'backward']
+
+SMALLEST = 1 << 14  # multiplications from which on a kernel beats array functions
+FLOAT = np.dtype(np.float32)
+
+
+def _spans(sizes, reverse):
+    """(first row, rows) of each step in the order of computation, between steps of none: before, and behind all rows."""
+    spans = np.zeros((len(sizes) + 2, 2), np.int64)
+    spans[1:-1, 1] = sizes
+    spans[1:, 0] = np.cumsum(spans[:-1, 1])
+    if reverse:
+        spans[1:-1] = spans[-2:0:-1]
+    return spans
+
+
+class _Cut:
+    """How a layer of so many sequences and units is cut: what its kernel is made for, and its numbers."""
+
+    def __init__(self, batch, units, columns, vectors):
+        registers, lanes = 2 * tile_rows(target()), target().lanes(f32)
+        while 2 * vectors * columns * batch <= registers and 2 * vectors * columns <= 8 and vectors * lanes < units:
+            vectors *= 2
+        self.panels = -(-batch // (registers // (vectors * columns)))
+        rows = -(-batch // self.panels)
+        self.upper = self.panels - (rows * self.panels - batch)
+        width = vectors * lanes
+        self.strips = -(-units // width)
+        threads = get_num_threads()
+        by_rows = self.panels >= 2 * threads or self.strips < threads <= self.panels
+        shared = self.panels if by_rows else self.strips
+        self.each = -(-shared // threads)
+        self.arguments = vectors, rows, self.upper < self.panels, units % width > 0, by_rows
+        self.packed = np.empty(self.strips * width * columns * units, FLOAT)
+
+
+def _begin(memory, initial, spans):
+    """Writes the first states of sequences to the rows of the steps they begin with."""
+    before = 0
+    for start, count in spans[1:-1].tolist():
+        if count > before:
+            memory[start + before:start + count] = initial[before:count]
+        before = count
+        if count == len(initial):
+            return
+
+
+def forward(mode, x, hx, cx, w_hh, bias, sizes, reverse):
+    """(what backward needs, output, last hidden state, last cell state) of a layer in one direction; or None.
+
+    x, the inputs' products with their bias, is written over. `bias`: of the hidden product, where it has its own.
+    """
+    batch, units = hx.shape
+    cell = CELLS[mode]
+    if (any(a is not None and a.dtype != FLOAT for a in (x, hx, cx, w_hh, bias)) or units < target().lanes(f32)
+            or len(x) * units * units < SMALLEST or max(sizes) != batch or not x.flags.c_contiguous):
+        return None
+    if cell.own and bias is None:
+        bias = np.zeros(len(w_hh), FLOAT)
+    cut, rows, spans = _Cut(batch, units, cell.gates, cell.vectors), len(x), _spans(sizes, reverse)
+    output = np.empty((rows, units), FLOAT)
+    states = np.empty((rows + batch, units), FLOAT)
+    cells = None if cx is None else np.empty((rows + batch, units), FLOAT)
+    extra = np.empty((rows, units), FLOAT) if cell.own else None
+    _begin(states, hx, spans)
+    if cx is not None:
+        _begin(cells, cx, spans)
+    spans[-1] = rows, batch
+    compiled(recurrent.forward, mode, *cut.arguments)(
+        x, np.ascontiguousarray(w_hh), bias if bias is None else np.ascontiguousarray(bias), cut.packed, states, cells,
+        extra, output, spans, len(sizes), units, cut.panels, cut.upper, cut.each, rows)
+    kept = x, states, extra if cx is None else cells
+    return kept, output, states[rows:].copy(), None if cx is None else cells[rows:].copy()
+
+
+def backward(mode, kept, g, dh, dc, w_hh, sizes, reverse):
+    """(gradient of x, of the hidden products, the states before each step, gradient of hx, of cx) from those of the results.
+
+    None where `kept` is not what `forward` gave.
+    """
+    if not isinstance(kept[0], np.ndarray):
+        return None
+    x, states, besides = kept
+    cell, rows, (batch, units) = CELLS[mode], len(x), dh.shape
+    if any(a is not None and a.dtype != FLOAT for a in (*kept, g, dh, dc)):
+        return None
+    cut = _Cut(batch, units, 1, 2)
+    dh, dc = np.array(dh, order='C'), None if dc is None else np.array(dc, order='C')
+    dhidden = np.empty((rows + batch, x.shape[1]), FLOAT)
+    dx = np.empty(x.shape, FLOAT) if cell.own else dhidden
+    cut.packed = np.empty(cut.packed.size * cell.gates, FLOAT)
+    compiled(recurrent.backward, mode, *cut.arguments)(
+        x, states, besides if cell.cells else None, besides if cell.own else None, np.ascontiguousarray(w_hh), cut.packed,
+        np.ascontiguousarray(g), dh, dc, dx, dhidden, _spans(sizes, reverse), len(sizes), units, cut.panels, cut.upper,
+        cut.each)
+    dhidden = dhidden[:rows]
+    return dx if cell.own else dhidden, dhidden, states[:rows], dh, dc

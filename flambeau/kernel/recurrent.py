@@ -1,0 +1,264 @@
+"""Kernels of recurrent layers: all steps of one direction, each a product with the weight and the cell's formula behind it.
+
+Sequences are rows, divided into panels, and hidden units strips of some vectors. A tile holds the products of a panel's
+rows and a strip's units, in forward for all gates, so that the formula takes them while they are in the first cache.
+Rows of all steps lie one behind the other in memory; `spans` has (first row, how many) of each step in the order of
+computation, with a step of none before. What `states` and `cells` have in the row of a step is what the step begins with;
+the sequences' last ones lie behind all rows. Either panels are shared out among threads, which then run all steps, or in
+each step the strips. What is summed in which order depends on neither. Knows no arrays.
+"""
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from .ir import Builder
+from .mathematics import sigmoid, tanh
+from .tiles import Forms, add_products, first_row, of_height, pack_turned
+from .types import f32, i64, pointer
+
+__all__ = ['CELLS', 'forward', 'backward']
+
+SLICE = 512  # products that are summed up in registers before they are added to the rest: bounds the rounding error
+
+
+# ---- cells: step(b, x, products, h, c) -> (activations, h, c, kept besides), for one vector of units
+# ---- gradient(b, activations, before, dh, dc) -> (columns of dx, last column of dhidden, what dh carries on, dc),
+# ---- where `before` is the cell state before the step, or what was kept besides and the hidden state
+
+def _rnn(function):
+    def step(b, x, products, h, c):
+        h = function(b, x[0] + products[0])
+        return (h,), h, None, None
+    return step
+
+
+def _tanh_gradient(b, activations, before, dh, dc):
+    h, = activations
+    return (dh * (1.0 - h * h),), None, None, None
+
+
+def _relu(b, x):
+    return b.select(x < 0.0, b.of_type(0.0, x.type), x)
+
+
+def _relu_gradient(b, activations, before, dh, dc):
+    h, = activations
+    return (b.select(h > 0.0, dh, b.of_type(0.0, dh.type)),), None, None, None
+
+
+def _lstm(b, x, products, h, c):
+    i, f, g, o = (function(b, x[k] + products[k]) for k, function in enumerate((sigmoid, sigmoid, tanh, sigmoid)))
+    c = b.fma(f, c, i * g)
+    return (i, f, g, o), o * tanh(b, c), c, None
+
+
+def _lstm_gradient(b, activations, before, dh, dc):
+    (i, f, g, o), (c,) = activations, before
+    t = tanh(b, b.fma(f, c, i * g))
+    dho = dh * o
+    dc = b.fma(dho, 1.0 - t * t, dc)
+    dci, dcf = dc * i, dc * f
+    return (dci * g * (1.0 - i), dcf * c * (1.0 - f), dci * (1.0 - g * g), dho * t * (1.0 - o)), None, None, dcf
+
+
+def _gru(b, x, products, h, c):
+    r, z = (sigmoid(b, x[k] + products[k]) for k in range(2))
+    n = tanh(b, b.fma(r, products[2], x[2]))
+    return (r, z, n), b.fma(h - n, z, n), None, products[2]
+
+
+def _gru_gradient(b, activations, before, dh, dc):
+    (r, z, n), (hn, h) = activations, before
+    carried = dh * z
+    dn = (dh - carried) * (1.0 - n * n)
+    dz = carried * (h - n) * (1.0 - z)
+    return (dn * hn * r * (1.0 - r), dz, dn), dn * r, carried, None
+
+
+class Cell(NamedTuple):
+    """A kind of cell. `vectors`: of units in a tile where there are many rows. `own`: the hidden product has a bias."""
+
+    gates: int
+    vectors: int
+    step: object
+    gradient: object
+    cells: bool = False
+    own: bool = False
+
+
+CELLS = {'RNN_TANH': Cell(1, 2, _rnn(tanh), _tanh_gradient), 'RNN_RELU': Cell(1, 2, _rnn(_relu), _relu_gradient),
+         'LSTM': Cell(4, 1, _lstm, _lstm_gradient, cells=True), 'GRU': Cell(3, 1, _gru, _gru_gradient, own=True)}
+
+
+class _Steps:
+    """The frame of both kernels: tiles, and how panels, strips and steps are gone through."""
+
+    def __init__(self, target, b, vectors, columns, rows, uneven, masked, by_rows):
+        self.b, self.forms = b, Forms(target, 'float32')
+        self.lanes, self.vectors, self.rows = self.forms.lanes, vectors, rows
+        self.uneven, self.masked, self.by_rows = uneven, masked, by_rows
+        self.width = vectors * self.lanes         # units of a strip
+        self.columns = columns * self.width       # numbers in a row of a tile
+        self.total = columns * vectors            # vectors of sums in a row
+
+    def tile(self, rows):
+        """out = x @ panel for rows of x, `depth` deep."""
+        b = Builder(f'tile{rows}', x=pointer(f32), x_row=i64, panel=pointer(f32), out=pointer(f32), depth=i64)
+        x, x_row, panel, out, depth = b.parameters
+        vector = self.forms.vector
+        sums = [[b.variable(0, vector) for _ in range(self.total)] for _ in range(rows)]
+        places = [(total, out + (row * self.columns + v * self.lanes))
+                  for row, totals in enumerate(sums) for v, total in enumerate(totals)]
+        with b.loop(0, depth, SLICE) as start:
+            for total, _ in places:
+                total.set(0.0)
+            add_products(b, self.forms, sums, b.smaller(depth - start, SLICE), x + start, x_row, 1,
+                         b.variable(panel + start * self.columns), self.columns)
+            with b.when(start > 0):
+                for total, place in places:
+                    total.add(b.load(place, vector))
+            for total, place in places:
+                b.store(total.get(), place)
+        return b.finish()
+
+    def run(self, steps, panels, strips, each, step):
+        """step(number, first panel, last, first strip, last, a tile's memory) for all steps; a thread takes `each`."""
+        b, zero, shared = self.b, self.b.of_type(0, i64), panels if self.by_rows else strips
+
+        def share(chunk):
+            return chunk * each, b.smaller((chunk + 1) * each, shared)
+        chunks = (shared + (each - 1)) // each
+        if self.by_rows:
+            with b.parallel(chunks) as chunk:
+                tile = b.buffer(f32, self.rows * self.columns)
+                with b.loop(0, steps) as number:
+                    step(number, *share(chunk), zero, strips, tile)
+        else:
+            with b.loop(0, steps) as number, b.parallel(chunks) as chunk:
+                step(number, zero, panels, *share(chunk), b.buffer(f32, self.rows * self.columns))
+
+    def product(self, panel, upper, x, x_row, weights, out, depth):
+        of_height(self.b, panel, upper, self.rows, self.uneven,
+                  lambda height: self.b.call(self.tile(height), x, x_row, weights, out, depth))
+
+    def parts(self, unit, units):
+        """(distance from the first unit, mask or None) of a strip's vectors."""
+        return [(v * self.lanes, self.b.first(units - unit - v * self.lanes, self.lanes) if self.masked else None)
+                for v in range(self.vectors)]
+
+    def load(self, place, mask=None):
+        return self.b.load(place, self.forms.vector, mask=mask)
+
+
+def forward(target, mode, vectors, rows, uneven, masked, by_rows):
+    """All steps forward. `x`, the inputs' products, becomes the gates' activations. `extra`: GRU's products kept besides."""
+    cell = CELLS[mode]
+    names = 'x weight bias panels states cells extra output'.split()
+    b = Builder('recurrent', **{name: pointer(f32) for name in names}, spans=pointer(i64),
+                **dict.fromkeys('steps units count upper each behind'.split(), i64))
+    x, weight, bias, panels, states, cells, extra, output, spans, steps, units, count, upper, each, behind = b.parameters
+    gates = cell.gates
+    s = _Steps(target, b, vectors, gates, rows, uneven, masked, by_rows)
+    strips = (units + (s.width - 1)) // s.width
+    with b.parallel(strips) as strip:
+        for gate in range(gates):
+            pack_turned(b, s.forms, weight + (units * gate + strip * s.width) * units, units, units - strip * s.width, units,
+                        panels + strip * units * s.columns + gate * s.width, vectors, s.columns)
+
+    def step(number, first, last, left, right, tile):
+        start, taking, after, going = (b.load(spans + ((number + 1) * 2 + k)) for k in range(4))
+        with b.loop(left, right) as strip, b.loop(first, last) as panel:
+            top = first_row(b, panel, upper, rows)
+            with b.when(top < taking):
+                s.product(panel, upper, states + (start + top) * units, units, panels + strip * units * s.columns, tile, units)
+                unit = strip * s.width
+                with b.loop(top, b.smaller(first_row(b, panel + 1, upper, rows), taking)) as row:
+                    place = (start + row) * units + unit
+                    goes = b.select(row < going, after + row, behind + row) * units + unit
+                    line = x + ((start + row) * (units * gates) + unit)
+                    for shift, mask in s.parts(unit, units):
+                        step_of_vector(line + shift, unit + shift, place + shift, goes + shift,
+                                       tile + (row - top) * s.columns + shift, mask)
+
+    def step_of_vector(line, unit, place, goes, sums, mask):
+        inputs = [s.load(line + units * gate, mask) for gate in range(gates)]
+        products = [s.load(sums + gate * s.width) for gate in range(gates)]
+        if cell.own:
+            products = [p + s.load(bias + (units * gate + unit), mask) for gate, p in enumerate(products)]
+        h = s.load(states + place, mask) if cell.own else None
+        activations, h, c, besides = cell.step(b, inputs, products, h, s.load(cells + place, mask) if cell.cells else None)
+        for gate, value in enumerate(activations):
+            b.store(value, line + units * gate, mask=mask)
+        b.store(h, states + goes, mask=mask)
+        b.store(h, output + place, mask=mask)
+        if cell.cells:
+            b.store(c, cells + goes, mask=mask)
+        if cell.own:
+            b.store(besides, extra + place, mask=mask)
+    s.run(steps, count, strips, each, step)
+    return b.finish()
+
+
+def backward(target, mode, vectors, rows, uneven, masked, by_rows):
+    """All steps backward. `dh` and `dc`, the gradients of the last states, become those of the first.
+
+    From a step's `dhidden`, the gradient of its hidden products, follows what reaches the step before, whose formula takes
+    it. `dhidden` is `dx` but for cells whose hidden product has a bias.
+    """
+    cell = CELLS[mode]
+    names = 'x states cells extra weight panels g dh dc dx dhidden'.split()
+    b = Builder('recurrent_gradient', **{name: pointer(f32) for name in names}, spans=pointer(i64),
+                **dict.fromkeys('steps units count upper each'.split(), i64))
+    x, states, cells, extra, weight, panels, g, dh, dc, dx, dhidden, spans, steps, units, count, upper, each = b.parameters
+    gates = cell.gates
+    s = _Steps(target, b, vectors, 1, rows, uneven, masked, by_rows)
+    strips, deep = (units + (s.width - 1)) // s.width, units * gates
+    with b.parallel(strips) as strip:
+        with b.loop(0, deep) as k:
+            for shift, mask in s.parts(strip * s.width, units):
+                b.store(s.load(weight + (k * units + strip * s.width + shift), mask),
+                        panels + (strip * deep + k) * s.width + shift)
+
+    def step(number, first, last, left, right, tile):
+        """From the step that comes after step `steps - number` in the order of computation to that step."""
+        start, taking, after, going = (b.load(spans + ((steps - number) * 2 + k)) for k in range(4))
+        most = b.larger(taking, going)
+        with b.loop(left, right) as strip, b.loop(first, last) as panel:
+            top = first_row(b, panel, upper, rows)
+            with b.when(top < most):
+                with b.when(top < going):
+                    s.product(panel, upper, dhidden + (after + top) * deep, deep, panels + strip * s.width * deep, tile, deep)
+                unit = strip * s.width
+                with b.loop(top, b.smaller(first_row(b, panel + 1, upper, rows), most)) as row:
+                    state, place = row * units + unit, (start + row) * units + unit
+                    line = (start + row) * deep + unit
+                    reached = row < going
+                    for shift, mask in s.parts(unit, units):
+                        total = reaching(s.load(tile + (row - top) * s.columns + shift), dh + state + shift, reached, mask)
+                        with b.when(row < taking):
+                            step_of_vector(total, line + shift, place + shift, state + shift, mask)
+                        with b.otherwise():
+                            b.store(total, dh + state + shift, mask=mask)
+
+    def reaching(product, place, reached, mask):
+        """The gradient of a state after a step: that of the last state where the sequence ends, else what later steps give."""
+        other = s.load(place, mask)
+        product = b.select(reached, product, b.of_type(0.0, product.type) if cell.own else other)
+        return product + other if cell.own else product
+
+    def step_of_vector(total, line, place, state, mask):
+        activations = [s.load(x + line + units * gate, mask) for gate in range(gates)]
+        before = [s.load(memory + place, mask) for memory, there in
+                  ((cells, cell.cells), (extra, cell.own), (states, cell.own)) if there]
+        columns, own, carried, dcell = cell.gradient(b, activations, before, total + s.load(g + place, mask),
+                                                     s.load(dc + state, mask) if cell.cells else None)
+        for gate, value in enumerate(columns):
+            b.store(value, dx + line + units * gate, mask=mask)
+            if cell.own:
+                b.store(own if gate == gates - 1 else value, dhidden + line + units * gate, mask=mask)
+        if cell.own:
+            b.store(carried, dh + state, mask=mask)
+        if cell.cells:
+            b.store(dcell, dc + state, mask=mask)
+    s.run(steps + 1, count, strips, each, step)
+    return b.finish()
