@@ -6,7 +6,7 @@ import numpy as np
 from ..autograd.graph import note_write
 from ..tensor import Tensor, wrap
 from .definition import composite, export, opaque
-from .indexing import accumulate_rows
+from .indexing import accumulate_rows, take_rows
 
 __all__ = ['embedding', 'embedding_bag', 'one_hot']
 
@@ -29,7 +29,7 @@ def _row_factors(indices, padding_idx, scale_grad_by_freq, dtype):
         g, indices, weight_shape[0], padding_idx, scale_grad_by_freq)})
 def _embedding(m, weight, indices, padding_idx, scale_grad_by_freq):
     try:
-        rows = weight.take(indices, axis=0)
+        rows = take_rows(weight, indices, 0) if weight.flags.c_contiguous else weight.take(indices, axis=0)
         if indices.size == 0 or indices.min() >= 0:
             return rows
     except IndexError:
@@ -45,10 +45,6 @@ def _embedding_gradient(m, g, indices, count, padding_idx, scale_grad_by_freq):
     factors = _row_factors(indices, padding_idx, scale_grad_by_freq, g.dtype)
     if factors is not None:
         g = g * factors
-    if g.size:
-        made = m.kernel('embedding.add_rows', g.reshape(indices.size, -1), indices.ravel(), count)
-        if made is not None:
-            return made
     out = np.zeros((count, g.shape[-1]), g.dtype)
     accumulate_rows(out, 1, indices.ravel(), g.reshape(indices.size, -1) if g.size else g)
     return out

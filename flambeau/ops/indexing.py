@@ -23,7 +23,7 @@ from .definition import opaque, publish, view
 from .general import SIMPLE, invoke, lowered, raise_refusal
 from .overriding import Overridden, override, overrides
 from .record import complete, record
-from .reference import sized
+from .reference import LARGE, REFERENCE, sized
 from .results import viewing
 from .writing import change
 
@@ -183,15 +183,26 @@ def _too_many(rank: int, items: list) -> IndexError:
 def gather(array: np.ndarray, advanced: tuple) -> np.ndarray:
     """`array[advanced]`, a copy. Raises IndexError where an index is out of range or index shapes do not fit."""
     last = advanced[-1]
+    if last.shape == array.shape and last.dtype == bool and last.size >= LARGE:
+        made = REFERENCE.kernel('indexing.select', array, last)
+        if made is not None:
+            return made
     try:
         if array.flags.c_contiguous and last.dtype != bool and (
                 len(advanced) == 1 or all(item is ALL for item in advanced[:-1])):
             # of another array, `take` would first copy the whole
-            return np.asarray(array.take(last, axis=len(advanced) - 1))
+            return np.asarray(take_rows(array, last, len(advanced) - 1))
         found = array[advanced]
         return found if isinstance(found, np.ndarray) else np.asarray(found)  # 0-d indices can make it a number
     except IndexError:
         raise _advanced_index_error(array.shape, advanced) from None
+
+
+def take_rows(array: np.ndarray, rows: np.ndarray, axis: int) -> np.ndarray:
+    """The rows of an array in C order that indices name along an axis. Raises IndexError out of range."""
+    made = REFERENCE.kernel('indexing.take_rows', array, axis, rows) if rows.size * array.size >= LARGE * max(
+        array.shape[axis], 1) else None
+    return array.take(rows, axis) if made is None else made
 
 
 def put_at(array: np.ndarray, advanced: tuple, values: np.ndarray) -> None:
@@ -199,6 +210,10 @@ def put_at(array: np.ndarray, advanced: tuple, values: np.ndarray) -> None:
 
     Raises RuntimeError for values that do not broadcast, and IndexError as `gather`, before anything is written.
     """
+    mask = advanced[-1]
+    if (mask.shape == array.shape and mask.dtype == bool and mask.size >= LARGE and values.ndim == 1
+            and REFERENCE.kernel('indexing.spread', array, mask, values)):
+        return
     try:
         array[advanced] = values
     except IndexError:
@@ -238,6 +253,12 @@ def add_at(array: np.ndarray, advanced: tuple, values: np.ndarray, ufunc: np.ufu
 def _row_numbers(shape: tuple[int, ...], dims: list[int], indices: list[np.ndarray]) -> np.ndarray | None:
     """The indices of several dimensions as one number; None where they do not fit together or the shape."""
     sizes = [shape[d] for d in dims]
+    if len(dims) == 1 and indices[0].size:
+        index, size = indices[0], sizes[0]
+        lowest = index.min()
+        if lowest < -size or index.max() >= size:
+            return None
+        return index if lowest >= 0 else np.where(index < 0, index + size, index)
     try:
         indices = np.broadcast_arrays(*indices)
         if indices[0].size == 0:
@@ -258,6 +279,9 @@ def accumulate_rows(array: np.ndarray, rank: int, rows: np.ndarray, values: np.n
     width = array.size
     for size in array.shape[:rank]:
         width //= size
+    if ufunc is np.add and values.size >= LARGE and array.flags.c_contiguous and REFERENCE.kernel(
+            'indexing.add_rows', array.reshape(-1, width), 0, rows, values):
+        return
     if width >= WIDE:
         most = np.bincount(rows).max()
         if most <= FEW_ROUNDS:
@@ -505,7 +529,7 @@ def index_adjoint(m, g, shape, indices):
     out = np.zeros(shape, g.dtype)
     advanced = _whole_dimensions(indices)
     if len(advanced) == 1 and advanced[0].dtype == bool:
-        out[advanced] = g
+        put_at(out, advanced, g)
     elif g.size:
         add_at(out, advanced, g)
     return out
@@ -685,8 +709,10 @@ def _set_number(array: np.ndarray, key, value) -> bool:
             array[basic] = value
             return True
         index = getattr(key, '_array', None)
-        if index is not None and (
-                index.dtype == np.int64 or index.dtype == bool and index.ndim and index.shape == array.shape):
+        if index is not None and index.dtype == bool and index.ndim and index.shape == array.shape:
+            fill(array, index, value)
+            return True
+        if index is not None and index.dtype == np.int64:
             array[index] = value
             return True
     except IndexError:
@@ -748,10 +774,20 @@ def masked_fill(m, input, mask, value):
     if not fits_plainly(value, input.dtype.kind):
         value = number_array(value, input, 'masked_fill')
     if m is not IN_PLACE:
-        return np.where(mask, value, input)
+        return m.fused(_filled, mask, input, value)
     _require_shape(input, shape)
-    np.copyto(input, value, where=mask)
+    fill(input, mask, value)
     return input
+
+
+def _filled(m, mask, input, value):
+    return m.where(mask, value, input)
+
+
+def fill(array: np.ndarray, mask: np.ndarray, value) -> None:
+    """Writes a number that fits where a mask, which broadcasts to the array, is true."""
+    made = REFERENCE.kernel('fusion.run', _filled, mask, array, value) if mask.size >= LARGE else None
+    np.copyto(array, value if made is None else made, where=mask if made is None else True)
 
 
 def _require_shape(array, shape):
@@ -766,14 +802,14 @@ def masked_select(m, input, mask):
     shape = masked_shape(input, mask, 'masked_select')
     if input.shape != shape:
         input = np.broadcast_to(input, shape)
-    return input[mask if mask.shape == shape else np.broadcast_to(mask, shape)]
+    return gather(input, (mask if mask.shape == shape else np.broadcast_to(mask, shape),))
 
 
 @opaque(namespace='', method=False, widen=True, grad={'g': lambda m, g, mask: m.masked_select(g, mask)})
 def masked_select_adjoint(m, g, shape, mask):
     """Zeros of `shape` to which `g` is added where `mask` is true."""
     out = np.zeros(np.broadcast_shapes(shape, mask.shape), g.dtype)
-    out[np.broadcast_to(mask, out.shape)] = g
+    put_at(out, (np.broadcast_to(mask, out.shape),), g)
     return sized(out, shape)
 
 
@@ -791,7 +827,7 @@ def masked_scatter(m, input, mask, source):
     if m is IN_PLACE:
         _require_shape(input, shape)
     out = destination(m, input if m is IN_PLACE else np.broadcast_to(input, shape))
-    out[mask] = source.reshape(-1)[:count]
+    put_at(out, (mask,), source.reshape(-1)[:count])
     return out
 
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from .. import dtypes
 from .definition import composite, opaque
-from .indexing import ALL, accumulate_rows, destination, number_array, put_at, require_same_dtype, writing
-from .reference import axes_of
+from .indexing import ALL, accumulate_rows, destination, number_array, put_at, require_same_dtype, take_rows, writing
+from .reference import LARGE, REFERENCE, axes_of
 from .view import axis_of
 
 REDUCTIONS = {'sum': np.add, 'prod': np.multiply, 'mean': np.add, 'amax': np.maximum, 'amin': np.minimum}
@@ -26,14 +26,11 @@ def with_dimensions(array: np.ndarray) -> np.ndarray:
 # ---- an index for every element ----------------------------------------------------------------------
 
 
-def element_places(name: str, shape: tuple[int, ...], dim: int, index: np.ndarray) -> np.ndarray:
-    """Where the elements that `index` names along `dim` lie in a flattened array of `shape`.
-
-    Raises RuntimeError for an index that is out of range, has another dtype than int64 or int32, or more places in
-    another dimension than the array.
-    """
+def check_elements(name: str, shape: tuple[int, ...], dim: int, index: np.ndarray) -> None:
+    """Raises RuntimeError for an `index` along `dim` of an array of `shape` that is out of range, has another dtype than
+    int64 or int32, or more places in another dimension than the array."""
     if index.size == 0:
-        return index.astype(np.int64)
+        return
     if index.dtype not in (np.int64, np.int32):
         raise RuntimeError(f'{name}(): Expected dtype int32/int64 for index, got {dtypes.of(index.dtype)}')
     if index.ndim != len(shape):
@@ -46,6 +43,12 @@ def element_places(name: str, shape: tuple[int, ...], dim: int, index: np.ndarra
     if index.view(np.uint64 if index.itemsize == 8 else np.uint32).max() >= size:  # negative ones are large as unsigned
         outside = index[(index < 0) | (index >= size)].flat[0]
         raise RuntimeError(f'{name}(): index {outside} is out of bounds for dimension {dim} with size {size}')
+
+
+def element_places(shape: tuple[int, ...], dim: int, index: np.ndarray) -> np.ndarray:
+    """Where the elements that `index` names along `dim` lie in a flattened array of `shape`."""
+    if index.size == 0:
+        return index.astype(np.int64)
     stride = math.prod(shape[dim + 1:])
     places = index if stride == 1 else index * stride
     stride = 1
@@ -75,8 +78,11 @@ def gather(m, input, dim, index, *, sparse_grad=False):
     """The elements that `index` (int64 or int32) names along `dim`: output[i, j] = input[i, index[i, j]] for dim 1."""
     dim = axis_of(dim, input.ndim)
     x, places_of = with_dimensions(input), with_dimensions(index)
-    places = element_places('gather', x.shape, dim, places_of)
-    return x.reshape(-1).take(places).reshape(index.shape)
+    check_elements('gather', x.shape, dim, places_of)
+    made = m.kernel('indexing.take', x, dim, places_of) if index.size >= LARGE else None
+    if made is None:
+        made = x.reshape(-1).take(element_places(x.shape, dim, places_of)).reshape(index.shape)
+    return made
 
 
 @opaque(namespace='', method=False, grad={'g': lambda m, g, dim, index: m.gather(g, dim, index)})
@@ -89,10 +95,13 @@ def _write_elements(m, name, input, dim, index, source, ufunc=None):
     """Writes (or combines by a ufunc) `source` at the places of `index`; a 0-d source counts for all."""
     dim = axis_of(dim, input.ndim)
     x, index = with_dimensions(input), with_dimensions(index)
-    places = element_places(name, x.shape, dim, index).reshape(-1)
+    check_elements(name, x.shape, dim, index)
     if source.ndim or index.size != 1:
         source = source if source.ndim == 0 else _source_part(name, with_dimensions(source), index)
     out = destination(m, input)
+    if index.size >= LARGE and REFERENCE.kernel('indexing.combine', out, dim, index, source, ufunc):
+        return out
+    places = element_places(x.shape, dim, index).reshape(-1)
     flat = out.reshape(-1)
     if ufunc is None:
         flat[places] = source.reshape(-1) if source.ndim else source
@@ -272,7 +281,7 @@ def index_select(m, input, dim, index):
         if rows.size != 1:
             raise RuntimeError(f'index_select(): Index to scalar can have only 1 value, got {rows.size} value(s)')
         return input.copy()
-    return x.take(rows, axis=dim) if x.flags.c_contiguous else x[(ALL,) * dim + (rows,)]
+    return take_rows(x, rows, dim) if x.flags.c_contiguous else x[(ALL,) * dim + (rows,)]
 
 
 @opaque(namespace='', method=False, grad={'g': lambda m, g, dim, index: m.index_select(g, dim, index)})
@@ -299,6 +308,8 @@ def index_add(m, input, dim, index, source, *, alpha=1):
         source = source * number_array(alpha, input, 'index_add_')
     out = destination(m, input)
     place = with_dimensions(out)
+    if dim and source.size >= LARGE and REFERENCE.kernel('indexing.add_rows', place, dim, rows, source):
+        return out
     if dim:
         place, source = np.moveaxis(place, dim, 0), np.moveaxis(source, dim, 0)
     accumulate_rows(place, 1, rows, source)

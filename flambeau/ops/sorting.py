@@ -13,7 +13,7 @@ from ..errors import ArgumentTypeError
 from ..tensor import Tensor
 from .creation import linspace
 from .definition import composite, export, opaque
-from .reference import REFERENCE
+from .reference import LARGE, REFERENCE
 from .results import return_type
 from .scatter import with_dimensions
 from .view import axis_of
@@ -425,7 +425,7 @@ def _with_extras(found, begins, numbers, input, dim, return_inverse, return_coun
 
 @opaque(name='nonzero', namespace='', method=False)
 def _nonzero(m, input):
-    return np.argwhere(input)
+    return argwhere.operation.formula(m, input)
 
 
 @export(method=True)
@@ -439,7 +439,8 @@ def nonzero(input, *, as_tuple=False, out=None):
 @opaque
 def argwhere(m, input):
     """The places of nonzero elements, one per row (int64)."""
-    return np.argwhere(input)
+    made = m.kernel('indexing.places', input if input.dtype == bool else input != 0) if input.size >= LARGE else None
+    return np.argwhere(input) if made is None else made
 
 
 @export()

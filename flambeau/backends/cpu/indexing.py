@@ -1,0 +1,141 @@
+"""Index arrays and masks over arrays in C order by generated kernels; what does not fit answers None. Knows no operation.
+
+Places are int64, and must lie within the array: callers check, since nothing may be written before that.
+"""
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ...kernel import indexing, types
+from .build import compiled
+
+__all__ = ['add_rows', 'combine', 'places', 'select', 'spread', 'take', 'take_rows']
+
+SMALLEST = 1 << 12  # elements from which on a kernel beats array functions
+BLOCK = 256         # columns that a chunk moves for all places
+LONG = 1 << 14      # elements or, where their order matters not, places that a chunk moves
+PIECE = 1 << 15     # elements of a mask that a chunk goes through
+OPERATIONS = {np.add: 'add', np.multiply: 'mul', np.maximum: 'maximum', np.minimum: 'minimum', None: 'put'}
+NUMBERS = frozenset(np.dtype(name) for name in ('f2', 'f4', 'f8', 'i1', 'i2', 'i4', 'i8', 'u1', 'u2', 'u4', 'u8'))
+
+
+def _words(dtype):
+    """The type that moves elements of a dtype, or None."""
+    return types.named(f'uint{8 * dtype.itemsize}') if dtype.itemsize in (1, 2, 4, 8) and not dtype.hasobject else None
+
+
+def _number(dtype):
+    return types.of(dtype) if dtype in NUMBERS or dtype.name == 'bfloat16' else None
+
+
+def add_rows(table, axis, rows, values):
+    """Adds values, along an axis one for each of `rows`, to those rows of `table`, in order. True where done."""
+    kind = _number(table.dtype)
+    if values.size < SMALLEST or kind is None or values.dtype != table.dtype or not table.flags.c_contiguous:
+        return None
+    n = table.shape[axis]
+    if rows.min() < 0 or rows.max() >= n:
+        return None
+    width = math.prod(table.shape[axis + 1:])
+    compiled(indexing.add_rows, kind)(table, np.ascontiguousarray(rows, np.int64), np.ascontiguousarray(values),
+                                      math.prod(table.shape[:axis]), n, rows.size, width)
+    return True
+
+
+def _elements(x, axis, index, y, kind, op):
+    """Runs a kernel where `index` and `x` fit together; False where they do not."""
+    if any(n != m for d, (n, m) in enumerate(zip(x.shape, index.shape)) if d != axis):
+        return False
+    outer, n, width = math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1:])
+    count = index.shape[axis]
+    run = compiled(indexing.elements, kind, op, width == 1, y.ndim == 0)
+    index = np.ascontiguousarray(index, np.int64)
+    if width > 1:
+        run(x, index, y, outer, n, count, width, count * width, BLOCK)
+    else:
+        run(x, index, y, outer, n, 1, count, count, LONG if op == 'take' else count)
+    return True
+
+
+def take(x, axis, index):
+    """The elements that `index` names along an axis, of the same shape but there."""
+    kind = _words(x.dtype)
+    if index.size < SMALLEST or kind is None or not x.flags.c_contiguous:
+        return None
+    y = np.empty(index.shape, x.dtype)
+    return y if _elements(x, axis, index, y, kind, 'take') else None
+
+
+def take_rows(x, axis, rows):
+    """The rows of `x` along an axis that `rows`, of any shape, name."""
+    width = math.prod(x.shape[axis + 1:])
+    outer, n, count = math.prod(x.shape[:axis]), x.shape[axis], rows.size
+    if outer * count * width < SMALLEST or not x.flags.c_contiguous or rows.min() < 0 or rows.max() >= n:
+        return None
+    y = np.empty(x.shape[:axis] + rows.shape + x.shape[axis + 1:], x.dtype)
+    rows = np.ascontiguousarray(rows, np.int64)
+    size = width * x.itemsize
+    kind = _words(x.dtype) if width == 1 or size % 4 else types.u32
+    if kind is None:
+        return None
+    if width == 1:
+        compiled(indexing.elements, kind, 'take', True, False)(x, rows, y, outer, n, 1, count, 0, LONG)
+    else:
+        width = size // kind.bytes
+        compiled(indexing.take_rows, kind)(x, rows, y, outer, n, count, width, max(1, LONG // width))
+    return y
+
+
+def combine(x, axis, index, y, ufunc):
+    """Writes `y` (0-d: for all) to the places in `x` that `index` names along an axis, or combines it. True where done."""
+    if ufunc is np.add and axis == 0 and not any(index.strides[1:]) and index.ndim > 1 and x.shape[1:] == index.shape[1:]:
+        return add_rows(x, 0, index[(slice(None),) + (0,) * (index.ndim - 1)], y) if y.ndim else None
+    kind = _number(x.dtype) if ufunc is not None else _words(x.dtype)
+    if index.size < SMALLEST or kind is None or not x.flags.c_contiguous or y.dtype != x.dtype or ufunc not in OPERATIONS:
+        return None
+    return _elements(x, axis, index, y if y.ndim == 0 else np.ascontiguousarray(y), kind, OPERATIONS[ufunc]) or None
+
+
+def _ends(mask, piece):
+    """How many elements of a mask are true up to the end of each piece."""
+    counts = np.empty(-(-mask.size // piece), np.int64)
+    compiled(indexing.count)(mask, counts, mask.size, piece)
+    return np.cumsum(counts)
+
+
+def select(x, mask):
+    """The elements of `x` where a mask of its shape is true."""
+    kind = _words(x.dtype)
+    if mask.size < SMALLEST or kind is None or not (x.flags.c_contiguous and mask.flags.c_contiguous):
+        return None
+    ends = _ends(mask, PIECE)
+    y = np.empty(ends[-1], x.dtype)
+    compiled(indexing.chosen, kind, 'values', 1)(mask, ends, x, y, mask.size, PIECE, PIECE)
+    return y
+
+
+def spread(x, mask, y):
+    """Writes the elements of `y`, as many as are true, to those of `x` where a mask of its shape is true. True where done."""
+    kind = _words(x.dtype)
+    if mask.size < SMALLEST or kind is None or not (x.flags.c_contiguous and mask.flags.c_contiguous) or y.dtype != x.dtype:
+        return None
+    ends = _ends(mask, PIECE)
+    if y.shape != (ends[-1],):
+        return None
+    compiled(indexing.chosen, kind, 'spread', 1)(mask, ends, x, np.ascontiguousarray(y), mask.size, PIECE, PIECE)
+    return True
+
+
+def places(mask):
+    """The places of the true elements of a mask, one in each row."""
+    if mask.size < SMALLEST or not 1 <= mask.ndim <= 4 or not mask.flags.c_contiguous:
+        return None
+    columns = mask.shape[-1] if mask.ndim > 1 else PIECE
+    piece = max(1, PIECE // columns) * columns
+    ends = _ends(mask, piece)
+    made = np.empty((ends[-1], mask.ndim), np.int64)
+    compiled(indexing.chosen, types.i64, 'places', mask.ndim)(mask, ends, None, made, mask.size, piece, columns,
+                                                              *mask.shape[:-1])
+    return made

@@ -1,0 +1,182 @@
+"""Reading and writing by index arrays and masks: every place is written by one thread, in order. Knows no arrays.
+
+Arrays are looked at as (outer, n, width): an index names one of n.
+"""
+from __future__ import annotations
+
+from .fusion import OPERATIONS
+from .ir import Builder
+from .types import bf16, boolean, f16, f32, i64, pointer, u8, u32
+
+__all__ = ['COMBINE', 'add_rows', 'chosen', 'count', 'elements', 'take_rows']
+
+PANEL = 16    # vectors of a row that one thread sums at a time
+UNROLL = 4
+COMBINE = {'add': OPERATIONS['add'], 'mul': OPERATIONS['mul'], 'maximum': OPERATIONS['maximum'],
+           'minimum': OPERATIONS['minimum']}
+
+
+def _combined(b, op, x, y):
+    """Two numbers as one; half types are computed in float32."""
+    kind = x.type
+    if kind.scalar in (f16, bf16):
+        return b.convert(_combined(b, op, b.convert(x, f32), b.convert(y, f32)), kind.scalar)
+    return COMBINE[op](b, x, y)
+
+
+def add_rows(target, kind):
+    """table[o, rows[k]] += values[o, k] for k in order; divided by o and by columns."""
+    b = Builder('add_rows', table=pointer(kind), rows=pointer(i64), values=pointer(kind), outer=i64, n=i64, count=i64,
+                width=i64)
+    table, rows, values, outer, n, count, width = b.parameters
+    lanes = target.lanes(kind)
+    vector = kind.vector(lanes)
+    panel = PANEL * lanes
+    panels = (width + (panel - 1)) / panel
+    with b.parallel(outer * panels) as chunk:
+        o, start = chunk / panels, chunk % panels * panel
+        own, given = table + o * n * width + start, values + o * count * width + start
+        left = b.smaller(width - start, panel)
+
+        def sweep(write):
+            with b.loop(0, count) as k:
+                write(own + b.load(rows + k) * width, given + k * width)
+
+        def narrow(place, value):
+            with b.loop(0, left) as column:
+                b.store(_combined(b, 'add', b.load(place + column), b.load(value + column)), place + column)
+
+        def wide(place, value):
+            for k in range(0, panel, lanes):
+                b.store(_combined(b, 'add', b.load(place + k, vector), b.load(value + k, vector)), place + k)
+
+        def masked(place, value):
+            for k in range(0, panel, lanes):
+                with b.when(left > k):
+                    mask = b.first(b.smaller(left - k, lanes), lanes)
+                    total = _combined(b, 'add', b.load(place + k, vector, mask=mask), b.load(value + k, vector, mask=mask))
+                    b.store(total, place + k, mask=mask)
+        with b.when(left == panel):
+            sweep(wide)
+        with b.otherwise():
+            with b.when(left < 4):
+                sweep(narrow)
+            with b.otherwise():
+                sweep(masked)
+    return b.finish()
+
+
+def take_rows(target, kind):
+    """y[o, k] = x[o, rows[k]], `block` rows of `width` words for a chunk."""
+    b = Builder('take_rows', x=pointer(kind), rows=pointer(i64), y=pointer(kind), outer=i64, n=i64, count=i64, width=i64,
+                block=i64)
+    x, rows, y, outer, n, count, width, block = b.parameters
+    lanes = target.lanes(kind)
+    vector = kind.vector(lanes)
+    blocks = (count + (block - 1)) / block
+    whole = width / lanes * lanes
+    with b.parallel(outer * blocks) as chunk:
+        o, start = chunk / blocks, chunk % blocks * block
+        with b.loop(start, b.smaller(start + block, count)) as k:
+            source, place = x + (o * n + b.load(rows + k)) * width, y + (o * count + k) * width
+            with b.loop(0, whole, lanes) as i:
+                b.store(b.load(source + i, vector), place + i)
+            with b.when(whole < width):
+                mask = b.first(width - whole, lanes)
+                b.store(b.load(source + whole, vector, mask=mask), place + whole, mask=mask)
+    return b.finish()
+
+
+def elements(target, kind, op, rows, single):
+    """'take': y[o, k, i] = x[o, index[o, k, i], i]; 'put' the other way round; else y is combined into x, in order.
+
+    A chunk is one o and `block` places along i. rows: i runs along the index instead, and there is but one k; each o's
+    index is `jump` further. single: one y counts for all.
+    """
+    b = Builder('elements', x=pointer(kind), index=pointer(i64), y=pointer(kind), outer=i64, n=i64, count=i64, width=i64,
+                jump=i64, block=i64)
+    x, index, y, outer, n, count, width, jump, block = b.parameters
+    blocks = (width + (block - 1)) / block
+    with b.parallel(outer * blocks) as chunk:
+        o, start = chunk / blocks, chunk % blocks * block
+        stop = b.smaller(start + block, width)
+        own = x + (o * n if rows else o * n * width)
+        with b.loop(0, count) as k:
+            named, values = index + o * jump + k * width, y if single else y + (o * count + k) * width
+
+            def move(i):
+                place = own + b.load(named + i) if rows else own + b.load(named + i) * width + i
+                other = values if single else values + i
+                if op == 'take':
+                    b.store(b.load(place), other)
+                else:
+                    b.store(b.load(other) if op == 'put' else _combined(b, op, b.load(place), b.load(other)), place)
+            whole = start + (stop - start) / UNROLL * UNROLL
+            with b.loop(start, whole, UNROLL) as i:
+                for u in range(UNROLL):
+                    move(i + u)
+            with b.loop(whole, stop) as i:
+                move(i)
+    return b.finish()
+
+
+def count(target):
+    """counts[p] = how many of mask[p * piece : (p + 1) * piece] are true."""
+    b = Builder('count', mask=pointer(u8), counts=pointer(i64), n=i64, piece=i64)
+    mask, counts, n, piece = b.parameters
+    lanes = target.lanes(u32)
+    with b.parallel((n + (piece - 1)) / piece) as p:
+        start = p * piece
+        stop = b.smaller(start + piece, n)
+        total = b.variable(b.constant(0, u32.vector(lanes)))
+        with b.loop(start, stop, lanes) as i:
+            some = b.load(mask + i, u8.vector(lanes), mask=b.first(b.smaller(stop - i, lanes), lanes))
+            total.add(b.convert(some, u32))
+        b.store(b.convert(b.reduce('add', total.get()), i64), counts + p)
+    return b.finish()
+
+
+def chosen(target, kind, what, dims):
+    """For every true element i of a mask, the `at`-th: y[at] = x[i] ('values'), x[i] = y[at] ('spread'), or its place.
+
+    ends[p] is how many there are up to the end of piece p, which holds whole rows of `columns`. Of 'places' y is
+    (number of true elements, dims), and `sizes` those of the dimensions but the last.
+    """
+    b = Builder('chosen', mask=pointer(boolean), ends=pointer(i64), x=pointer(kind), y=pointer(kind), n=i64, piece=i64,
+                columns=i64, **{f'size{k}': i64 for k in range(dims - 1)})
+    mask, ends, x, y, n, piece, columns, *sizes = b.parameters
+    lanes = target.lanes(u8)
+    with b.parallel((n + (piece - 1)) / piece) as p:
+        start, end = p * piece, b.load(ends + p)
+        at = b.variable(0, i64)
+        with b.when(p > 0):
+            at.set(b.load(ends + (p - 1)))
+        with b.loop(start, b.smaller(start + piece, n), columns) as row:
+            number, place = row / columns, []
+            for size in reversed(sizes):
+                place.append(number - number / size * size)
+                number = number / size
+            with b.loop(row, b.smaller(row + columns, n), lanes) as block:
+                stop = b.smaller(b.smaller(block + lanes, row + columns), n)
+                some = b.load(b.cast(mask, u8) + block, u8.vector(lanes), mask=b.first(stop - block, lanes))
+                with b.when(b.reduce('larger', some) > 0):
+                    _sweep(b, mask, x, y, what, dims, row, place[::-1], block, stop, at, end)
+    return b.finish()
+
+
+def _sweep(b, mask, x, y, what, dims, row, place, block, stop, at, end):
+    """Goes through some elements without branches, up to the last true one of the piece."""
+    i = b.variable(block)
+    with b.repeat():
+        here, to = i.get(), at.get()
+        true = b.load(mask + here)
+        if what == 'values':
+            b.store(b.load(x + here), y + to)
+        elif what == 'spread':
+            b.store(b.select(true, b.load(y + to), b.load(x + here)), x + here)
+        else:
+            for k, coordinate in enumerate([*place, here - row if place else here]):
+                b.store(coordinate, y + to * dims + k)
+        i.set(here + 1)
+        at.set(to + b.convert(true, i64))
+        b.until((i.get() >= stop) | (at.get() >= end))
