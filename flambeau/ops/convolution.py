@@ -94,9 +94,22 @@ def _taps_last(w, groups: int, dims: int):
     return w.reshape(w.shape[:2] + (1,) * dims + w.shape[2:])
 
 
+def _by_kernel(name, first, second, geometry, *sizes):
+    """What the first family of kernels makes that takes these arrays, or None. One dimension is the columns of one row."""
+    flat = len(geometry.stride) == 1
+    if flat:
+        first, second, sizes = first[:, :, None], second[:, :, None], [(1, *size) for size in sizes]
+        geometry = Geometry((1, *geometry.stride), ((0, 0), *geometry.padding), (1, *geometry.dilation), geometry.groups)
+    for family in ('depthwise', 'convolution'):
+        made = REFERENCE.kernel(f'{family}.{name}', first, second, geometry, *sizes)
+        if made is not None:
+            return made[:, :, 0] if flat else made
+    return None
+
+
 def convolve(x: np.ndarray, w: np.ndarray, geometry: Geometry) -> np.ndarray:
     """Cross-correlates `x` (batch, channels, *spatial) with `w` (outputs, channels of a group, *kernel)."""
-    made = REFERENCE.kernel('convolution.correlation', x, w, geometry)
+    made = _by_kernel('correlation', x, w, geometry)
     if made is not None:
         return made
     groups, kernel = geometry.groups, w.shape[2:]
@@ -124,7 +137,7 @@ def convolve(x: np.ndarray, w: np.ndarray, geometry: Geometry) -> np.ndarray:
 
 def gradient_in_input(g: np.ndarray, w: np.ndarray, geometry: Geometry, spatial) -> np.ndarray:
     """The gradient of `convolve` in its input of spatial sizes `spatial`: the adjoint map, a transposed convolution."""
-    made = REFERENCE.kernel('convolution.correlation_adjoint', g, w, geometry, spatial)
+    made = _by_kernel('correlation_adjoint', g, w, geometry, spatial)
     if made is not None:
         return made
     groups, kernel, out = geometry.groups, w.shape[2:], g.shape[2:]
@@ -155,7 +168,7 @@ def gradient_in_input(g: np.ndarray, w: np.ndarray, geometry: Geometry, spatial)
 
 def gradient_in_weight(g: np.ndarray, x: np.ndarray, geometry: Geometry, kernel) -> np.ndarray:
     """The gradient of `convolve` in its weight of kernel sizes `kernel`."""
-    made = REFERENCE.kernel('convolution.correlation_in_weight', g, x, geometry, kernel)
+    made = _by_kernel('correlation_in_weight', g, x, geometry, kernel)
     if made is not None:
         return made
     groups, out = geometry.groups, g.shape[2:]

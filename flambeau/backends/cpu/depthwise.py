@@ -1,0 +1,137 @@
+"""2-d convolutions of few channels a group over arrays: how the work of kernels along planes is cut. Knows no tensor.
+
+Each function answers None where others must do the work.
+"""
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ...kernel.depthwise import planes, planes_in_weight
+from ...kernel.types import f32
+from .build import compiled
+from .convolution import BAND, CHUNKS, FLOAT, SMALL, _phase, _scratch, _split
+from .properties import target
+
+__all__ = ['correlation', 'correlation_adjoint', 'correlation_in_weight']
+
+LINES = 8         # lines of a kernel that a tile meets at a time, at most
+ROWS = 8          # rows of a tile, at most: more addresses than that do not stay in registers
+ROWS_IN_WEIGHT = 14
+FEW = 16          # outputs of a group below which vectors along columns are better filled than those along outputs
+TOGETHER = 1 << 14  # multiplications that a chunk should have at least
+ALIASED = 512     # numbers: rows so far apart share few lines of the first cache
+
+
+def _applies(geometry, outputs, *arrays):
+    return (geometry.groups > 1 and outputs <= FEW and len(geometry.stride) == 2
+            and all(a.dtype == FLOAT and a.ndim == 4 and a.size and a.size < 1 << 31 for a in arrays))
+
+
+def _lines(height):
+    """How many lines of a kernel are met at a time: the most that divide it."""
+    return max(n for n in range(1, LINES + 1) if height % n == 0)
+
+
+def _pitch(columns):
+    """Numbers of a row in scratch memory."""
+    lanes = target().lanes(f32)
+    columns = -(-columns // lanes) * lanes
+    return columns + lanes * (columns % ALIASED == 0)
+
+
+def _band(height, numbers_of_row, stride, reach, chunks):
+    """Rows of output whose rows of input fit a thread's memory, and few enough that there is work for all threads."""
+    most = max(1, (BAND // numbers_of_row - reach) // stride + 1)
+    return _split(height, min(height, most, max(ROWS, -(-height * chunks // CHUNKS))))
+
+
+def _along_planes(x, w, out, wide, sizes, stride, dilation, before, offsets, groups):
+    """Writes planes of `sizes` (rows, columns of each part) into `out`, the cross-correlation of x and w.
+
+    `w` (groups, outputs, depth, lines, taps) has the taps of all parts, `offsets` (a list for each part) where they
+    lie in a padded row. `out` has rows of any distance, of which `wide` columns are written.
+    """
+    (images, channels, height, width), (_, outputs, depth, all_lines, taps) = x.shape, w.shape
+    lanes, registers, parts = target().lanes(f32), target().registers, len(offsets)
+    lines = _lines(all_lines) if all_lines else 1
+    blocks, reach = all_lines // lines, (all_lines - 1) * dilation + 1
+    furthest = max((at for part in offsets for at in part), default=0)
+    pitch = _pitch(sizes[1] + furthest // stride[1])
+    line = pitch * stride[1]
+    band = _band(sizes[0], line * depth, stride[0], reach, images * groups)
+    most = max(1, min(ROWS, (registers - lines - 3) // parts))
+    rows = min(_split(band, most), sizes[0] % band or band)
+    vectors = 1 if parts > 1 else max(1, min(6 // rows, most // rows, -(-sizes[1] // lanes)))
+    plane = ((band - 1) * stride[0] + reach) * line
+    flat = [at % stride[1] * pitch + at // stride[1] for part in offsets for at in part]
+    ends = [sum(map(len, offsets[:k])) for k in range(parts + 1)]
+    together = max(1, TOGETHER // max(1, math.prod(sizes) * w[0].size))
+    bank = together * depth * plane + (vectors + 1) * lanes
+    w = np.ascontiguousarray(w.reshape(groups, outputs, depth, blocks, lines, taps).swapaxes(-1, -2))
+    scratch, threads = _scratch(bank)
+    compiled(planes, rows, vectors, lines, stride, dilation, parts)(
+        np.array(flat + ends, np.int64), x, w, np.zeros(groups * outputs, FLOAT), out, scratch, threads, images, groups,
+        depth, outputs, height, width, *sizes, blocks, taps, *before, pitch, band, plane, bank, together, wide,
+        out.strides[2] // 4, out.strides[1] // 4)
+    return out
+
+
+def correlation(x, w, geometry):
+    """The cross-correlation of x (batch, channels, rows, columns) and w (outputs, channels of a group, lines, taps)."""
+    groups, out = geometry.groups, geometry.output(x.shape[2:], w.shape[2:])
+    shape = (x.shape[0], w.shape[0], *out)
+    if not _applies(geometry, len(w) // groups, x, w) or min(out) <= 0 or math.prod(shape) * w[0].size < SMALL:
+        return None
+    offsets = [k * geometry.dilation[1] for k in range(w.shape[3])]
+    return _along_planes(np.ascontiguousarray(x), w.reshape(groups, -1, *w.shape[1:]), np.empty(shape, FLOAT), out[1],
+                         out, geometry.stride, geometry.dilation[0], [p for p, _ in geometry.padding], [offsets], groups)
+
+
+def correlation_adjoint(g, w, geometry, spatial):
+    """The adjoint of `correlation` in x of sizes `spatial`: for each phase of the rows, all phases of the columns."""
+    if not _applies(geometry, w.shape[1], g, w) or g.size * w[0].size < SMALL or min(spatial) <= 0:
+        return None
+    groups, (stride, across), (padding, beside) = geometry.groups, geometry.stride, (p for p, _ in geometry.padding)
+    g, made = np.ascontiguousarray(g), np.empty((g.shape[0], groups * w.shape[1], *spatial), FLOAT)
+    w = w.reshape(groups, -1, *w.shape[1:]).swapaxes(1, 2)
+    columns = [_phase(x, across, beside, geometry.dilation[1], w.shape[4]) for x in range(across)]
+    left = max(part[4] for part in columns if part is not None)
+    offsets = [[] if part is None else [left - part[4] + k * part[3] for k in range(part[2])] for part in columns]
+    taps = [first + k * step for first, step, count, *_ in filter(None, columns) for k in reversed(range(count))]
+    for row in range(min(stride, spatial[0])):
+        phase = _phase(row, stride, padding, geometry.dilation[0], w.shape[3])
+        first, step, _, apart, top = phase or (w.shape[3], 1, 0, 1, 0)
+        _along_planes(g, w[:, :, :, first::step][:, :, :, ::-1, taps], made[:, :, row::stride], spatial[1],
+                      (-(-(spatial[0] - row) // stride), -(-spatial[1] // across)), (1, 1), apart, (top, left), offsets,
+                      groups)
+    return made
+
+
+def correlation_in_weight(g, x, geometry, kernel):
+    """The gradient of `correlation` in w of sizes `kernel`, for the gradient g of its output."""
+    groups, stride, dilation = geometry.groups, geometry.stride, geometry.dilation
+    if (not _applies(geometry, g.shape[1] // groups, g, x)
+            or g.size * x.shape[1] // groups * math.prod(kernel) < SMALL):
+        return None
+    (images, channels, height, width), outputs, out = x.shape, g.shape[1], g.shape[2:]
+    g, x = np.ascontiguousarray(g), np.ascontiguousarray(x)
+    depth, outputs, lanes = channels // groups, outputs // groups, target().lanes(f32)
+    lines, reach = _lines(kernel[0]), (kernel[0] - 1) * dilation[0] + 1
+    offsets = [k * dilation[1] for k in range(kernel[1])]
+    pitch = _pitch(out[1] + offsets[-1] // stride[1])
+    line = pitch * stride[1]
+    rows = _split(out[0], max(1, min(ROWS_IN_WEIGHT, target().registers - max(4, lines) - 3)))
+    band = max(rows, _band(out[0], line * depth, stride[0], reach, CHUNKS) // rows * rows)
+    plane = ((band - 1) * stride[0] + reach) * line
+    total_at = depth * plane + lanes
+    count = outputs * depth * math.prod(kernel)
+    bank = total_at + count * lanes
+    made = np.empty((groups, outputs, depth, kernel[0] // lines, kernel[1], lines), FLOAT)
+    scratch, threads = _scratch(bank)
+    compiled(planes_in_weight, rows, (out[0] - 1) % rows + 1, lines, stride, dilation[0])(
+        np.array([at % stride[1] * pitch + at // stride[1] for at in offsets], np.int64), x, g, made, scratch, threads,
+        images, groups, depth, outputs, height, width, *out, kernel[0] // lines, kernel[1],
+        *(p for p, _ in geometry.padding), pitch, band, plane, bank, total_at)
+    return made.swapaxes(-1, -2).reshape(groups * outputs, depth, *kernel)

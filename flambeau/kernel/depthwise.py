@@ -1,0 +1,233 @@
+"""Kernels of convolutions of few channels a group, depthwise ones above all, of float32 planes (batch, channels, rows,
+columns), and of their gradients: vectors lie along the columns of a plane.
+
+A chunk of work copies a band of rows of a group's planes into scratch memory of its thread, padded with zeros to a
+`pitch` of columns; columns that a stride keeps apart come to lie side by side in as many parts. A tile is some rows
+by a vector of columns, so that what is loaded of one row of x serves all rows that meet it. Weights are given in the
+order of use: [group][output][channel][block of lines][tap of a row][line of a block]. Knows no arrays.
+"""
+from __future__ import annotations
+
+from .ir import Builder
+from .types import f32, i32, i64, pointer
+
+__all__ = ['planes', 'planes_in_weight']
+
+
+def _woven(b, vectors, picks):
+    """The vector of lanes that `picks` names: (number of a vector, lane)."""
+    if len(vectors) == 1:
+        return vectors[0]
+    made = b.shuffle(vectors[0], vectors[1], [lane + len(picks) * (at == 1) for at, lane in picks])
+    for number in range(2, len(vectors)):
+        lanes = [len(picks) + lane if at == number else k for k, (at, lane) in enumerate(picks)]
+        made = b.shuffle(made, vectors[number], lanes)
+    return made
+
+
+def _copy(lanes, stride):
+    """Copies rows of a plane to place[row][part][column], zero outside the image.
+
+    `first` is the image row of row 0 and `left` the column of the image's first pixel.
+    """
+    b = Builder('copy', source=pointer(f32), place=pointer(f32), first=i64, rows=i64, height=i64, width=i64, pitch=i64,
+                left=i64)
+    source, place, first, rows, height, width, pitch, left = b.parameters
+    vector, index, zero = f32.vector(lanes), b.iota(i32.vector(lanes)), b.of_type(0, i64)
+    begin = b.smaller(b.larger(-first, zero), rows)
+    end = b.larger(begin, b.smaller(height - first, rows))
+    line, row = pitch * stride, source + (first * width - left)
+    for start, stop in ((zero, begin), (end, rows)):
+        with b.loop(start * line, stop * line, lanes) as i:
+            b.store(b.constant(0, vector), place + i)
+    with b.loop(0, pitch, lanes) as column:
+        masks = []
+        for k in range(stride):
+            start, stop = (b.splat(b.convert(bound - (column * stride + k * lanes), i32), lanes)
+                           for bound in (left, left + width))
+            masks.append((index >= start) & (index < stop))
+        with b.loop(begin, end) as r:
+            at, to = row + (r * width + column * stride), place + (r * line + column)
+            parts = [b.load(at + k * lanes, vector, mask=masks[k]) for k in range(stride)]
+            for k in range(stride):
+                taken = range(k, lanes * stride, stride)
+                b.store(_woven(b, parts, [divmod(i, lanes) for i in taken]), to + pitch * k)
+    return b.finish()
+
+
+def _rows_from(b, at, line, count):
+    """The addresses of `count` lines: few of them are kept, the others are a multiple of a line away."""
+    triple, twice = line * 3, line * 2
+    found = []
+    for k in range(count):
+        if k and k % 3 == 0:
+            at = at + triple
+        found.append(at + (0, line, twice)[k % 3])
+    return found
+
+
+def _meetings(rows, lines, stride, dilation):
+    """[(row of x, [(output row, line of the kernel) that meet there])] of a tile."""
+    met = {}
+    for y in range(rows):
+        for i in range(lines):
+            met.setdefault(y * stride + i * dilation, []).append((y, i))
+    return sorted(met.items())
+
+
+def _tile(lanes, rows, vectors, lines, stride, dilation, parts):
+    """Writes `rows` rows of `vectors` vectors, each woven of the sums of `parts` parts, whose taps end at `ends`."""
+    b = Builder('tile', pixels=pointer(f32), weight=pointer(f32), offsets=pointer(i64), start=f32, out=pointer(f32),
+                depth=i64, plane=i64, blocks=i64, taps=i64, line=i64, pitch=i64, count=i64)
+    pixels, weight, offsets, start, out, depth, plane, blocks, taps, line, pitch, count = b.parameters
+    vector = f32.vector(lanes)
+    sums = [[[b.variable(b.splat(start, lanes)) for _ in range(vectors)] for _ in range(parts)] for _ in range(rows)]
+    factors = b.variable(weight)
+    met = _meetings(rows, lines, stride, dilation)
+    with b.loop(0, depth) as c:
+        with b.loop(0, blocks) as block:
+            base = pixels + (c * plane + block * (lines * dilation) * line)
+            for part in range(parts):
+                bounds = [b.load(offsets + (taps + k)) for k in (part, part + 1)]
+                with b.loop(*bounds) as tap:
+                    places = _rows_from(b, base + b.load(offsets + tap), line, met[-1][0] + 1)
+                    at = factors.get()
+                    right = [b.splat(b.load(at + i), lanes) for i in range(lines)]
+                    for row, pairs in met:
+                        for v in range(vectors):
+                            left = b.load(places[row] + v * lanes, vector)
+                            for y, i in pairs:
+                                total = sums[y][part][v]
+                                total.set(b.fma(left, right[i], total.get()))
+                    factors.set(at + lines)
+    for v in range(vectors * parts):
+        mask = b.first(count - v * lanes, lanes)
+        for y, row in enumerate(_rows_from(b, out, pitch, rows)):
+            first = v % parts * lanes
+            picks = [divmod(first + k, parts)[::-1] for k in range(lanes)]
+            b.store(_woven(b, [part[v // parts].get() for part in sums[y]], picks), row + v * lanes, mask=mask)
+    return b.finish()
+
+
+SIZES = ('threads', 'images', 'groups', 'depth', 'outputs', 'height', 'width', 'out_height', 'out_width', 'blocks',
+         'taps', 'top', 'left', 'pitch', 'band', 'plane', 'bank')
+
+
+def planes(target, rows, vectors, lines, stride, dilation, parts):
+    """out = the cross-correlation of each group's `depth` planes of x with its weights, from `bias` on.
+
+    `rows` and `vectors` make a tile, `stride` is that of rows and columns, `lines` of the kernel, `dilation` apart,
+    meet it at a time. `parts`: as many neighbouring outputs come from taps of their own (as in the gradient of a strided
+    convolution). `offsets` holds where each tap of a row lies, then where the taps of each part begin and end.
+    An output has rows of `pitch_of_out` numbers in planes of `plane_of_out`, of which `wide` are written.
+    A chunk is `together` groups of an image, or a band of one.
+    """
+    lanes, (stride_y, stride_x) = target.lanes(f32), stride
+    arrays = {name: pointer(f32) for name in ('x', 'weight', 'bias', 'out', 'scratch')}
+    more = ('together', 'wide', 'pitch_of_out', 'plane_of_out')
+    b = Builder('planes', offsets=pointer(i64), **arrays, **{name: i64 for name in (*SIZES, *more)})
+    offsets, x, weight, bias, out, scratch, *numbers = b.parameters
+    (threads, images, groups, depth, outputs, height, width, out_height, out_width, blocks, taps, top, left, pitch,
+     band, plane, bank, together, wide, pitch_of_out, plane_of_out) = numbers
+    copy, tile = _copy(lanes, stride_x), _tile(lanes, rows, vectors, lines, stride_y, dilation, parts)
+    bands, all_groups = (out_height + band - 1) // band, images * groups
+    line, step = pitch * stride_x, vectors * lanes
+    size = depth * blocks * lines * taps
+    with b.parallel((all_groups + together - 1) // together * bands, threads) as chunk:
+        pixels, begin, first = scratch + b.thread * bank, chunk // bands * together, chunk % bands * band
+        last = b.smaller(first + band, out_height)
+        reach = (last - first - 1) * stride_y + (blocks * lines - 1) * dilation + 1
+        end = b.smaller(begin + together, all_groups)
+        with b.loop(begin * depth, end * depth) as c:
+            b.call(copy, x + c * (height * width), pixels + (c - begin * depth) * plane, first * stride_y - top, reach,
+                   height, width, pitch, left)
+        with b.loop(begin, end) as group:
+            met = pixels + (group - begin) * depth * plane
+            with b.loop(0, outputs) as o:
+                output = group % groups * outputs + o
+                to = out + (group * outputs + o) * plane_of_out
+                begun = b.load(bias + output)
+                with b.loop(first, last, rows) as row:
+                    y = b.smaller(row, last - rows)
+                    with b.loop(0, out_width, step) as column:
+                        b.call(tile, met + ((y - first) * stride_y * line + column), weight + output * size, offsets,
+                               begun, to + (y * pitch_of_out + column * parts), depth, plane, blocks, taps, line,
+                               pitch_of_out, wide - column * parts)
+    return b.finish()
+
+
+def _tile_in_weight(lanes, rows, lines, stride, dilation):
+    """Adds to totals[block][tap][line] vectors of the products of a tile of `outer` with what each tap met in x."""
+    b = Builder(f'tile_in_weight_{rows}', pixels=pointer(f32), outer=pointer(f32), total=pointer(f32),
+                offsets=pointer(i64), blocks=i64, taps=i64, line=i64, pitch=i64, count=i64)
+    pixels, outer, total, offsets, blocks, taps, line, pitch, count = b.parameters
+    vector, mask = f32.vector(lanes), b.first(count, lanes)
+    gradients = [b.load(row, vector, mask=mask) for row in _rows_from(b, outer, pitch, rows)]
+    sets = -(-4 // lines)  # enough sums that none waits for the one before
+    place = b.variable(total)
+    with b.loop(0, blocks) as block:
+        base = pixels + block * (lines * dilation) * line
+        with b.loop(0, taps) as tap:
+            at = place.get()
+            sums = [[b.load(at + i * lanes, vector) if k == 0 else None for k in range(sets)] for i in range(lines)]
+            met = _meetings(rows, lines, stride, dilation)
+            places = _rows_from(b, base + b.load(offsets + tap), line, met[-1][0] + 1)
+            for row, pairs in met:
+                left = b.load(places[row], vector, mask=mask)
+                for y, i in pairs:
+                    before = sums[i][y % sets]
+                    sums[i][y % sets] = left * gradients[y] if before is None else b.fma(left, gradients[y], before)
+            for i in range(lines):
+                made, *others = [part for part in sums[i] if part is not None]
+                for other in others:
+                    made = made + other
+                b.store(made, at + i * lanes)
+            place.set(at + lines * lanes)
+    return b.finish()
+
+
+def planes_in_weight(target, rows, rest, lines, stride, dilation):
+    """out[group][output][channel][block][tap][line] = the sums of `outer` times what it met in x over all pixels.
+
+    A chunk is `together` groups, through all images. Bands are of tiles of `rows` rows, the last of `rest` rows. A
+    thread's `bank` of scratch holds a band of the group's planes of x, and sums from `total_at`.
+    """
+    lanes, (stride_y, stride_x) = target.lanes(f32), stride
+    arrays = {name: pointer(f32) for name in ('x', 'outer', 'out', 'scratch')}
+    b = Builder('planes_in_weight', offsets=pointer(i64), **arrays, **{name: i64 for name in SIZES}, total_at=i64)
+    offsets, x, outer, out, scratch, *numbers = b.parameters
+    (threads, images, groups, depth, outputs, height, width, out_height, out_width, blocks, taps, top, left, pitch,
+     band, plane, bank, total_at) = numbers
+    copy = _copy(lanes, stride_x)
+    tiles = {height: _tile_in_weight(lanes, height, lines, stride_y, dilation) for height in {rows, rest}}
+    line, size = pitch * stride_x, blocks * lines * taps
+    count = outputs * depth * size
+    nothing = b.constant(0, f32.vector(lanes))
+    with b.parallel(groups, threads) as group:
+        pixels = scratch + b.thread * bank
+        totals = pixels + total_at
+        with b.loop(0, count) as i:
+            b.store(nothing, totals + i * lanes)
+        with b.loop(0, images) as image, b.loop(0, out_height, band) as first:
+            of_image, last = image * groups + group, b.smaller(first + band, out_height)
+            reach = (last - first - 1) * stride_y + (blocks * lines - 1) * dilation + 1
+            with b.loop(0, depth) as c:
+                b.call(copy, x + (of_image * depth + c) * (height * width), pixels + c * plane, first * stride_y - top,
+                       reach, height, width, pitch, left)
+            with b.loop(0, outputs) as o, b.loop(0, depth) as c:
+                def add(number_of_rows, y, column):
+                    b.call(tiles[number_of_rows], pixels + (c * plane + (y - first) * stride_y * line + column),
+                           outer + (((of_image * outputs + o) * out_height + y) * out_width + column),
+                           totals + (o * depth + c) * size * lanes, offsets, blocks, taps, line, out_width,
+                           out_width - column)
+                with b.loop(first, last, rows) as y, b.loop(0, out_width, lanes) as column:
+                    if rest == rows:
+                        add(rows, y, column)
+                    else:
+                        with b.when(y + rows <= last):
+                            add(rows, y, column)
+                        with b.otherwise():
+                            add(rest, y, column)
+        with b.loop(0, count) as i:
+            b.store(b.reduce('add', b.load(totals + i * lanes, f32.vector(lanes))), out + group * count + i)
+    return b.finish()
