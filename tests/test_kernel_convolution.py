@@ -30,8 +30,9 @@ CASES = [
     (5, 16, 14, 14, 40, (3, 3), (1, 1), (1, 1), (1, 1)),     # strips of tiles of two images
     (1, 18, 17, 70, 16, (3, 3), (1, 1), (0, 2), (1, 1)),     # rows of several vectors
     (4, 300, 8, 9, 17, (3, 3), (1, 1), (2, 0), (1, 1)),
+    (2, 16, 65, 50, 34, (3, 3), (1, 1), (1, 1), (1, 1)),     # more tiles than the gradient in the weight takes at a time
 ]
-MINIMAL = CASES[-4:]
+MINIMAL = CASES[-5:]
 
 
 def _given(case, seed=0):
@@ -63,14 +64,15 @@ def test_kernels_agree_with_the_reference(case):
 @pytest.mark.parametrize('case', MINIMAL)
 def test_minimal_filtering_is_as_exact_as_the_direct_sum(case, monkeypatch):
     given = x, w, g, geometry = _given(case)
-    assert kernels._is_minimal(x, w, g, (1, 1), (1, 1))
+    assert kernels._is_minimal(x.shape[1], w.shape[0], w.shape[2:], g.shape, (1, 1), (1, 1))
     wide = x.astype(np.float64), w.astype(np.float64), g.astype(np.float64)
-    expected = convolve(*wide[:2], geometry), gradient_in_input(wide[2], wide[1], geometry, x.shape[2:])
+    expected = (convolve(*wide[:2], geometry), gradient_in_input(wide[2], wide[1], geometry, x.shape[2:]),
+                gradient_in_weight(wide[2], wide[0], geometry, (3, 3)))
     minimal = _results(*given)
     monkeypatch.setattr(kernels, '_is_minimal', lambda *_: False)
-    for got, direct, want in zip(minimal, _results(*given), expected):
-        error, usual = (np.sqrt(np.square(made - want).mean()) for made in (got, direct))
-        assert 0 < error < 1.2 * usual
+    for got, direct, want in zip(minimal, _results(*given), expected, strict=True):
+        error, usual, size = (np.sqrt(np.square(made).mean()) for made in (got - want, direct - want, want))
+        assert 0 < error < max(1.2 * usual, 3e-7 * size)
 
 
 @pytest.mark.parametrize('case', [CASES[2], *MINIMAL[:2]])

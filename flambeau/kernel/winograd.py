@@ -1,9 +1,10 @@
-"""The kernel of 3x3 convolutions by Winograd's minimal filtering F(2x2, 3x3): 16 products where there were 36.
+"""Kernels of 3x3 convolutions and their gradients by Winograd's minimal filtering F(2x2, 3x3): 16 products where there were 36.
 
 Y = A^T [sum over channels of (G w G^T) * (B^T d B)] A for each 2x2 tile of output and the 4x4 inputs d that it meets
 (Lavin & Gray, 2016). A chunk is a strip of tiles, counted through rows and images, by some panels of outputs. A vector
 holds neighbouring tiles, so that planes are read and written as they lie; the sums over channels are products of
-matrices of weights and tiles, one for each of the 16 places. Sums do not depend on how work is cut. Knows no arrays.
+matrices of weights and tiles, one for each of the 16 places. The gradient in the weight is G^T [sum over tiles of
+(A g A^T) * (B^T d B)] G, by the same products. Sums do not depend on how work is cut. Knows no arrays.
 """
 from __future__ import annotations
 
@@ -13,15 +14,18 @@ from .ir import Builder
 from .tiles import Forms, add_products, first_row, of_height, transposed
 from .types import f32, i64, pointer
 
-__all__ = ['winograd', 'PLACES', 'TILE']
+__all__ = ['minimal', 'minimal_in_weight', 'PLACES', 'TILE']
 
 TILE = 2                # rows and columns of output in a tile
 SIZE = TILE + 2         # of the input that it meets
 PLACES = SIZE * SIZE
+CHAIN = 64              # tiles summed up before they are added to what was: as exact as the direct sum
 # each transform's matrix, and the parts of its sums that several rows share
 INPUT = (((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1)), ((0, 2), (1, 3)))
 WEIGHT = (((1, 0, 0), (.5, .5, .5), (.5, -.5, .5), (0, 0, 1)), ((0, 2), (1,)))
 OUTPUT = (((1, 1, 1, 0), (0, 1, -1, -1)), ((0,), (1, 2), (3,)))
+OUTPUT_TURNED = (((1, 0), (1, 1), (1, -1), (0, -1)), ((0,), (1,)))
+WEIGHT_TURNED = (((1, .5, .5, 0), (0, .5, -.5, 0), (0, .5, .5, 1)), ((0,), (1, 2), (3,)))
 
 
 def _add(b, total, factor, value):
@@ -95,31 +99,43 @@ def _runs(b, lanes, first, count, down, across):
         b.until(place + length >= count)
 
 
-def _transform_input(b, forms, run, x, held, plane, channels, height, width, top, left):
-    """Tiles of a run as [place][channel][tile]; `plane` numbers from place to place."""
+class _Lines:
+    """Rows of image planes from a row and a column that may lie outside, where zeros are read."""
+
+    def __init__(self, b, forms, planes, height, width, row, column, rows, vectors):
+        self.b, self.forms = b, forms
+        lanes = forms.lanes
+        nothing = b.buffer(f32, vectors * lanes)
+        for k in range(vectors):
+            b.store(b.constant(0, forms.vector), nothing + k * lanes)
+        self.there = [b.first(width - column - k * lanes, lanes) & ~b.first(-column - k * lanes, lanes)
+                      for k in range(vectors)]
+        self.lines, self.steps = [], []
+        for r in range(rows):
+            inside = (row + r >= 0) & (row + r < height)
+            self.lines.append(b.select(inside, planes + ((row + r) * width + column), nothing))
+            self.steps.append(b.select(inside, height * width, b.of_type(0, i64)))
+
+    def read(self, channel):
+        """For each row its (even numbers, odd ones, vectors after the first two)."""
+        b, lanes = self.b, self.forms.lanes
+        for line, step in zip(self.lines, self.steps):
+            low, high, *rest = (b.load(line + channel * step + k * lanes, self.forms.vector, mask=mask)
+                                for k, mask in enumerate(self.there))
+            yield (*(b.shuffle(low, high, [2 * k + odd for k in range(lanes)]) for odd in range(2)), *rest)
+
+
+def _transform_input(b, forms, run, x, held, plane, pitch, channels, height, width, top, left):
+    """Tiles of a run as [place][channel][tile]; `plane` numbers from place to place, `pitch` from channel to channel."""
     lanes, (place, image, tile_row, tile_column, length) = forms.lanes, run
-    nothing = b.buffer(f32, 3 * lanes)
-    for k in range(3):
-        b.store(b.constant(0, forms.vector), nothing + k * lanes)
-    column = tile_column * TILE - left
-    there = [b.first(width - column - k * lanes, lanes) & ~b.first(-column - k * lanes, lanes) for k in range(3)]
-    lines, steps = [], []
-    for r in range(SIZE):
-        row = tile_row * TILE - top + r
-        inside = (row >= 0) & (row < height)
-        lines.append(b.select(inside, x + (image * channels * (height * width) + row * width + column), nothing))
-        steps.append(b.select(inside, height * width, b.of_type(0, i64)))
+    lines = _Lines(b, forms, x + image * channels * (height * width), height, width, tile_row * TILE - top,
+                   tile_column * TILE - left, SIZE, 3)
     kept = b.first(length, lanes)
-    evens, odds = [[2 * k + odd for k in range(lanes)] for odd in range(2)]
     with b.loop(0, channels) as c:
-        square = []
-        for line, step in zip(lines, steps):
-            low, high, rest = (b.load(line + c * step + k * lanes, forms.vector, mask=there[k]) for k in range(3))
-            even, odd = b.shuffle(low, high, evens), b.shuffle(low, high, odds)
-            square.append([even, odd, *(b.shuffle(side, rest, [*range(1, lanes), lanes + k])
-                                        for k, side in enumerate((even, odd)))])
+        square = [[even, odd, *(b.shuffle(side, rest, [*range(1, lanes), lanes + k])
+                                for k, side in enumerate((even, odd)))] for even, odd, rest in lines.read(c)]
         made = _transformed(b, INPUT, square)
-        to = held + (c * (2 * lanes) + place)
+        to = held + (c * pitch + place)
         for k in range(PLACES):
             b.store(made[k // SIZE][k % SIZE], to + plane * k, mask=kept)
 
@@ -142,19 +158,26 @@ def _transform_output(b, forms, run, sums, plane, out, count, out_height, out_wi
                     b.store(b.shuffle(*made[y], mixed[half]), to + (out_width * y + half * lanes), mask=kept[half])
 
 
-def _tile(forms, rows, pitch):
-    """The sums over channels for a panel of outputs and a strip of tiles."""
-    b = Builder(f'tile{rows}', x=pointer(f32), y=pointer(f32), out=pointer(f32), depth=i64)
-    x, y, out, depth = b.parameters
+def _tile(forms, rows, neighbours):
+    """out (+)= x @ y for panels of two vectors; numbers of a column of x are `neighbours`, or those of a row."""
+    b = Builder(f'tile{rows}', x=pointer(f32), y=pointer(f32), out=pointer(f32), stride=i64, depth=i64, kept=i64)
+    x, y, out, stride, depth, kept = b.parameters
     sums = [[b.variable(0, forms.vector) for _ in range(2)] for _ in range(rows)]
-    add_products(b, forms, sums, depth, x, 1, pitch, b.variable(y), 2 * forms.lanes)
-    for row in range(rows):
-        for v in range(2):
-            b.store(sums[row][v].get(), out + (row * 2 + v) * forms.lanes)
+    x_row, x_step = (1, stride) if neighbours else (stride, 1)
+    add_products(b, forms, sums, depth, x, x_row, x_step, b.variable(y), 2 * forms.lanes)
+    places = [[out + (row * 2 + v) * forms.lanes for v in range(2)] for row in range(rows)]
+    if not neighbours:
+        with b.when(kept != 0):
+            for totals, line in zip(sums, places):
+                for total, place in zip(totals, line):
+                    total.add(b.load(place, forms.vector))
+    for totals, line in zip(sums, places):
+        for total, place in zip(totals, line):
+            b.store(total.get(), place)
     return b.finish()
 
 
-def winograd(target, rows, uneven, flipped):
+def minimal(target, rows, uneven, flipped):
     """out = the cross-correlation of x and a weight of 3x3 taps, side by side in memory or, `flipped`, in reverse.
 
     Panels of outputs have `rows` and, where `uneven`, `rows - 1` outputs; a chunk takes a strip of tiles and `wide`
@@ -180,7 +203,7 @@ def winograd(target, rows, uneven, flipped):
         sums = held + sums_at
         here = b.smaller(tiles - first, b.of_type(strip, i64))
         with _runs(b, forms.lanes, first, here, down, across) as run:
-            _transform_input(b, forms, run, x, held, plane, channels, height, width, top, left)
+            _transform_input(b, forms, run, x, held, plane, strip, channels, height, width, top, left)
         with b.loop(group, b.smaller(group + wide, count), together) as start:
             stop = b.smaller(start + together, count)
             output = first_row(b, start, upper, rows)
@@ -188,11 +211,103 @@ def winograd(target, rows, uneven, flipped):
                 with b.loop(start, stop) as panel:
                     def write(height):
                         to = sums + (place * sums_plane + (first_row(b, panel, upper, rows) - output) * strip)
-                        b.call(_tile(forms, height, pitch), panels + (panel * PLACES + place) * ((channels + 1) * pitch),
-                               held + place * plane, to, channels)
+                        b.call(_tile(forms, height, True), panels + (panel * PLACES + place) * ((channels + 1) * pitch),
+                               held + place * plane, to, pitch, channels, 0)
                     of_height(b, panel, upper, rows, uneven, write)
             with _runs(b, forms.lanes, first, here, down, across) as run:
                 to = out + (run[1] * outputs + output) * (out_height * out_width)
                 _transform_output(b, forms, run, sums, sums_plane, to, first_row(b, stop, upper, rows) - output,
                                   out_height, out_width)
+    return b.finish()
+
+
+def _transform_gradient(b, forms, run, g, held, plane, pitch, outputs, height, width):
+    """Tiles of a run of an output's gradient as [place][strip of outputs][tile][output], `plane` and `pitch` apart."""
+    lanes, (place, image, tile_row, tile_column, length) = forms.lanes, run
+    lines = _Lines(b, forms, g + image * outputs * (height * width), height, width, tile_row * TILE, tile_column * TILE,
+                   TILE, 2)
+    corner = b.buffer(f32, TILE * TILE * lanes * lanes)
+    with b.loop(0, outputs, lanes) as first:
+        pixels = [[] for _ in range(TILE * TILE)]
+        for k in range(lanes):
+            for number, vector in enumerate(v for line in lines.read(b.smaller(first + k, outputs - 1)) for v in line):
+                pixels[number].append(vector)
+        for number, square in enumerate(pixels):
+            for k, tile in enumerate(transposed(b, square)):
+                b.store(tile, corner + (number * lanes + k) * lanes)
+        strip = first // (2 * lanes)
+        to = held + (strip * pitch + place * (2 * lanes) + (first - strip * (2 * lanes)))
+        with b.loop(0, length) as tile:
+            square = [[b.load(corner + ((y * TILE + x) * lanes + tile) * lanes, forms.vector) for x in range(TILE)]
+                      for y in range(TILE)]
+            made = _transformed(b, OUTPUT_TURNED, square)
+            for k in range(PLACES):
+                b.store(made[k // SIZE][k % SIZE], to + (plane * k + tile * (2 * lanes)))
+
+
+def _transform_back(b, forms, sums, rows, plane, out, outputs, by_output):
+    """Writes the taps of `rows` channels and a strip of outputs, of which there are `outputs`, from [place][channel][output]."""
+    lanes = forms.lanes
+    nothing = b.constant(0, forms.vector)
+    with b.loop(0, rows) as c:
+        for half in range(2):
+            at = sums + (c * (2 * lanes) + half * lanes)
+            square = [[b.load(at + plane * (y * SIZE + x), forms.vector) for x in range(SIZE)] for y in range(SIZE)]
+            taps = [tap for line in _transformed(b, WEIGHT_TURNED, square) for tap in line]
+            for tap in range(0, 9, lanes):
+                part = taps[tap:tap + lanes]
+                turned = transposed(b, part + [nothing] * (lanes - len(part)))
+                for k in range(lanes):
+                    with b.when(outputs > half * lanes + k):
+                        b.store(turned[k], out + ((half * lanes + k) * by_output + c * 9 + tap),
+                                mask=b.first(len(part), lanes))
+
+
+def minimal_in_weight(target, rows, uneven):
+    """out[o][c][3][3] = the gradient of a correlation in its weight, for the gradient g of its output.
+
+    Tiles are taken `slab` at a time: transformed into `inputs` and `gradients`, of which a place takes `input_plane` and
+    `gradient_plane` and a channel or strip `input_pitch` and `gradient_pitch`, and multiplied by panels of `rows` and,
+    where `uneven`, `rows - 1` channels. Sums lie in `totals`: for one slab those of a panel for each thread, else all.
+    """
+    forms = Forms(target, 'float32')
+    strip = 2 * forms.lanes
+    arrays = {name: pointer(f32) for name in ('x', 'g', 'out', 'inputs', 'gradients', 'totals')}
+    numbers = ('threads images channels height width outputs out_height out_width top left count upper slab input_plane '
+               'input_pitch gradient_plane gradient_pitch').split()
+    b = Builder('winograd_in_weight', **arrays, **dict.fromkeys(numbers, i64))
+    x, g, out, inputs, gradients, totals, *numbers = b.parameters
+    (threads, images, channels, height, width, outputs, out_height, out_width, top, left, count, upper, slab, input_plane,
+     input_pitch, gradient_plane, gradient_pitch) = numbers
+    down, across = (out_height + (TILE - 1)) // TILE, (out_width + (TILE - 1)) // TILE
+    tiles = images * down * across
+    plane = rows * strip
+    with b.loop(0, tiles, slab) as start:
+        here = b.smaller(slab, tiles - start)
+        with b.parallel((here + (strip - 1)) // strip * 2) as task:
+            first = task // 2 * strip
+            length = b.smaller(here - first, b.of_type(strip, i64))
+            with _runs(b, forms.lanes, start + first, length, down, across) as run:
+                with b.when(task % 2 < 1):
+                    _transform_input(b, forms, run, x, inputs + first, input_plane, input_pitch, channels, height, width,
+                                     top, left)
+                with b.otherwise():
+                    _transform_gradient(b, forms, run, g, gradients + first * strip, gradient_plane, gradient_pitch,
+                                        outputs, out_height, out_width)
+        alone = slab >= tiles
+        with b.parallel((outputs + (strip - 1)) // strip * count, threads) as task:
+            output, panel = task // count, task % count
+            channel = first_row(b, panel, upper, rows)
+            sums = totals + b.select(alone, b.thread, task) * (plane * PLACES)
+
+            def write(height):
+                with b.loop(0, PLACES) as place:
+                    with b.loop(0, here, CHAIN) as k:
+                        b.call(_tile(forms, height, False), inputs + (place * input_plane + channel * input_pitch + k),
+                               gradients + (place * gradient_plane + output * gradient_pitch + k * strip),
+                               sums + place * plane, input_pitch, b.smaller(here - k, b.of_type(CHAIN, i64)), start + k)
+                with b.when(start + slab >= tiles):
+                    to = out + (output * strip * channels + channel) * 9
+                    _transform_back(b, forms, sums, height, b.of_type(plane, i64), to, outputs - output * strip, channels * 9)
+            of_height(b, panel, upper, rows, uneven, write)
     return b.finish()

@@ -11,7 +11,7 @@ import numpy as np
 from ...kernel.convolution import direct, weight_gradient
 from ...kernel.planar import planar
 from ...kernel.tiles import tile_columns, tile_rows
-from ...kernel.winograd import PLACES, TILE, winograd
+from ...kernel.winograd import PLACES, TILE, minimal, minimal_in_weight
 from .build import compiled
 from .contraction import matmul
 from .launch import get_num_threads
@@ -22,6 +22,7 @@ __all__ = ['correlation', 'correlation_adjoint', 'correlation_in_weight']
 BAND = 64 << 10     # numbers of a band: what stays in a core's second cache beside a strip of weights
 CHUNKS = 8          # at least so many chunks, where that does not cost too much copying
 NARROW = 32         # channels that a chunk of the gradient in the weight should have at least
+SLAB = 512          # tiles whose products with all others are taken at a time in the gradient in a weight
 SMALL = 1 << 14     # multiplications below which the reference is as quick
 FLOAT = np.dtype(np.float32)
 
@@ -68,12 +69,22 @@ def _rows_of_band(out, stride, lines, numbers_per_row):
     return _split(out, min(rows, out))
 
 
-def _is_minimal(x, w, out, stride, dilation):
-    """Whether Winograd's filtering takes fewer steps: transforms must be repaid by the products."""
-    outputs, channels, *taps = w.shape
-    tiles = out.shape[0] * -(-out.shape[2] // TILE) * -(-out.shape[3] // TILE)
-    return (taps == [3, 3] and stride == dilation == (1, 1) and w.strides[2:] in ((12, 4), (-12, -4))
-            and min(channels, outputs) >= 16 and tiles >= 2 * tile_columns(target()))
+def _tiles(shape):
+    """How many tiles of Winograd's filtering images have."""
+    return shape[0] * -(-shape[2] // TILE) * -(-shape[3] // TILE)
+
+
+def _is_minimal(channels, outputs, taps, shape, stride, dilation):
+    """Whether Winograd's filtering takes fewer steps for an output of this shape: products must repay the transforms."""
+    return (tuple(taps) == (3, 3) and stride == dilation == (1, 1) and min(channels, outputs) >= 16
+            and _tiles(shape) >= 2 * tile_columns(target()))
+
+
+def _panels(count):
+    """(number of panels, their rows, how many of them have all)."""
+    panels = -(-count // tile_rows(target()))
+    rows = -(-count // panels)
+    return panels, rows, count - panels * (rows - 1)
 
 
 def _filter(x, w, out, before):
@@ -81,31 +92,50 @@ def _filter(x, w, out, before):
     images, channels, height, width = x.shape
     outputs, strip = w.shape[0], tile_columns(target())
     lanes = strip // 2
-    panels = -(-outputs // tile_rows(target()))
-    rows = -(-outputs // panels)
-    upper = outputs - panels * (rows - 1)
-    pitch = -(-rows // lanes) * lanes
-    tiles = images * -(-out.shape[2] // TILE) * -(-out.shape[3] // TILE)
-    groups = min(panels, max(1, -(-CHUNKS // -(-tiles // strip))))
+    panels, rows, upper = _panels(outputs)
+    groups = min(panels, max(1, -(-CHUNKS // -(-_tiles(out.shape) // strip))))
     wide = -(-panels // groups)
     together = min(wide, 1 if channels <= 256 else 4)
     plane, sums_plane = channels * strip + lanes, together * rows * strip + lanes
     bank = PLACES * (plane + sums_plane)
+    if w.strides[2:] not in ((12, 4), (-12, -4)):
+        w = np.ascontiguousarray(w)
     flipped = w.strides[2] < 0
-    run = compiled(winograd, rows, upper < panels, flipped)
+    run = compiled(minimal, rows, upper < panels, flipped)
     scratch, threads = _scratch(bank)
-    run(x, w[:, :, ::-1, ::-1] if flipped else w, out, np.empty(panels * PLACES * (channels + 1) * pitch, FLOAT), scratch,
-        threads, images, channels, height, width, outputs, *out.shape[2:], *before, w.strides[0] // 4,
-        w.strides[1] // 4, panels, upper, wide, together, bank, plane, PLACES * plane, sums_plane)
+    run(x, w[:, :, ::-1, ::-1] if flipped else w, out,
+        np.empty(panels * PLACES * (channels + 1) * -(-rows // lanes) * lanes, FLOAT), scratch, threads, images, channels,
+        height, width, outputs, *out.shape[2:], *before, w.strides[0] // 4, w.strides[1] // 4, panels, upper, wide,
+        together, bank, plane, PLACES * plane, sums_plane)
+    return out
+
+
+def _filter_in_weight(g, x, out, before):
+    """Writes into `out` the gradient in 3x3 taps of steps of one by Winograd's minimal filtering."""
+    images, channels, height, width = x.shape
+    outputs, strip = g.shape[1], tile_columns(target())
+    panels, rows, upper = _panels(channels)
+    strips, tiles = -(-outputs // strip), _tiles(g.shape)
+    slab = -(-tiles // -(-tiles // SLAB))
+    slab = min(tiles, -(-slab // strip) * strip)
+    input_pitch = -(-slab // strip) * strip + strip // 2
+    gradient_pitch = slab * strip + strip // 2
+    input_plane, gradient_plane = channels * input_pitch, strips * gradient_pitch
+    threads = get_num_threads()
+    totals = np.empty((threads if slab == tiles else panels * strips) * PLACES * rows * strip, FLOAT)
+    compiled(minimal_in_weight, rows, upper < panels)(
+        x, g, out, np.empty(PLACES * input_plane, FLOAT), np.empty(PLACES * gradient_plane, FLOAT), totals, threads, images,
+        channels, height, width, outputs, *g.shape[2:], *before, panels, upper, slab, input_plane, input_pitch,
+        gradient_plane, gradient_pitch)
     return out
 
 
 def _correlate(x, w, out, stride, before, dilation):
     """Writes into `out` the cross-correlation of x, padded by `before` at the top and left, and w of any strides."""
-    if _is_minimal(x, w, out, stride, dilation):
-        return _filter(x, w, out, before)
     images, channels, height, width = x.shape
     outputs, _, lines, taps = w.shape
+    if _is_minimal(channels, outputs, (lines, taps), out.shape, stride, dilation):
+        return _filter(x, w, out, before)
     out_height, out_width = out.shape[2:]
     runs, reach, columns = _reach((lines, taps), out_width, stride, dilation)
     band = _rows_of_band(out_height, stride[0], reach, columns * channels)
@@ -242,6 +272,9 @@ def correlation_in_weight(g, x, geometry, kernel):
     images, channels, height, width = x.shape
     outputs, (out_height, out_width), (lines, taps) = g.shape[1], g.shape[2:], kernel
     stride, dilation, strip = geometry.stride, geometry.dilation, tile_columns(target())
+    before, made = tuple(p for p, _ in geometry.padding), np.empty((outputs, channels, *kernel), FLOAT)
+    if _is_minimal(channels, outputs, kernel, g.shape, stride, dilation):
+        return _filter_in_weight(g, x, made, before)
     strips = -(-outputs // strip)
     group = _split(channels, max(NARROW, -(-channels * strips // CHUNKS)))
     runs, reach, columns = _reach((lines, taps), out_width, stride, dilation)
@@ -250,10 +283,9 @@ def correlation_in_weight(g, x, geometry, kernel):
     outer_at = -(-(((band - 1) * stride[0] + reach) * columns * group + 64) // 16) * 16
     total_at = outer_at + band * out_width * strip
     bank = total_at + lines * runs * (taps // runs * group + rows) * strip
-    made = np.empty((outputs, channels, *kernel), FLOAT)
     run = compiled(weight_gradient, rows)
     scratch, threads = _scratch(bank)
     run(x, g, made, scratch, threads, images, channels, height, width, outputs, out_height, out_width, lines, runs,
-        taps // runs, *stride, *dilation, *(p for p, _ in geometry.padding), columns, band, group, bank, outer_at,
+        taps // runs, *stride, *dilation, *before, columns, band, group, bank, outer_at,
         total_at)
     return made
