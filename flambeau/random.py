@@ -7,6 +7,7 @@ see `ops/draws.py` for the distributions over arrays.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import math
 import os
 import struct
@@ -23,7 +24,6 @@ WORDS = 624  # the words of the twister's state, and of one refill
 # seed, words left + 1, seeded, words used; the state, each word in 64 bits; three doubles of which the second is the
 # cached normal sample; whether it is valid; a cached float sample, which CPU generators never have.
 STATE = struct.Struct(f'<QiiQ{WORDS * 8}sdddi4xf?3x')
-_NO_WORDS = np.empty(0, np.uint32)
 
 
 class Generator:
@@ -37,7 +37,7 @@ class Generator:
     `normal_sample` holds the second value of the last Box-Muller pair until it is asked for (None: there is none).
     """
 
-    __slots__ = ('device', 'normal_sample', '_seed', '_engine', '_rest', '_fresh', '_pending', '__weakref__')
+    __slots__ = ('device', 'normal_sample', '_seed', '_engine', '_raw', '_twister', '_pending', '__weakref__')
 
     def __init__(self, device='cpu'):
         self.device = resolve(device)
@@ -59,8 +59,6 @@ class Generator:
             raise ValueError(f'Overflow when unpacking long long: manual_seed expects a seed in [-2**63, 2**64), '
                              f'got {seed}')
         self._seed = seed % 2 ** 64
-        self._rest = _NO_WORDS
-        self._fresh = True  # no word drawn since
         self._pending = True  # the engine gets its seed when the first word is drawn
         self.normal_sample = None
         return self
@@ -112,11 +110,11 @@ class Generator:
         self._unpack(state)
 
     def _pack(self) -> bytes:
-        self._start()
-        key = self._engine.get_state()[1]
-        left = len(self._rest)
+        twister = self.twister()
+        key, used = twister[:WORDS], int(twister[WORDS])
+        fresh = used == WORDS and key[0] == self._seed & 0xFFFFFFFF  # what a seeded state begins with
         sample = self.normal_sample
-        return STATE.pack(self._seed, left + 1, 1, 0 if self._fresh else WORDS - left, key.astype('<u8').tobytes(),
+        return STATE.pack(self._seed, WORDS + 1 - used, 1, 0 if fresh else used, key.astype('<u8').tobytes(),
                           0.0, sample or 0.0, 0.0, sample is not None, 0.0, False)
 
     def _unpack(self, state: bytes) -> None:
@@ -124,52 +122,36 @@ class Generator:
             raise RuntimeError(f'Expected a CPUGeneratorImplState of size {STATE.size} but found the input RNG state '
                                f'size to be {len(state)}')
         seed, left, seeded, used, key, _, sample, _, has_sample, _, _ = STATE.unpack(state)
-        if not (seeded and 1 <= left <= WORDS and used <= WORDS):
+        if not seeded or left < 1 or used > WORDS or left > 1 and left + used != WORDS + 1:
             raise RuntimeError(f'Invalid mt19937 state: seeded={seeded}, left={left}, next={used}')
-        key = np.frombuffer(key, '<u8').astype(np.uint32)
         self.manual_seed(seed)
-        self._start()
-        if left == 1:
-            self._engine.set_state(('MT19937', key, WORDS))
-        else:  # at position 0 the engine gives the words of this state before it computes the next one
-            self._engine.set_state(('MT19937', key, 0))
-            self._rest = self._draw(WORDS)[used:used + left - 1]
-        self._fresh = used == 0
+        twister = self.twister()
+        twister[:WORDS] = np.frombuffer(key, '<u8')
+        twister[WORDS] = WORDS + 1 - left
         self.normal_sample = sample if has_sample else None
 
     # ---- words ---------------------------------------------------------------------------------------------------
 
-    def _start(self) -> None:
-        """Brings a freshly seeded engine to its seed; NumPy's own generator is loaded here, when it is first needed."""
+    def twister(self) -> np.ndarray:
+        """The state in memory: its 624 words and, behind them, how many of these are used. Whoever draws changes it.
+
+        A freshly seeded one gets its words here, and NumPy's own generators are loaded, when the first is needed.
+        """
         if self._pending:
             if self._engine is None:
-                self._engine = np.random.RandomState(self._seed & 0xFFFFFFFF)
-            else:
-                self._engine.seed(self._seed & 0xFFFFFFFF)
+                engine = np.random.MT19937(0)
+                self._raw = engine.random_raw
+                self._engine = np.random.RandomState(engine)
+                memory = (ctypes.c_uint32 * (WORDS + 1)).from_address(engine.ctypes.state_address)
+                self._twister = np.frombuffer(memory, np.uint32)
+            self._engine.seed(self._seed & 0xFFFFFFFF)
             self._pending = False
-
-    def _draw(self, count: int) -> np.ndarray:
-        return self._engine.randint(0, 1 << 32, size=count, dtype=np.uint32)
+        return self._twister
 
     def words(self, count: int) -> np.ndarray:
         """The next `count` words (uint32). The array belongs to the caller, who may overwrite it."""
-        rest = self._rest
-        if count <= len(rest):
-            self._rest = rest[count:]
-            return rest[:count]
-        self._start()
-        self._fresh = False
-        # The engine always stands at the end of a block of 624, so that its state is the one to export.
-        missing = count - len(rest)
-        tail = missing % WORDS
-        parts = [rest] if len(rest) else []
-        if missing > tail:
-            parts.append(self._draw(missing - tail))
-        block = self._draw(WORDS) if tail else _NO_WORDS
-        if tail:
-            parts.append(block[:tail])
-        self._rest = block[tail:]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        self.twister()
+        return self._engine.randint(0, 1 << 32, size=count, dtype=np.uint32)
 
     def words64(self, count: int) -> np.ndarray:
         """The next `count` 64-bit words (uint64), each made of two words of which the first is the high half."""
@@ -178,11 +160,8 @@ class Generator:
 
     def uniform(self) -> float:
         """One double in [0, 1): the low 53 bits of a 64-bit word."""
-        if len(self._rest) >= 2:
-            high, low = self._rest[:2].tolist()
-            self._rest = self._rest[2:]
-        else:
-            high, low = self.words(2).tolist()
+        self.twister()
+        high, low = self._raw(), self._raw()
         return ((high & 0x1FFFFF) << 32 | low) * 2.0 ** -53
 
     def normal(self) -> float:

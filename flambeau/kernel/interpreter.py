@@ -121,6 +121,9 @@ class _Run:
     def _dot(self, s, x, y, z):
         return z + (x.astype(np.float32) * y.astype(np.float32)).reshape(-1, 2).sum(1)
 
+    def _library(self, s, x):
+        return getattr(np, s.attributes['function'])(x)
+
     # ---- memory
 
     def _place(self, pointer, type):

@@ -26,7 +26,8 @@ INTEGER_ARITHMETIC = 'add sub mul div rem neg and or xor shl shr smaller larger 
 COMPARISONS = 'eq ne lt le gt ge'.split()
 # statements whose result depends on their operands alone: two equal ones are one
 PURE = frozenset([*FLOAT_ARITHMETIC, *INTEGER_ARITHMETIC, *COMPARISONS, 'smaller', 'larger', 'not', 'select', 'convert',
-                  'bitcast', 'splat', 'iota', 'extract', 'insert', 'shuffle', 'offset', 'cast', 'reduce', 'scale', 'dot'])
+                  'bitcast', 'splat', 'iota', 'extract', 'insert', 'shuffle', 'offset', 'cast', 'reduce', 'scale', 'dot',
+                  'library'])
 
 
 class Statement:
@@ -390,6 +391,10 @@ class Builder:
     def dot(self, x, y, z):
         """z + the products of neighbouring pairs of bfloat16 lanes of x and y, in float32."""
         return self.emit('dot', (x, y, z), z.type)
+
+    def library(self, function, x):
+        """The C library's function (log, log1p, exp, sin, cos or tan) of one float64."""
+        return self.emit('library', (self.of_type(x, f64),), f64, function=function)
 
     # ---- memory
 

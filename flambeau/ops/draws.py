@@ -1,7 +1,7 @@
 """Distributions over arrays: what the words of a `Generator` become, number for number as PyTorch draws them on x86-64.
 
 Every `fill_*` function overwrites an array of any strides in the order of its elements in memory, in pieces that stay
-in the processor's cache. Multiply-adds that PyTorch's vector code fuses are rounded once here too, and logarithms and
+in the processor's cache, or by a generated kernel with the same result. Multiply-adds that PyTorch's vector code fuses are rounded once here too, and logarithms and
 trigonometric functions of doubles are the C library's. Arguments are taken as checked; tensors are unknown here.
 """
 from __future__ import annotations
@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from ..storage import dense_like
+from .reference import REFERENCE
 
 PIECE = 32768  # elements drawn at once: a multiple of 16, the size of a block of normal samples
 _LOW24, _LOW53 = np.array(0xFFFFFF, np.uint32), np.array((1 << 53) - 1, np.uint64)
@@ -63,6 +64,19 @@ def _fill(out: np.ndarray, draw, *operands: np.ndarray) -> None:
         piece[...] = converted(draw(piece.size, *[operand[start:start + PIECE] for operand in operands]), out.dtype)
     if not dense:
         view[...] = flat.reshape(view.shape)
+
+
+def _by_kernel(name: str, generator, out: np.ndarray, *arguments) -> bool:
+    """Whether the kernel `name` has overwritten `out` in memory order; arrays among the arguments broadcast to it."""
+    if out.flags.c_contiguous:
+        return REFERENCE.kernel(name, out, generator, *arguments) is not None
+    order = _in_memory_order(out)
+    view = out.transpose(order)
+    arguments = [np.broadcast_to(x, out.shape).transpose(order) if isinstance(x, np.ndarray) else x for x in arguments]
+    made = REFERENCE.kernel(name, view if view.flags.c_contiguous else np.empty(view.shape, view.dtype), generator, *arguments)
+    if made is not None and made is not view:
+        view[...] = made
+    return made is not None
 
 
 # ---- arithmetic with the roundings of the reference ----------------------------------------------
@@ -311,6 +325,8 @@ def _normal_double(generator, count: int, mean: float, std: float) -> np.ndarray
 def fill_uniform(generator, out: np.ndarray, low: float = 0.0, high: float = 1.0) -> None:
     """Uniform samples of [low, high); complex arrays get them for the real and the imaginary part."""
     out = _as_real(out)
+    if _by_kernel('random.uniform', generator, out, low, high):
+        return
     working, source = _working_type(out.dtype)
     if low == 0 and high == 1 and not _is_half(out.dtype):
         return _fill(out, lambda count: source(generator, count))
@@ -336,7 +352,11 @@ def fill_normal(generator, out: np.ndarray, mean: float = 0.0, std: float = 1.0)
     if out.dtype.kind == 'c':
         out, std = _as_real(out), std / math.sqrt(2)
     if out.size < 16 or not out.flags.c_contiguous:
+        if _by_kernel('random.normals', generator, out, mean, std):
+            return
         return _fill(out, lambda count: _normal_double(generator, count, mean, std))
+    if _by_kernel('random.normal', generator, out, mean, std):
+        return
     working, source = _working_type(out.dtype)
     mean, std = float(working(mean)), float(working(std))
     flat, tail = out.reshape(-1), out.size % 16
@@ -349,7 +369,13 @@ def fill_normal(generator, out: np.ndarray, mean: float = 0.0, std: float = 1.0)
 
 def leaks(generator, count: int, lower: float, upper: float) -> np.ndarray:
     """Slopes (float64) of a randomized leaky ReLU, uniform between the bounds."""
-    return _uniform_double(generator, count) * (upper - lower) + lower
+    return _uniform_doubles(generator, count) * (upper - lower) + lower
+
+
+def _uniform_doubles(generator, count):
+    values = np.empty(count)
+    fill_uniform(generator, values)
+    return values
 
 
 # ---- integers ------------------------------------------------------------------------------------
@@ -361,6 +387,8 @@ def _remainder(words: np.ndarray, modulus: int) -> np.ndarray:
 
 def fill_random_range(generator, out: np.ndarray, low: int, span: int) -> None:
     """Integers of [low, low + span), 1 <= span <= 2**64; the 64-bit sum wraps before it is converted."""
+    if _by_kernel('random.integers', generator, out, low, span, span >= _WIDE_RANGE):
+        return
 
     def draw(count):
         if span < _WIDE_RANGE:
@@ -384,6 +412,8 @@ def fill_random(generator, out: np.ndarray) -> None:
         modulus = int(np.iinfo(dtype).max) + 1
     else:
         modulus = 2 ** {'float64': 53, 'float32': 24, 'float16': 11, 'bfloat16': 8}[dtype.name] + 1
+    if _by_kernel('random.integers', generator, out, 0, modulus, dtype.itemsize == 8):
+        return
     source = generator.words64 if dtype.itemsize == 8 else generator.words
     _fill(out, lambda count: _remainder(source(count), modulus).view(np.int64 if dtype.itemsize == 8 else np.int32))
 
@@ -391,6 +421,9 @@ def fill_random(generator, out: np.ndarray) -> None:
 def permutation(generator, n: int) -> np.ndarray:
     """A random order of 0 .. n-1 (int64): Fisher and Yates' shuffle, from 32-bit words or, for huge n, 64-bit ones."""
     if n < (2 ** 32 - 1) // 20:
+        order = np.empty(n, np.int64)
+        if _by_kernel('random.permutation', generator, order):
+            return order
         steps = generator.words(max(n - 1, 0)) % np.arange(n, 1, -1, dtype=np.uint32)
         return _swap_in_turn(steps.astype(np.int64) + np.arange(len(steps)), n)
     order = np.empty(n, np.int64)
@@ -433,7 +466,10 @@ def _swap_in_turn(partners: np.ndarray, n: int) -> np.ndarray:
 
 def fill_bernoulli(generator, out: np.ndarray, probability: float) -> None:
     """One with `probability`, else zero."""
-    bound = np.uint64(math.ceil(probability * 2.0 ** 53))  # u * 2**-53 < p, compared as integers
+    bound = math.ceil(probability * 2.0 ** 53)  # u * 2**-53 < p, compared as integers
+    if _by_kernel('random.bernoulli', generator, out, bound):
+        return
+    bound = np.uint64(bound)
 
     def draw(count):
         words = generator.words64(count)
@@ -445,6 +481,8 @@ def fill_bernoulli(generator, out: np.ndarray, probability: float) -> None:
 
 def fill_bernoulli_each(generator, out: np.ndarray, probabilities: np.ndarray) -> None:
     """One with the probability at the same place of `probabilities`, which broadcasts to `out`, else zero."""
+    if _by_kernel('random.bernoulli_each', generator, out, np.broadcast_to(probabilities, out.shape)):
+        return
     if probabilities.dtype == np.float64:
         source = _uniform_double
     else:
@@ -464,6 +502,8 @@ def bernoulli_mask(generator, like: np.ndarray, probability: float) -> np.ndarra
 def fill_exponential(generator, out: np.ndarray, rate: float = 1.0) -> None:
     """Exponential samples of the given rate."""
     scale = -1.0 / rate
+    if _by_kernel('random.transformed', generator, out, 'exponential', scale):
+        return
     exact = _c_library('log1p')
 
     def draw(count):
@@ -482,11 +522,15 @@ def fill_exponential(generator, out: np.ndarray, rate: float = 1.0) -> None:
 def fill_geometric(generator, out: np.ndarray, probability: float) -> None:
     """How many trials it takes to the first success: 1, 2, 3 ..."""
     scale = math.log1p(-probability)
+    if _by_kernel('random.transformed', generator, out, 'geometric', scale):
+        return
     _fill(out, lambda count: np.ceil(_log(_uniform_double(generator, count)) / scale))
 
 
 def fill_cauchy(generator, out: np.ndarray, median: float = 0.0, sigma: float = 1.0) -> None:
     """Cauchy samples around `median` with half-width `sigma`."""
+    if _by_kernel('random.transformed', generator, out, 'cauchy', sigma, median):
+        return
 
     def draw(count):
         return _fused(_c_library('tan')((_uniform_double(generator, count) - 0.5) * math.pi), sigma, median)
@@ -496,6 +540,8 @@ def fill_cauchy(generator, out: np.ndarray, median: float = 0.0, sigma: float = 
 
 def fill_log_normal(generator, out: np.ndarray, mean: float = 1.0, std: float = 2.0) -> None:
     """The exponential of normal samples."""
+    if _by_kernel('random.normals', generator, out, mean, std, True):
+        return
     _fill(out, lambda count: _exp(_normal_double(generator, count, mean, std)))
 
 
@@ -521,7 +567,7 @@ def _multinomial_with_replacement(generator, weights, count):
     cumulative[:, -1] = 1
     samples = np.empty((len(weights), count), np.int64)
     for row, bounds in enumerate(cumulative.astype(np.float64)):
-        samples[row] = np.searchsorted(bounds, _uniform_double(generator, count))
+        samples[row] = np.searchsorted(bounds, _uniform_doubles(generator, count))
     return samples
 
 

@@ -5,6 +5,7 @@ The text written here follows CPython's vectorcall protocol (METH_FASTCALL) and 
 from __future__ import annotations
 
 import ctypes
+import os
 
 from ...kernel.types import Pointer
 from .render import llvm as llvm_type
@@ -17,13 +18,17 @@ FASTCALL = 0x0080
 PYTHON = {'PyLong_AsLongLong': 'i64 (ptr)', 'PyFloat_AsDouble': 'double (ptr)', 'PyErr_Occurred': 'ptr ()',
           'PyEval_SaveThread': 'ptr ()', 'PyEval_RestoreThread': 'void (ptr)', 'PyLong_FromLongLong': 'ptr (i64)',
           'PyFloat_FromDouble': 'ptr (double)', 'PyErr_SetString': 'void (ptr, ptr)'}
+C_LIBRARY = 'log', 'log1p', 'exp', 'sin', 'cos', 'tan'  # its functions of doubles that kernels call
 _alive = []  # method definitions must outlive the functions made of them
 
 
 def register_symbols():
-    """Tells LLVM where Python's functions and objects are."""
+    """Tells LLVM where Python's functions and objects are, and those of the C library."""
     import llvmlite.binding as llvm
     import numpy as np
+    library = ctypes.CDLL('ucrtbase' if os.name == 'nt' else None)
+    for name in C_LIBRARY:
+        llvm.add_symbol('flambeau_' + name, ctypes.cast(getattr(library, name), ctypes.c_void_p).value)
     for name in PYTHON:
         llvm.add_symbol(name, ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value)
     llvm.add_symbol('flambeau_none', id(None))

@@ -7,7 +7,7 @@ import struct
 
 import numpy as np
 
-from ...kernel.types import Pointer, f32, i64
+from ...kernel.types import Pointer, f32, i32, i64
 
 __all__ = ['module_text']
 
@@ -233,11 +233,13 @@ class FunctionText:
             zero = self.name(type(x)(None, a, '', 0.0 if a.is_float else 0))
             return f'{"fcmp une" if a.is_float else "icmp ne"} {self.typed(x)}, {zero}'
         if a.is_float and b.is_float:
-            if a.bits == b.bits:
+            if a.bits == b.bits or b.kind == 'bf' and a.bits == 64:
                 middle = self.fresh()
-                wide = llvm(f32.like(a))
-                self.line(f'{middle} = fpext {self.typed(x)} to {wide}')
-                return f'fptrunc {wide} {middle} to {llvm(b)}'
+                wide = f32.like(a)
+                self.line(f'{middle} = {"fpext" if a.bits < 32 else "fptrunc"} {self.typed(x)} to {llvm(wide)}')
+                x, a = type(x)(None, wide, middle), wide
+            if self._is_unknown(b):
+                return self._to_bfloat(x, b)
             word = 'fpext' if b.bits > a.bits else 'fptrunc'
         elif a.is_float:
             if b.bits < 32:  # through 32 bits, so that what is out of range wraps
@@ -254,6 +256,27 @@ class FunctionText:
         else:
             word = 'trunc' if b.bits < a.bits else 'sext' if a.kind == 'i' else 'zext'
         return f'{word} {self.typed(x)} to {llvm(b)}'
+
+    def _to_bfloat(self, x, kind):
+        """float32 rounded to bfloat16 by its bits, where the processor has no instruction for it; nan stays."""
+        lanes, wide = kind.lanes, llvm(i32.like(kind))
+
+        def step(text):
+            made = self.fresh()
+            self.line(f'{made} = {text}')
+            return made
+
+        def constant(value):
+            return f'splat (i32 {value})' if lanes else str(value)
+        bits = step(f'bitcast {self.typed(x)} to {wide}')
+        odd = step(f'and {wide} ' + step(f'lshr {wide} {bits}, {constant(16)}') + f', {constant(1)}')
+        half = step(f'add {wide} {odd}, {constant(0x7FFF)}')
+        rounded, quiet = step(f'add {wide} {bits}, {half}'), step(f'or {wide} {bits}, {constant(1 << 22)}')
+        nan = step(f'fcmp uno {self.typed(x)}, {self.name(x)}')
+        chosen = step(f'select {self._truth(kind)} {nan}, {wide} {quiet}, {wide} {rounded}')
+        upper = step(f'lshr {wide} {chosen}, {constant(16)}')
+        narrow = llvm(type(kind)('i', 16, lanes))
+        return f'bitcast {narrow} ' + step(f'trunc {wide} {upper} to {narrow}') + f' to {llvm(kind)}'
 
     def _bitcast(self, s, x):
         return f'bitcast {self.typed(x)} to {llvm(s.result.type)}'
@@ -297,6 +320,9 @@ class FunctionText:
     def _dot(self, s, x, y, z):
         return self.intrinsic(f'llvm.x86.avx512bf16.dpbf16ps.{z.type.lanes * 32}', z.type, z, x, y)
 
+    def _library(self, s, x):
+        return self.intrinsic('flambeau_' + s.attributes['function'], x.type, x)
+
     # ---- memory
 
     def _offset(self, s, p, count):
@@ -307,8 +333,33 @@ class FunctionText:
         return f'getelementptr i8, {self.typed(p)}, i64 0'
 
     def _in_memory(self, type):
-        """The type that stands in memory for one: a byte for each truth value."""
-        return type.__class__('u', 8, type.lanes) if type.__class__ is not Pointer and type.kind == 'b' else type
+        """The type that stands in memory for one: a byte for a truth value, bits for what the processor does not know."""
+        if type.__class__ is not Pointer and type.kind == 'b':
+            return type.__class__('u', 8, type.lanes)
+        return type.__class__('u', 16, type.lanes) if self._is_unknown(type) else type
+
+    def _is_unknown(self, type):
+        return type.__class__ is not Pointer and type.kind == 'bf' and 'bf16_dot' not in self.target.features
+
+    def _as_stored(self, value):
+        """A value, with its type, as it is in memory."""
+        stored = self._in_memory(value.type)
+        if stored == value.type:
+            return self.typed(value)
+        made = self.fresh()
+        self.line(f'{made} = {"zext" if value.type.kind == "b" else "bitcast"} {self.typed(value)} to {llvm(stored)}')
+        return f'{llvm(stored)} {made}'
+
+    def _loaded(self, text, kind):
+        """The text of a value of which `text` gives what is in memory."""
+        stored = self._in_memory(kind)
+        if stored == kind:
+            return text
+        made = self.fresh()
+        self.line(f'{made} = {text}')
+        if kind.kind == 'bf':
+            return f'bitcast {llvm(stored)} {made} to {llvm(kind)}'
+        return f'icmp ne {llvm(stored)} {made}, {"zeroinitializer" if stored.lanes else 0}'
 
     def _load(self, s, p, mask=None, other=None):
         kind, stored = s.result.type, self._in_memory(s.result.type)
@@ -317,26 +368,14 @@ class FunctionText:
             text = f'load {llvm(stored)}, {self.typed(p)}, align {align}'
         else:
             name = f'llvm.masked.load.{suffix(stored)}.p0'
-            rest = self.typed(other)
-            if stored is not kind:
-                widened = self.fresh()
-                self.line(f'{widened} = zext {self.typed(other)} to {llvm(stored)}')
-                rest = f'{llvm(stored)} {widened}'
+            rest = self._as_stored(other)
             self.declared[name] = f'declare {llvm(stored)} @{name}(ptr, i32 immarg, {llvm(mask.type)}, {llvm(stored)})'
             text = f'call {llvm(stored)} @{name}({self.typed(p)}, i32 {align}, {self.typed(mask)}, {rest})'
-        if stored is kind or stored == kind:
-            return text
-        byte = self.fresh()
-        self.line(f'{byte} = {text}')
-        return f'icmp ne {llvm(stored)} {byte}, {"zeroinitializer" if stored.lanes else 0}'
+        return self._loaded(text, kind)
 
     def _store(self, s, value, p, mask=None):
         stored = self._in_memory(value.type)
-        text = self.typed(value)
-        if stored != value.type:
-            byte = self.fresh()
-            self.line(f'{byte} = zext {text} to {llvm(stored)}')
-            text = f'{llvm(stored)} {byte}'
+        text = self._as_stored(value)
         align = s.attributes['align'] or (stored.bytes if stored.__class__ is not Pointer else 8)
         if mask is not None:
             name = f'llvm.masked.store.{suffix(stored)}.p0'
@@ -359,22 +398,14 @@ class FunctionText:
         truth = self._truth(kind)
         name = f'llvm.masked.gather.{suffix(stored)}.v{kind.lanes}p0'
         self.declared[name] = f'declare {llvm(stored)} @{name}({pointers}, i32 immarg, {truth}, {llvm(stored)})'
-        rest = f'{llvm(stored)} zeroinitializer' if other is None or stored != kind else self.typed(other)
+        rest = f'{llvm(stored)} zeroinitializer' if other is None else self._as_stored(other)
         flags = f'{truth} splat (i1 true)' if mask is None else self.typed(mask)
         text = f'call {llvm(stored)} @{name}({addresses}, i32 {stored.bytes}, {flags}, {rest})'
-        if stored == kind:
-            return text
-        byte = self.fresh()
-        self.line(f'{byte} = {text}')
-        return f'icmp ne {llvm(stored)} {byte}, zeroinitializer'
+        return self._loaded(text, kind)
 
     def _scatter(self, s, value, p, index, mask=None):
         stored = self._in_memory(value.type)
-        text = self.typed(value)
-        if stored != value.type:
-            byte = self.fresh()
-            self.line(f'{byte} = zext {text} to {llvm(stored)}')
-            text = f'{llvm(stored)} {byte}'
+        text = self._as_stored(value)
         addresses, pointers = self._addresses(p, index)
         truth = self._truth(value.type)
         name = f'llvm.masked.scatter.{suffix(stored)}.v{value.type.lanes}p0'
