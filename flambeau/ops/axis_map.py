@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from .definition import opaque
+from .reference import LARGE, REFERENCE
 from .windows import chunks
 
 
@@ -93,6 +94,9 @@ def apply_maps(x: np.ndarray, maps) -> np.ndarray:
         raise NotImplementedError(f'interpolation is not implemented for {dtype.name}: convert it, as with .float()')
     if not steps:
         return x.copy()
+    made = REFERENCE.kernel('axis_map.mapped', x, maps) if x.size >= LARGE else None
+    if made is not None:
+        return made
     if weighted and dtype.itemsize <= 2:
         x = x.astype(np.float32)
     steps.sort(key=lambda step: step[:2])  # shrinking axes first: the least work

@@ -604,9 +604,8 @@ def _declare_adaptive_avg_pool(dims):
     def adaptive_avg_pool(m, input, output_size):
         input, unbatched = _adaptive_planes(m, operation, dims, input, output_size)
         out = _bins(operation, dims, output_size, input)
-        window = equal_bins(input.shape[2:], out)
-        if window is not None:
-            result = m._avg_pool(input, window, True, None)
+        if set(out) == {1}:
+            result = m.mean(input, tuple(range(2, input.ndim)), True)
         else:
             result = m._apply_maps(input, tuple(map(adaptive_average_map, input.shape[2:], out)))
         return same_for_batch(m, result, unbatched)
