@@ -19,8 +19,10 @@ from . import mathematics
 from .ir import Builder
 from .types import Pointer, boolean, f64, i64, named
 
-__all__ = ['fused', 'OPERATIONS', 'stages']
+__all__ = ['fused', 'GIVEN', 'OPERATIONS', 'SEVERAL', 'stages']
 
+GIVEN = ('input', 'number', 'constant', 'count')  # what no arithmetic makes
+SEVERAL = frozenset(['fold', 'sigmoid', 'rsqrt', 'sign'])  # what array libraries take longer for, or several functions
 UNROLL = 4
 EXPENSIVE = frozenset('exp expm1 log log1p log2 tanh sigmoid erf'.split())
 
@@ -60,7 +62,7 @@ def stages(program):
     """(stage of each instruction, whether it varies along a row): a fold's value is there one stage after its operand's."""
     stage, varies = [], []
     for op, *operands in program:
-        if op in ('input', 'number', 'constant', 'count'):
+        if op in GIVEN:
             stage.append(0)
             varies.append(op == 'input' and 'i' in operands[1])
         elif op == 'fold':

@@ -20,7 +20,7 @@ from .definition import SavedOutput
 from .general import COMPUTED, SIMPLE, raise_refusal, runner
 from .overriding import Overridden, override
 from .record import GENERAL, binary_recorder, complete, record
-from .reference import LARGE, REFERENCE
+from .reference import LARGE, REFERENCE, SINGLE
 from .results import several_views, tensors_of
 from .writing import deliver, refuse_out, refuse_partial_overlap
 
@@ -157,9 +157,26 @@ def kernel_finder(op):
                 or op.promote == 'bool'
             if op.check is not None and d.category in (dtypes.BOOL, dtypes.COMPLEX):
                 direct = False
-            found = op.kernels[array_dtype] = direct and REFERENCE.direct(op.kernel, array_dtype)
+            found = direct and REFERENCE.direct(op.kernel, array_dtype)
+            if found and found.__class__ is not np.ufunc and array_dtype == SINGLE and REFERENCE.planned(
+                    op.formula, (np.ones(2, SINGLE),) * len(op.positional)):
+                found = _fused(op.formula, found)
+            op.kernels[array_dtype] = found
         return found
     return find
+
+
+def _fused(formula, several):
+    """The function of arrays that runs what takes `several` array functions as one kernel."""
+    plans = Plans()
+
+    def run(*operands):
+        key = tuple([(x.shape, x.strides, x.dtype) if x.__class__ is ndarray else x.__class__ for x in operands])
+        plan = plans.get(key)
+        if plan is None:
+            plan = plans.add(key, REFERENCE.planned(formula, operands))
+        return plan(*operands) if plan else several(*operands)
+    return run
 
 
 def large_runner(op):

@@ -3,8 +3,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..autograd.graph import edge_of
+from ..autograd.modes import OFF, STATE
 from ..errors import require_tensors
-from ..tensor import Tensor
+from ..tensor import Tensor, wrap
 from .definition import PUBLIC, export, opaque
 from .overriding import Overridden, answered, override
 from .promotion import result_dtype
@@ -59,6 +61,31 @@ def _alike(tensors):
     return tensors
 
 
+def _joined(join, tensors, dim):
+    """The arrays of plain tensors of one dtype joined, where nothing is recorded; None where there is more to do."""
+    arrays, recording = [], STATE.recording is not OFF
+    for t in tensors:
+        if t.__class__ is not Tensor or recording and t._node is not None and edge_of(t) is not None:
+            return None
+        arrays.append(t._array)
+    try:
+        made = join(arrays, dim)
+    except (ValueError, TypeError, IndexError):
+        return None  # what does not fit is told by the long way
+    return wrap(made) if made.dtype is arrays[0].dtype else None
+
+
+def _stacked(arrays, dim):
+    """np.stack, in a third of its time for a few numbers. Raises ValueError for different shapes."""
+    shape = arrays[0].shape
+    if len({a.shape for a in arrays}) > 1:
+        raise ValueError('different shapes')
+    axis = axis_of(dim, len(shape) + 1)
+    if not axis:
+        return np.concatenate(arrays, 0).reshape(len(arrays), *shape)
+    return np.concatenate([a.reshape(*shape[:axis], 1, *shape[axis:]) for a in arrays], axis)
+
+
 def _delivered(name, result, out):
     from .contraction import write_out
     return result if out is None else write_out(name, result, out)
@@ -67,6 +94,10 @@ def _delivered(name, result, out):
 @export(aliases=('concat', 'concatenate'))
 def cat(tensors, dim=0, *, out=None):
     """The tensors one behind the other along an existing dimension. Empty 1-d tensors are passed over."""
+    if out is None and tensors.__class__ in (list, tuple):
+        made = _joined(np.concatenate, tensors, dim)
+        if made is not None:
+            return made
     try:
         tensors = _listed('cat', tensors)
     except Overridden:
@@ -97,12 +128,16 @@ def cat(tensors, dim=0, *, out=None):
 @opaque(name='_stack', namespace='', method=False, label='StackBackward0',
         grad={'tensors': lambda m, g, dim: list(m.unbind(g, dim))})
 def _stack(m, tensors, dim):
-    return m.xp.stack(tensors, dim)
+    return m.stack(tensors, dim)
 
 
 @export()
 def stack(tensors, dim=0, *, out=None):
     """The tensors, all of one shape, along a new dimension."""
+    if out is None and tensors.__class__ in (list, tuple):
+        made = _joined(_stacked, tensors, dim)
+        if made is not None:
+            return made
     try:
         tensors = _listed('stack', tensors)
     except Overridden:

@@ -42,7 +42,9 @@ def overridable(function):
     """A plain function of a tensor that leaves the answer to the tensor's class where that answers calls itself."""
     @functools.wraps(function)
     def call(*args, **kwargs):
-        if args and type(args[0]) is not Tensor and answered(*args) or kwargs and answered(*kwargs.values()):
+        if not kwargs and args and args[0].__class__ is Tensor:
+            return function(*args)
+        if args and answered(*args) or kwargs and answered(*kwargs.values()):
             return override(call, args, kwargs)
         return function(*args, **kwargs)
     return call

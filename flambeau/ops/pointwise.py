@@ -70,12 +70,17 @@ def _clamped(m, input, min, max):
     return input if max is None else m.minimum(input, max)
 
 
-@opaque(name='_clamp', namespace='', method=False, label='ClampBackward1',
-        grad={'input': lambda m, g, input, min, max: _inside(m, g, input, min, max)})
+@elementwise(name='_clamp', namespace='', method=False, label='ClampBackward1', promote=('input',),
+             grad={'input': lambda m, g, input, min, max: _inside(m, g, input, min, max)})
 def _clamp_to_numbers(m, input, min, max):
     kind = input.dtype
+    if kind.kind == 'f':
+        return _clamped(m, input, min, max)
     low = None if min is None else _bound(min, kind)
     return _clamped(m, input, low, None if max is None else _bound(max, kind)).astype(kind, copy=False)
+
+
+REAL_OR_NONE = (float, int, type(None))
 
 
 def _bound(value, kind):
@@ -113,6 +118,8 @@ def _clamp_max_tensor(m, input, max):
 
 def _clamp(input, min, max):
     require_tensors('clamp', input=input)
+    if input._array.dtype.kind == 'f' and min.__class__ in REAL_OR_NONE and max.__class__ in REAL_OR_NONE and min is not max:
+        return _clamp_to_numbers(input, None if min is None else float(min), None if max is None else float(max))
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     if input.is_complex():

@@ -133,12 +133,15 @@ class Reference:
     def planned(self, formula, arguments):
         """The generated kernel of a formula over arguments like these, where it is the faster way, else False.
 
-        Few numbers of another type than float32, which programs rarely compute with, are left to array functions.
+        Few numbers are worth it where several array functions would be called; those of another type than float32, which
+        programs rarely compute with, are left to array functions.
         """
         first = arguments[0]
-        if first.__class__ is np.ndarray and (first.size >= LARGE or first.dtype == SINGLE and first.size):
+        if first.__class__ is not np.ndarray or not first.size:
+            return False
+        if first.size >= LARGE:
             return self.kernel('fusion.planned', formula, arguments) or False
-        return False
+        return first.dtype == SINGLE and self.kernel('fusion.planned', formula, arguments, 2) or False
 
     def fused(self, formula, *arguments):
         """formula(m, *arguments), as one generated kernel where there is one."""

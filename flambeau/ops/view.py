@@ -61,6 +61,11 @@ def _reshape_gradient(m, g, input_shape):
 @view(variadic='shape', may_copy=True, grad={'input': _reshape_gradient})
 def reshape(m, input, shape):
     """The same elements in another shape: a view where strides allow it, else a copy. One size may be -1."""
+    if input.flags.c_contiguous:
+        try:
+            return input.reshape(shape)
+        except (ValueError, TypeError):
+            pass  # what does not fit is told below
     return _reshaped(input, resolved_shape(shape, input.size))
 
 
@@ -70,9 +75,12 @@ def view_as_shape(m, input, shape):
     """The same memory in another shape or dtype. Raises RuntimeError where strides do not allow it."""
     if len(shape) == 1 and isinstance(shape[0], dtypes.dtype):
         return reinterpreted(input, shape[0])
-    shape = resolved_shape(shape, input.size)
     if input.flags.c_contiguous:
-        return input.reshape(shape)
+        try:
+            return input.reshape(shape)
+        except (ValueError, TypeError):
+            pass  # what does not fit is told below
+    shape = resolved_shape(shape, input.size)
     try:
         return input.reshape(shape, copy=False)
     except ValueError:
@@ -158,6 +166,10 @@ def t(m, input):
 @view(variadic='dims', grad={'input': lambda m, g, dims: m.permute(g, inverse_order(dims, g.ndim))})
 def permute(m, input, dims):
     """The dimensions in another order."""
+    try:
+        return input.transpose(dims)
+    except (ValueError, TypeError):
+        pass  # what does not fit is told below
     if len(dims) != input.ndim:
         raise RuntimeError(f'permute(): number of dimensions in the tensor input does not match the length of '
                            f'the desired ordering of dimensions i.e. input.dim() = {input.ndim} is not equal to '
@@ -243,13 +255,14 @@ def unsqueeze(m, input, dim):
 @view(variadic='size', namespace='', grad={'input': lambda m, g, input_shape: m.sum_to_size(g, input_shape)})
 def expand(m, input, size):
     """Dimensions of size 1 repeated without copying; -1 keeps a size."""
-    shape, old = tuple(n.__index__() for n in size), input.shape
+    old = input.shape
+    shape = size if all(n.__class__ is int for n in size) else tuple(n.__index__() for n in size)
     extra = len(shape) - len(old)
     if extra < 0:
         raise RuntimeError(f'expand({dtypes.of(input.dtype)}{list(old)}, size={list(shape)}): the number of sizes provided '
                            f'({len(shape)}) must be greater or equal to the number of dimensions in the tensor ({len(old)})')
     strides, sizes = [0] * extra, list(shape[:extra])
-    if any(n < 0 for n in sizes):
+    if sizes and min(sizes) < 0:
         raise RuntimeError(f"The expanded size of the tensor ({min(sizes)}) isn't allowed in a leading, non-existing "
                            f'dimension {sizes.index(min(sizes))}')
     for k, (n, s) in enumerate(zip(old, input.strides)):

@@ -21,8 +21,11 @@ ndarray = np.ndarray
 FLOATS = (np.dtype('float32'), np.dtype('float64'))
 
 
-def planned(formula, arguments):
-    """The function of arguments like these that runs the formula as one kernel, or None where there is none."""
+def planned(formula, arguments, steps=1):
+    """The function of arguments like these that runs the formula as one kernel.
+
+    None where there is none, or where the formula has not as many steps.
+    """
     key = [formula]
     for x in arguments:
         kind = x.__class__
@@ -39,7 +42,7 @@ def planned(formula, arguments):
         if len(_plans) >= PLANS:
             _plans.clear()
         made = _plan(formula, arguments)
-        plan = _plans[key] = made.written(arguments) if made else False
+        plan = _plans[key] = made.written(arguments) if made and made.steps >= steps else False
     return plan or None
 
 
@@ -153,8 +156,9 @@ class Plan:
                 strides[len(arrays) + k] = (i, 0)
                 self.made[k] = ((self.chunks, i) if self.chunks > 1 else self.made[k][0], self.made[k][1])
         self.sizes = (o, q, i, group, block, *[s for pair in strides for s in pair])
-        self.kernel = compiled(fusion.fused, program, tuple(a.dtype.name for a in arrays), outputs, computed.name,
-                               sum(x.__class__ is float for x in arguments))
+        self.steps = sum(1 + (op in fusion.SEVERAL) for op, *_ in program if op not in fusion.GIVEN)
+        self.kernel = (fusion.fused, program, tuple(a.dtype.name for a in arrays), outputs, computed.name,
+                       sum(x.__class__ is float for x in arguments))
         self.positions = [k for k, r in enumerate(results) if r is not None]
         self.count = len(results)
         self.kinds = [kind for kind, _ in described]
@@ -192,7 +196,7 @@ class Plan:
         for k, name in zip(self.positions, made):
             results[k] = name
         lines.append(f'    return {made[0] if self.single else "(" + ", ".join(map(str, results)) + ",)"}')
-        scope = {'kernel': self.kernel, 'allocated': np.empty, 'total': np.add.reduce}
+        scope = {'kernel': compiled(*self.kernel), 'allocated': np.empty, 'total': np.add.reduce}
         exec('def plan(' + ('arguments, into' if into else ', '.join(given)) + '):\n' + '\n'.join(lines), scope)
         return scope['plan']
 
