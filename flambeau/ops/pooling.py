@@ -14,6 +14,7 @@ from .. import dtypes
 from ..errors import ArgumentError
 from .axis_map import AxisMap
 from .definition import PUBLIC, composite, export, opaque
+from .reference import LARGE, REFERENCE
 from .sampling import rand
 from .windows import Window, batched, chunks, pad_spatial, per_axis, same_for_batch, taps, unpad_spatial
 
@@ -55,6 +56,11 @@ def gather_planes(x: np.ndarray, indices: np.ndarray) -> np.ndarray:
 def scatter_planes(g: np.ndarray, indices: np.ndarray, spatial) -> np.ndarray:
     """The adjoint of `gather_planes`: sums `g` (batch, channels, ...) into planes of sizes `spatial`."""
     planes, size = math.prod(g.shape[:2]), math.prod(spatial)
+    if g.size >= LARGE and indices.shape == g.shape and 0 <= indices.min() <= indices.max() < size:
+        total = np.zeros((planes, size), g.dtype)
+        flat = (planes, g.size // planes)
+        if REFERENCE.kernel('indexing.combine', total, 1, indices.reshape(flat), g.reshape(flat), np.add):
+            return total.reshape(g.shape[:2] + tuple(spatial))
     flat = np.broadcast_to(indices, g.shape).reshape(planes, math.prod(g.shape[2:])) + np.arange(planes)[:, None] * size
     total = np.bincount(flat.reshape(-1), g.reshape(-1), planes * size)
     return total.astype(g.dtype).reshape(g.shape[:2] + tuple(spatial))
@@ -102,9 +108,7 @@ def max_pool_with_indices(x: np.ndarray, window: Window, kernel) -> tuple[np.nda
     out = window.output(spatial)
     padded = pad_spatial(_widened(x), window.cover(spatial, out), lowest(x.dtype))
     steps = plane_steps(spatial)
-    starts = [np.arange(n) * s - p[0] for n, s, p in zip(out, window.stride, window.padding)]
-    inside = outer_sum([step * np.where(b < 0, b % d, b) for b, d, step in zip(starts, window.dilation, steps)])
-    corner = outer_sum([step * b for b, step in zip(starts, steps)])
+    inside, corner = _positions(window, spatial, out)
     shifts = outer_sum([step * d * np.arange(k) for k, d, step in zip(window.kernel, window.dilation, steps)])
     if window.by_windows(out):
         return _max_by_windows(x, padded, window, corner, shifts, inside)
@@ -118,18 +122,27 @@ def max_pool_with_indices(x: np.ndarray, window: Window, kernel) -> tuple[np.nda
     return best.astype(x.dtype, copy=False), indices
 
 
+def _positions(window: Window, spatial, out):
+    """The flat positions of each window's first element inside the plane, and of its corner, be that inside or not."""
+    steps = plane_steps(spatial)
+    starts = [np.arange(n) * s - p[0] for n, s, p in zip(out, window.stride, window.padding)]
+    inside = outer_sum([step * np.where(b < 0, b % d, b) for b, d, step in zip(starts, window.dilation, steps)])
+    return inside, outer_sum([step * b for b, step in zip(starts, steps)])
+
+
 def max_pool_gradient(g: np.ndarray, x: np.ndarray, y: np.ndarray, window: Window,
                       kernel) -> np.ndarray:
     """Hands the gradient of every maximum in `y` to the first element of its window that is equal to it."""
     out = y.shape[2:]
-    if window.by_windows(out) or y.dtype.kind not in 'iu' and not np.isfinite(y).all():
-        return scatter_planes(g, max_pool_with_indices(x, window, kernel)[1], x.shape[2:])
-    if g.dtype == x.dtype == np.float32 and x.ndim == 4:
-        made = kernel('pooling.spread', g, max_pool_with_indices(x, window, kernel)[1], x.shape[2:])
-        if made is not None:
-            return made
     cover = window.cover(x.shape[2:], out)
     padded = pad_spatial(x, cover, lowest(x.dtype))
+    if g.dtype == x.dtype == np.float32 and g.size and not window.by_windows(out):
+        inside, corner = _positions(window, x.shape[2:], out)
+        made = kernel('pooling.returned', g, padded, window, inside, x.shape[-1], corner.flat[0], x.shape[2:])
+        if made is not None:
+            return made
+    if window.by_windows(out) or y.dtype.kind not in 'iu' and not np.isfinite(y).all():
+        return scatter_planes(g, max_pool_with_indices(x, window, kernel)[1], x.shape[2:])
     total = np.zeros(padded.shape, _widened(g).dtype)
     zero = g.dtype.type(0)
     for chunk in chunks(len(y), y[:1].nbytes):

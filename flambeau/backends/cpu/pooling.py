@@ -8,17 +8,21 @@ import numpy as np
 from ...kernel import pooling
 from .build import compiled
 
-__all__ = ['largest', 'spread']
+__all__ = ['largest', 'returned']
 
 SMALLEST = 1 << 12  # elements from which on a kernel beats array functions
 MOST_TAPS = 64      # taps of a window that a kernel writes out
 LARGEST = 1 << 30   # elements of a plane that an int32 position names
 
 
+def _fits(padded, window):
+    return (padded.ndim == 4 and padded.dtype == np.float32 and padded.size >= SMALLEST and padded.flags.c_contiguous
+            and math.prod(window.kernel) <= MOST_TAPS and math.prod(padded.shape[2:]) < LARGEST)
+
+
 def largest(padded, out, window, first, width, origin):
     """The maxima of windows over `padded` (batch, channels, rows, columns), and their positions unless first is None."""
-    if (padded.ndim != 4 or padded.dtype != np.float32 or padded.size < SMALLEST or not padded.flags.c_contiguous
-            or math.prod(window.kernel) > MOST_TAPS or math.prod(padded.shape[2:]) >= LARGEST):
+    if not _fits(padded, window):
         return None
     y = np.empty(padded.shape[:2] + tuple(out), np.float32)
     at = None if first is None else np.empty(y.shape, np.int64)
@@ -29,11 +33,12 @@ def largest(padded, out, window, first, width, origin):
     return y, at
 
 
-def spread(g, indices, spatial):
-    """Planes of sizes `spatial` with the elements of `g` added at flat indices, which must lie in the plane."""
-    if g.dtype != np.float32 or indices.shape != g.shape or g.size < SMALLEST:
+def returned(g, padded, window, first, width, origin, spatial):
+    """Planes of sizes `spatial` with every element of `g` added where the maximum of its window in `padded` comes from."""
+    if not _fits(padded, window) or g.dtype != np.float32:
         return None
-    total = np.zeros(g.shape[:2] + tuple(spatial), np.float32)
-    compiled(pooling.spread)(np.ascontiguousarray(g), np.ascontiguousarray(indices), total, math.prod(g.shape[:2]),
-                              math.prod(g.shape[2:]), math.prod(spatial))
+    total = np.empty(g.shape[:2] + tuple(spatial), np.float32)
+    compiled(pooling.returned, tuple(window.kernel), tuple(window.stride), tuple(window.dilation))(
+        padded, np.ascontiguousarray(g), total, np.ascontiguousarray(first, np.int64), math.prod(g.shape[:2]), g.shape[2],
+        g.shape[3], math.prod(padded.shape[2:]), padded.shape[3], int(width), int(origin), math.prod(spatial))
     return total
