@@ -29,7 +29,7 @@ CASES = [
     (2, 20, 33, 35, 31, (3, 3), (1, 1), (1, 1), (1, 1)),     # 3x3 with steps of one: Winograd's filtering
     (5, 16, 14, 14, 40, (3, 3), (1, 1), (1, 1), (1, 1)),     # strips of tiles of two images
     (1, 18, 17, 70, 16, (3, 3), (1, 1), (0, 2), (1, 1)),     # rows of several vectors
-    (4, 300, 8, 9, 17, (3, 3), (1, 1), (2, 0), (1, 1)),
+    (4, 300, 8, 9, 130, (3, 3), (1, 1), (2, 0), (1, 1)),     # more weights than pixels
     (2, 16, 65, 50, 34, (3, 3), (1, 1), (1, 1), (1, 1)),     # more tiles than the gradient in the weight takes at a time
 ]
 MINIMAL = CASES[-5:]

@@ -59,33 +59,6 @@ def _transformed(b, transform, values):
     return values
 
 
-def _pitch(forms, rows):
-    """Numbers of a panel's row: whole vectors of outputs."""
-    return -(-rows // forms.lanes) * forms.lanes
-
-
-def _transform_weights(b, forms, flipped, weight, panels, count, upper, rows, outputs, channels, by_output, by_channel):
-    """Weights as [panel of outputs][place][channel][output]; `flipped`: the taps lie in reverse."""
-    lanes, together, pitch = forms.lanes, 16, _pitch(forms, rows)
-    blocks = (channels + (together - 1)) // together
-    with b.parallel(count * blocks) as task:
-        panel, first = task // blocks, task % blocks * together
-        output = first_row(b, panel, upper, rows)
-        starts = [weight + b.smaller(output + k, outputs - 1) * by_output for k in range(pitch)]
-        with b.loop(first, b.smaller(first + together, channels)) as c:
-            for part in range(0, pitch, lanes):
-                taps = []
-                for tap in range(0, 9, lanes):
-                    there = b.first(min(lanes, 9 - tap), lanes)
-                    taps += transposed(b, [b.load(start + c * by_channel + tap, forms.vector, mask=there)
-                                           for start in starts[part:part + lanes]])
-                taps = taps[8::-1] if flipped else taps[:9]
-                made = _transformed(b, WEIGHT, [taps[3 * y:3 * y + 3] for y in range(3)])
-                for place in range(PLACES):
-                    to = panels + (((panel * PLACES + place) * (channels + 1) + c) * pitch + part)
-                    b.store(made[place // SIZE][place % SIZE], to)
-
-
 @contextlib.contextmanager
 def _runs(b, lanes, first, count, down, across):
     """The tiles of a strip by runs of neighbours in a row: (place in the strip, image, row, column, length)."""
@@ -177,47 +150,104 @@ def _tile(forms, rows, neighbours):
     return b.finish()
 
 
-def minimal(target, rows, uneven, flipped):
+class _Correlation:
+    """The steps of a correlation, which are written through one builder."""
+
+    def __init__(self, target, rows, uneven, flipped):
+        self.forms = forms = Forms(target, 'float32')
+        self.rows, self.uneven, self.flipped = rows, uneven, flipped
+        self.strip, self.pitch = 2 * forms.lanes, -(-rows // forms.lanes) * forms.lanes
+        arrays = {name: pointer(f32) for name in ('x', 'weight', 'out', 'panels', 'tiles')}
+        numbers = ('threads images channels height width outputs out_height out_width top left by_output by_channel count '
+                   'upper wide together bank plane sums_at sums_plane').split()
+        self.b = b = Builder('winograd', **arrays, **dict.fromkeys(numbers, i64))
+        for name, value in zip([*arrays, *numbers], b.parameters):
+            setattr(self, name, value)
+        self.down, self.across = (self.out_height + (TILE - 1)) // TILE, (self.out_width + (TILE - 1)) // TILE
+        self.all_tiles = self.images * self.down * self.across
+        self.panel_size = (self.channels + 1) * (PLACES * self.pitch)  # one channel more: no two places in one set of a cache
+
+    def runs(self, first):
+        """The runs of a strip."""
+        return _runs(self.b, self.forms.lanes, first, self.b.smaller(self.all_tiles - first, self.b.of_type(self.strip, i64)),
+                     self.down, self.across)
+
+    def transform_weights(self, panel, first, last, place):
+        """Some channels of a panel as [place][channel][output]."""
+        b, lanes = self.b, self.forms.lanes
+        output = first_row(b, panel, self.upper, self.rows)
+        starts = [self.weight + b.smaller(output + k, self.outputs - 1) * self.by_output for k in range(self.pitch)]
+        with b.loop(first, last) as c:
+            for part in range(0, self.pitch, lanes):
+                taps = []
+                for tap in range(0, 9, lanes):
+                    there = b.first(min(lanes, 9 - tap), lanes)
+                    taps += transposed(b, [b.load(start + c * self.by_channel + tap, self.forms.vector, mask=there)
+                                           for start in starts[part:part + lanes]])
+                taps = taps[8::-1] if self.flipped else taps[:9]
+                made = _transformed(b, WEIGHT, [taps[3 * y:3 * y + 3] for y in range(3)])
+                for k in range(PLACES):
+                    to = place + (((self.channels + 1) * k + c) * self.pitch + part)
+                    b.store(made[k // SIZE][k % SIZE], to)
+
+    def transform_input(self, first, held):
+        """The strip of the first tile."""
+        with self.runs(first) as run:
+            _transform_input(self.b, self.forms, run, self.x, held, self.plane, self.strip, self.channels, self.height,
+                             self.width, self.top, self.left)
+
+    def write(self, first, held, start, stop, panels, sums):
+        """Outputs of panels start..stop-1, whose weights are given, for the strip of the first tile."""
+        b = self.b
+        output = first_row(b, start, self.upper, self.rows)
+        with b.loop(0, PLACES) as place:
+            with b.loop(start, stop) as panel:
+                def multiply(height):
+                    to = sums + (place * self.sums_plane + (first_row(b, panel, self.upper, self.rows) - output) * self.strip)
+                    weights = panels + ((panel - start) * self.panel_size + place * (self.channels + 1) * self.pitch)
+                    b.call(_tile(self.forms, height, True), weights, held + place * self.plane, to, self.pitch,
+                           self.channels, 0)
+                of_height(b, panel, self.upper, self.rows, self.uneven, multiply)
+        with self.runs(first) as run:
+            to = self.out + (run[1] * self.outputs + output) * (self.out_height * self.out_width)
+            _transform_output(b, self.forms, run, sums, self.sums_plane, to, first_row(b, stop, self.upper, self.rows) - output,
+                              self.out_height, self.out_width)
+
+
+def minimal(target, rows, uneven, flipped, deep):
     """out = the cross-correlation of x and a weight of 3x3 taps, side by side in memory or, `flipped`, in reverse.
 
-    Panels of outputs have `rows` and, where `uneven`, `rows - 1` outputs; a chunk takes a strip of tiles and `wide`
-    panels, `together` of them at a time. `panels` has room for the transformed weights, `scratch` `bank` numbers a
-    thread: the transformed tiles, `plane` numbers from place to place, and from `sums_at` the sums, `sums_plane` apart.
+    Panels of outputs have `rows` and, where `uneven`, `rows - 1` outputs. A chunk takes a strip of tiles and `wide` panels,
+    `together` of them at a time: all weights are transformed into `panels` before, and `tiles` holds `bank` numbers a thread,
+    for a strip and the sums. `deep`, for more weights than tiles, it is the other way round: all tiles are transformed before
+    and a chunk takes a panel. Transformed tiles are `plane` numbers apart from place to place; sums, which a bank holds from
+    `sums_at`, `sums_plane`.
     """
-    forms = Forms(target, 'float32')
-    strip, pitch = 2 * forms.lanes, _pitch(forms, rows)
-    arrays = {name: pointer(f32) for name in ('x', 'weight', 'out', 'panels', 'scratch')}
-    numbers = ('threads images channels height width outputs out_height out_width top left by_output by_channel count upper '
-               'wide together bank plane sums_at sums_plane').split()
-    b = Builder('winograd', **arrays, **dict.fromkeys(numbers, i64))
-    x, weight, out, panels, scratch, *numbers = b.parameters
-    (threads, images, channels, height, width, outputs, out_height, out_width, top, left, by_output, by_channel, count,
-     upper, wide, together, bank, plane, sums_at, sums_plane) = numbers
-    _transform_weights(b, forms, flipped, weight, panels, count, upper, rows, outputs, channels, by_output, by_channel)
-    down, across = (out_height + (TILE - 1)) // TILE, (out_width + (TILE - 1)) // TILE
-    tiles = images * down * across
-    groups = (count + wide - 1) // wide
-    with b.parallel((tiles + (strip - 1)) // strip * groups, threads) as chunk:
-        first, group = chunk // groups * strip, chunk % groups * wide
-        held = scratch + b.thread * bank
-        sums = held + sums_at
-        here = b.smaller(tiles - first, b.of_type(strip, i64))
-        with _runs(b, forms.lanes, first, here, down, across) as run:
-            _transform_input(b, forms, run, x, held, plane, strip, channels, height, width, top, left)
-        with b.loop(group, b.smaller(group + wide, count), together) as start:
-            stop = b.smaller(start + together, count)
-            output = first_row(b, start, upper, rows)
-            with b.loop(0, PLACES) as place:
-                with b.loop(start, stop) as panel:
-                    def write(height):
-                        to = sums + (place * sums_plane + (first_row(b, panel, upper, rows) - output) * strip)
-                        b.call(_tile(forms, height, True), panels + (panel * PLACES + place) * ((channels + 1) * pitch),
-                               held + place * plane, to, pitch, channels, 0)
-                    of_height(b, panel, upper, rows, uneven, write)
-            with _runs(b, forms.lanes, first, here, down, across) as run:
-                to = out + (run[1] * outputs + output) * (out_height * out_width)
-                _transform_output(b, forms, run, sums, sums_plane, to, first_row(b, stop, upper, rows) - output,
-                                  out_height, out_width)
+    w = _Correlation(target, rows, uneven, flipped)
+    b, strip = w.b, w.strip
+    strips = (w.all_tiles + (strip - 1)) // strip
+    if deep:
+        strip_size = w.plane * PLACES
+        with b.parallel(strips) as task:
+            w.transform_input(task * strip, w.tiles + task * strip_size)
+        with b.parallel(w.count, w.threads) as panel:
+            own = w.panels + b.thread * w.bank
+            w.transform_weights(panel, 0, w.channels, own)
+            with b.loop(0, strips) as task:
+                w.write(task * strip, w.tiles + task * strip_size, panel, panel + 1, own, own + w.sums_at)
+        return b.finish()
+    together = 16
+    blocks = (w.channels + (together - 1)) // together
+    with b.parallel(w.count * blocks) as task:
+        panel, first = task // blocks, task % blocks * together
+        w.transform_weights(panel, first, b.smaller(first + together, w.channels), w.panels + panel * w.panel_size)
+    groups = (w.count + w.wide - 1) // w.wide
+    with b.parallel(strips * groups, w.threads) as chunk:
+        first, group = chunk // groups * strip, chunk % groups * w.wide
+        own = w.tiles + b.thread * w.bank
+        w.transform_input(first, own)
+        with b.loop(group, b.smaller(group + w.wide, w.count), w.together) as start:
+            w.write(first, own, start, b.smaller(start + w.together, w.count), w.panels + start * w.panel_size, own + w.sums_at)
     return b.finish()
 
 

@@ -22,7 +22,7 @@ __all__ = ['correlation', 'correlation_adjoint', 'correlation_in_weight']
 BAND = 64 << 10     # numbers of a band: what stays in a core's second cache beside a strip of weights
 CHUNKS = 8          # at least so many chunks, where that does not cost too much copying
 NARROW = 32         # channels that a chunk of the gradient in the weight should have at least
-SLAB = 512          # tiles whose products with all others are taken at a time in the gradient in a weight
+SLAB = 256          # tiles whose products with all others are taken at a time in the gradient in a weight
 SMALL = 1 << 14     # multiplications below which the reference is as quick
 FLOAT = np.dtype(np.float32)
 
@@ -93,20 +93,25 @@ def _filter(x, w, out, before):
     outputs, strip = w.shape[0], tile_columns(target())
     lanes = strip // 2
     panels, rows, upper = _panels(outputs)
-    groups = min(panels, max(1, -(-CHUNKS // -(-_tiles(out.shape) // strip))))
-    wide = -(-panels // groups)
+    strips = -(-_tiles(out.shape) // strip)
+    plane, panel = channels * strip + lanes, PLACES * (channels + 1) * -(-rows // lanes) * lanes
+    groups = min(panels, max(1, -(-CHUNKS // strips)))
+    threads = get_num_threads()
+    deep = 4 * threads <= panels >= strips  # weights are read once where there are more of them than tiles
+    wide = 1 if deep else -(-panels // groups)
     together = min(wide, 1 if channels <= 256 else 4)
-    plane, sums_plane = channels * strip + lanes, together * rows * strip + lanes
-    bank = PLACES * (plane + sums_plane)
+    sums_plane = together * rows * strip + lanes
+    sums_at = panel if deep else PLACES * plane
+    bank = sums_at + PLACES * sums_plane
     if w.strides[2:] not in ((12, 4), (-12, -4)):
         w = np.ascontiguousarray(w)
     flipped = w.strides[2] < 0
-    run = compiled(minimal, rows, upper < panels, flipped)
-    scratch, threads = _scratch(bank)
-    run(x, w[:, :, ::-1, ::-1] if flipped else w, out,
-        np.empty(panels * PLACES * (channels + 1) * -(-rows // lanes) * lanes, FLOAT), scratch, threads, images, channels,
-        height, width, outputs, *out.shape[2:], *before, w.strides[0] // 4, w.strides[1] // 4, panels, upper, wide,
-        together, bank, plane, PLACES * plane, sums_plane)
+    run = compiled(minimal, rows, upper < panels, flipped, deep)
+    weights = threads * bank if deep else panels * panel
+    tiles = strips * PLACES * plane if deep else threads * bank
+    run(x, w[:, :, ::-1, ::-1] if flipped else w, out, np.empty(weights, FLOAT), np.empty(tiles, FLOAT), threads, images,
+        channels, height, width, outputs, *out.shape[2:], *before, w.strides[0] // 4, w.strides[1] // 4, panels, upper, wide,
+        together, bank, plane, sums_at, sums_plane)
     return out
 
 
