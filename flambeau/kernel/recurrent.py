@@ -16,8 +16,9 @@ from .mathematics import sigmoid, tanh
 from .tiles import Forms, add_products, first_row, of_height, pack_turned
 from .types import f32, i64, pointer
 
-__all__ = ['CELLS', 'forward', 'backward']
+__all__ = ['CELLS', 'division', 'forward', 'backward']
 
+LINE = 16    # numbers of a cache line
 SLICE = 512  # products that are summed up in registers before they are added to the rest: bounds the rounding error
 
 
@@ -76,44 +77,54 @@ def _gru_gradient(b, activations, before, dh, dc):
 
 
 class Cell(NamedTuple):
-    """A kind of cell. `vectors`: of units in a tile where there are many rows. `own`: the hidden product has a bias."""
+    """A kind of cell: how many gates, its formulas, whether it has cell states, and whether its hidden product has a bias."""
 
     gates: int
-    vectors: int
     step: object
     gradient: object
     cells: bool = False
     own: bool = False
 
 
-CELLS = {'RNN_TANH': Cell(1, 2, _rnn(tanh), _tanh_gradient), 'RNN_RELU': Cell(1, 2, _rnn(_relu), _relu_gradient),
-         'LSTM': Cell(4, 1, _lstm, _lstm_gradient, cells=True), 'GRU': Cell(3, 1, _gru, _gru_gradient, own=True)}
+CELLS = {'RNN_TANH': Cell(1, _rnn(tanh), _tanh_gradient), 'RNN_RELU': Cell(1, _rnn(_relu), _relu_gradient),
+         'LSTM': Cell(4, _lstm, _lstm_gradient, cells=True), 'GRU': Cell(3, _gru, _gru_gradient, own=True)}
+# gates -> how a strip is divided, for more and more rows: (vectors of units, vectors of products summed up at once)
+DIVISIONS = {1: ((8, 8), (4, 4), (2, 2)), 3: ((2, 6), (1, 3), (2, 2)), 4: ((2, 8), (2, 4), (2, 2))}
+
+
+def division(target, gates, rows):
+    """(vectors of units in a strip, vectors of products summed up at once, most rows of a tile)."""
+    for vectors, group in DIVISIONS[gates]:
+        most = (target.registers - 1) // group - 1  # a row of factors and one broadcast stay in registers beside the sums
+        if rows <= most or group == 2:
+            return vectors, group, most
 
 
 class _Steps:
     """The frame of both kernels: tiles, and how panels, strips and steps are gone through."""
 
-    def __init__(self, target, b, vectors, columns, rows, uneven, masked, by_rows):
+    def __init__(self, target, b, vectors, gates, group, rows, uneven, masked, by_rows):
         self.b, self.forms = b, Forms(target, 'float32')
         self.lanes, self.vectors, self.rows = self.forms.lanes, vectors, rows
         self.uneven, self.masked, self.by_rows = uneven, masked, by_rows
         self.width = vectors * self.lanes         # units of a strip
-        self.columns = columns * self.width       # numbers in a row of a tile
-        self.total = columns * vectors            # vectors of sums in a row
+        self.piece = f32.vector(min(2, vectors) * self.lanes)
+        self.columns = gates * self.width         # products of a row with a strip
+        self.group = group                        # vectors of products that are summed up in registers at once
 
     def tile(self, rows):
         """out = x @ panel for rows of x, `depth` deep."""
         b = Builder(f'tile{rows}', x=pointer(f32), x_row=i64, panel=pointer(f32), out=pointer(f32), depth=i64)
         x, x_row, panel, out, depth = b.parameters
-        vector = self.forms.vector
-        sums = [[b.variable(0, vector) for _ in range(self.total)] for _ in range(rows)]
+        vector, width = self.forms.vector, self.group * self.lanes
+        sums = [[b.variable(0, vector) for _ in range(self.group)] for _ in range(rows)]
         places = [(total, out + (row * self.columns + v * self.lanes))
                   for row, totals in enumerate(sums) for v, total in enumerate(totals)]
         with b.loop(0, depth, SLICE) as start:
             for total, _ in places:
                 total.set(0.0)
             add_products(b, self.forms, sums, b.smaller(depth - start, SLICE), x + start, x_row, 1,
-                         b.variable(panel + start * self.columns), self.columns)
+                         b.variable(panel + start * width), width)
             with b.when(start > 0):
                 for total, place in places:
                     total.add(b.load(place, vector))
@@ -138,68 +149,85 @@ class _Steps:
                 step(number, zero, panels, *share(chunk), b.buffer(f32, self.rows * self.columns))
 
     def product(self, panel, upper, x, x_row, weights, out, depth):
-        of_height(self.b, panel, upper, self.rows, self.uneven,
-                  lambda height: self.b.call(self.tile(height), x, x_row, weights, out, depth))
+        """out = x @ weights, a strip's panels one behind the other, for a panel's rows."""
+        def write(height):
+            tile, width = self.tile(height), self.group * self.lanes
+            for start in range(0, self.columns, width):
+                self.b.call(tile, x, x_row, weights + depth * start, out + start, depth)
+        of_height(self.b, panel, upper, self.rows, self.uneven, write)
 
     def parts(self, unit, units):
-        """(distance from the first unit, mask or None) of a strip's vectors."""
-        return [(v * self.lanes, self.b.first(units - unit - v * self.lanes, self.lanes) if self.masked else None)
-                for v in range(self.vectors)]
+        """(distance from the first unit, mask or None) of a strip's units, two vectors at a time: their steps overlap."""
+        return [(shift, self.b.first(units - unit - shift, self.piece.lanes) if self.masked else None)
+                for shift in range(0, self.width, self.piece.lanes)]
+
+    def ahead(self, top, bottom, memory, row, apart, parts, write=False):
+        """Asks for a strip's numbers in rows `row` apart, while there is a product to be taken meanwhile."""
+        with self.b.loop(top, bottom) as k:
+            for part in range(parts):
+                for shift in range(0, self.width, LINE):
+                    self.b.prefetch(memory + (k * row + apart * part + shift), write)
 
     def load(self, place, mask=None):
-        return self.b.load(place, self.forms.vector, mask=mask)
+        return self.b.load(place, self.piece, mask=mask)
 
 
-def forward(target, mode, vectors, rows, uneven, masked, by_rows):
+def forward(target, mode, vectors, group, rows, uneven, masked, by_rows):
     """All steps forward. `x`, the inputs' products, becomes the gates' activations. `extra`: GRU's products kept besides."""
     cell = CELLS[mode]
     names = 'x weight bias panels states cells extra output'.split()
     b = Builder('recurrent', **{name: pointer(f32) for name in names}, spans=pointer(i64),
-                **dict.fromkeys('steps units count upper each behind'.split(), i64))
-    x, weight, bias, panels, states, cells, extra, output, spans, steps, units, count, upper, each, behind = b.parameters
+                **dict.fromkeys('steps units count upper each behind pitch'.split(), i64))
+    (x, weight, bias, panels, states, cells, extra, output, spans, steps, units, count, upper, each, behind,
+     pitch) = b.parameters
     gates = cell.gates
-    s = _Steps(target, b, vectors, gates, rows, uneven, masked, by_rows)
+    s = _Steps(target, b, vectors, gates, group, rows, uneven, masked, by_rows)
     strips = (units + (s.width - 1)) // s.width
     with b.parallel(strips) as strip:
         for gate in range(gates):
+            whole, shift = divmod(gate * vectors, group)
             pack_turned(b, s.forms, weight + (units * gate + strip * s.width) * units, units, units - strip * s.width, units,
-                        panels + strip * units * s.columns + gate * s.width, vectors, s.columns)
+                        panels + (strip * s.columns + whole * group * s.lanes) * units + shift * s.lanes, vectors,
+                        group * s.lanes)
 
     def step(number, first, last, left, right, tile):
         start, taking, after, going = (b.load(spans + ((number + 1) * 2 + k)) for k in range(4))
         with b.loop(left, right) as strip, b.loop(first, last) as panel:
             top = first_row(b, panel, upper, rows)
             with b.when(top < taking):
-                s.product(panel, upper, states + (start + top) * units, units, panels + strip * units * s.columns, tile, units)
-                unit = strip * s.width
-                with b.loop(top, b.smaller(first_row(b, panel + 1, upper, rows), taking)) as row:
-                    place = (start + row) * units + unit
-                    goes = b.select(row < going, after + row, behind + row) * units + unit
+                unit, bottom = strip * s.width, b.smaller(first_row(b, panel + 1, upper, rows), taking)
+                s.ahead(top, bottom, x + (start * (units * gates) + unit), units * gates, units, gates)
+                if cell.cells:
+                    s.ahead(top, bottom, cells + (start * units + unit), units, units, 1)
+                s.product(panel, upper, states + (start + top) * pitch, pitch, panels + strip * units * s.columns, tile, units)
+                with b.loop(top, bottom) as row:
+                    before, behind_it = start + row, b.select(row < going, after + row, behind + row)
                     line = x + ((start + row) * (units * gates) + unit)
                     for shift, mask in s.parts(unit, units):
-                        step_of_vector(line + shift, unit + shift, place + shift, goes + shift,
+                        step_of_vector(line + shift, unit + shift, before, behind_it,
                                        tile + (row - top) * s.columns + shift, mask)
 
-    def step_of_vector(line, unit, place, goes, sums, mask):
+    def step_of_vector(line, unit, before, behind_it, sums, mask):
+        place = before * units + unit
         inputs = [s.load(line + units * gate, mask) for gate in range(gates)]
         products = [s.load(sums + gate * s.width) for gate in range(gates)]
         if cell.own:
             products = [p + s.load(bias + (units * gate + unit), mask) for gate, p in enumerate(products)]
-        h = s.load(states + place, mask) if cell.own else None
+        h = s.load(states + (before * pitch + unit), mask) if cell.own else None
         activations, h, c, besides = cell.step(b, inputs, products, h, s.load(cells + place, mask) if cell.cells else None)
         for gate, value in enumerate(activations):
             b.store(value, line + units * gate, mask=mask)
-        b.store(h, states + goes, mask=mask)
+        b.store(h, states + (behind_it * pitch + unit), mask=mask)
         b.store(h, output + place, mask=mask)
         if cell.cells:
-            b.store(c, cells + goes, mask=mask)
+            b.store(c, cells + (behind_it * units + unit), mask=mask)
         if cell.own:
             b.store(besides, extra + place, mask=mask)
     s.run(steps, count, strips, each, step)
     return b.finish()
 
 
-def backward(target, mode, vectors, rows, uneven, masked, by_rows):
+def backward(target, mode, vectors, group, rows, uneven, masked, by_rows):
     """All steps backward. `dh` and `dc`, the gradients of the last states, become those of the first.
 
     From a step's `dhidden`, the gradient of its hidden products, follows what reaches the step before, whose formula takes
@@ -208,10 +236,11 @@ def backward(target, mode, vectors, rows, uneven, masked, by_rows):
     cell = CELLS[mode]
     names = 'x states cells extra weight panels g dh dc dx dhidden'.split()
     b = Builder('recurrent_gradient', **{name: pointer(f32) for name in names}, spans=pointer(i64),
-                **dict.fromkeys('steps units count upper each'.split(), i64))
-    x, states, cells, extra, weight, panels, g, dh, dc, dx, dhidden, spans, steps, units, count, upper, each = b.parameters
+                **dict.fromkeys('steps units count upper each pitch wide'.split(), i64))
+    (x, states, cells, extra, weight, panels, g, dh, dc, dx, dhidden, spans, steps, units, count, upper, each, pitch,
+     wide) = b.parameters
     gates = cell.gates
-    s = _Steps(target, b, vectors, 1, rows, uneven, masked, by_rows)
+    s = _Steps(target, b, vectors, 1, group, rows, uneven, masked, by_rows)
     strips, deep = (units + (s.width - 1)) // s.width, units * gates
     with b.parallel(strips) as strip:
         with b.loop(0, deep) as k:
@@ -226,17 +255,22 @@ def backward(target, mode, vectors, rows, uneven, masked, by_rows):
         with b.loop(left, right) as strip, b.loop(first, last) as panel:
             top = first_row(b, panel, upper, rows)
             with b.when(top < most):
+                unit, bottom = strip * s.width, b.smaller(first_row(b, panel + 1, upper, rows), most)
+                for memory in (dx, dhidden) if cell.own else (dx,):
+                    s.ahead(top, bottom, memory + (start * wide + unit), wide, units, gates, True)
+                s.ahead(top, bottom, x + (start * deep + unit), deep, units, gates)
+                for memory, there, row in ((g, True, units), (cells, cell.cells, units), (extra, cell.own, units),
+                                           (states, cell.own, pitch)):
+                    if there:
+                        s.ahead(top, bottom, memory + (start * row + unit), row, row, 1)
                 with b.when(top < going):
-                    s.product(panel, upper, dhidden + (after + top) * deep, deep, panels + strip * s.width * deep, tile, deep)
-                unit = strip * s.width
-                with b.loop(top, b.smaller(first_row(b, panel + 1, upper, rows), most)) as row:
-                    state, place = row * units + unit, (start + row) * units + unit
-                    line = (start + row) * deep + unit
-                    reached = row < going
+                    s.product(panel, upper, dhidden + (after + top) * wide, wide, panels + strip * s.width * deep, tile, deep)
+                with b.loop(top, bottom) as row:
+                    state, reached = row * units + unit, row < going
                     for shift, mask in s.parts(unit, units):
                         total = reaching(s.load(tile + (row - top) * s.columns + shift), dh + state + shift, reached, mask)
                         with b.when(row < taking):
-                            step_of_vector(total, line + shift, place + shift, state + shift, mask)
+                            step_of_vector(total, start + row, unit + shift, state + shift, mask)
                         with b.otherwise():
                             b.store(total, dh + state + shift, mask=mask)
 
@@ -246,16 +280,17 @@ def backward(target, mode, vectors, rows, uneven, masked, by_rows):
         product = b.select(reached, product, b.of_type(0.0, product.type) if cell.own else other)
         return product + other if cell.own else product
 
-    def step_of_vector(total, line, place, state, mask):
-        activations = [s.load(x + line + units * gate, mask) for gate in range(gates)]
-        before = [s.load(memory + place, mask) for memory, there in
-                  ((cells, cell.cells), (extra, cell.own), (states, cell.own)) if there]
+    def step_of_vector(total, row, unit, state, mask):
+        place, line, out = row * units + unit, x + (row * deep + unit), row * wide + unit
+        activations = [s.load(line + units * gate, mask) for gate in range(gates)]
+        before = [s.load(memory, mask) for memory, there in
+                  ((cells + place, cell.cells), (extra + place, cell.own), (states + (row * pitch + unit), cell.own)) if there]
         columns, own, carried, dcell = cell.gradient(b, activations, before, total + s.load(g + place, mask),
                                                      s.load(dc + state, mask) if cell.cells else None)
         for gate, value in enumerate(columns):
-            b.store(value, dx + line + units * gate, mask=mask)
+            b.store(value, dx + out + units * gate, mask=mask)
             if cell.own:
-                b.store(own if gate == gates - 1 else value, dhidden + line + units * gate, mask=mask)
+                b.store(own if gate == gates - 1 else value, dhidden + out + units * gate, mask=mask)
         if cell.own:
             b.store(carried, dh + state, mask=mask)
         if cell.cells:

@@ -7,8 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...kernel import recurrent
-from ...kernel.recurrent import CELLS
-from ...kernel.tiles import tile_rows
+from ...kernel.recurrent import CELLS, division
 from ...kernel.types import f32
 from .build import compiled
 from .launch import get_num_threads
@@ -33,21 +32,24 @@ def _spans(sizes, reverse):
 class _Cut:
     """How a layer of so many sequences and units is cut: what its kernel is made for, and its numbers."""
 
-    def __init__(self, batch, units, columns, vectors):
-        registers, lanes = 2 * tile_rows(target()), target().lanes(f32)
-        while 2 * vectors * columns * batch <= registers and 2 * vectors * columns <= 8 and vectors * lanes < units:
-            vectors *= 2
-        self.panels = -(-batch // (registers // (vectors * columns)))
+    def __init__(self, batch, units, depth, gates):
+        vectors, group, most = division(target(), gates, batch)
+        self.panels = -(-batch // most)
         rows = -(-batch // self.panels)
         self.upper = self.panels - (rows * self.panels - batch)
-        width = vectors * lanes
+        width = vectors * target().lanes(f32)
         self.strips = -(-units // width)
         threads = get_num_threads()
         by_rows = self.panels >= 2 * threads or self.strips < threads <= self.panels
         shared = self.panels if by_rows else self.strips
         self.each = -(-shared // threads)
-        self.arguments = vectors, rows, self.upper < self.panels, units % width > 0, by_rows
-        self.packed = np.empty(self.strips * width * columns * units, FLOAT)
+        self.arguments = vectors, group, rows, self.upper < self.panels, units % width > 0, by_rows
+        self.packed = np.empty(self.strips * width * gates * depth, FLOAT)
+
+
+def _rows(count, length):
+    """An array whose rows lie a little apart: the first cache has few places for numbers that a power of two divides."""
+    return np.empty((count, length + recurrent.LINE), FLOAT)[:, :length]
 
 
 def _begin(memory, initial, spans):
@@ -73,9 +75,9 @@ def forward(mode, x, hx, cx, w_hh, bias, sizes, reverse):
         return None
     if cell.own and bias is None:
         bias = np.zeros(len(w_hh), FLOAT)
-    cut, rows, spans = _Cut(batch, units, cell.gates, cell.vectors), len(x), _spans(sizes, reverse)
+    cut, rows, spans = _Cut(batch, units, units, cell.gates), len(x), _spans(sizes, reverse)
     output = np.empty((rows, units), FLOAT)
-    states = np.empty((rows + batch, units), FLOAT)
+    states = _rows(rows + batch, units)
     cells = None if cx is None else np.empty((rows + batch, units), FLOAT)
     extra = np.empty((rows, units), FLOAT) if cell.own else None
     _begin(states, hx, spans)
@@ -84,7 +86,7 @@ def forward(mode, x, hx, cx, w_hh, bias, sizes, reverse):
     spans[-1] = rows, batch
     compiled(recurrent.forward, mode, *cut.arguments)(
         x, np.ascontiguousarray(w_hh), bias if bias is None else np.ascontiguousarray(bias), cut.packed, states, cells,
-        extra, output, spans, len(sizes), units, cut.panels, cut.upper, cut.each, rows)
+        extra, output, spans, len(sizes), units, cut.panels, cut.upper, cut.each, rows, states.strides[0] // 4)
     kept = x, states, extra if cx is None else cells
     return kept, output, states[rows:].copy(), None if cx is None else cells[rows:].copy()
 
@@ -100,14 +102,13 @@ def backward(mode, kept, g, dh, dc, w_hh, sizes, reverse):
     cell, rows, (batch, units) = CELLS[mode], len(x), dh.shape
     if any(a is not None and a.dtype != FLOAT for a in (*kept, g, dh, dc)):
         return None
-    cut = _Cut(batch, units, 1, 2)
+    cut = _Cut(batch, units, x.shape[1], 1)
     dh, dc = np.array(dh, order='C'), None if dc is None else np.array(dc, order='C')
-    dhidden = np.empty((rows + batch, x.shape[1]), FLOAT)
-    dx = np.empty(x.shape, FLOAT) if cell.own else dhidden
-    cut.packed = np.empty(cut.packed.size * cell.gates, FLOAT)
+    dhidden = _rows(rows + batch, x.shape[1])
+    dx = _rows(*x.shape) if cell.own else dhidden
     compiled(recurrent.backward, mode, *cut.arguments)(
         x, states, besides if cell.cells else None, besides if cell.own else None, np.ascontiguousarray(w_hh), cut.packed,
         np.ascontiguousarray(g), dh, dc, dx, dhidden, _spans(sizes, reverse), len(sizes), units, cut.panels, cut.upper,
-        cut.each)
+        cut.each, states.strides[0] // 4, dhidden.strides[0] // 4)
     dhidden = dhidden[:rows]
     return dx if cell.own else dhidden, dhidden, states[:rows], dh, dc
