@@ -6,17 +6,21 @@ import numpy as np
 from .. import dtypes
 from ..errors import require_tensors
 from .definition import composite, export, opaque
+from .reference import LARGE
 from .view import axis_of
 
 __all__ = ['cumsum', 'cumprod', 'logcumsumexp', 'diff', 'trapezoid']
 
 
-def _scanned(input, dim, dtype, scan):
+def _scanned(m, input, dim, dtype, op, scan):
     axis = axis_of(dim, input.ndim)
     if dtype is not None:
         input = input.astype(dtype.numpy)
     elif input.dtype.kind in 'bui':
         input = input.astype(np.int64)
+    made = m.kernel('scan.values', input, axis, op) if input.size >= LARGE else None
+    if made is not None:
+        return made
     return scan(input.reshape(1), 0).reshape(()) if not input.ndim else scan(input, axis)
 
 
@@ -27,7 +31,7 @@ def _reversed_sum(m, g, dim, input_dtype):
 @opaque(inplace='', widen=True, grad={'input': _reversed_sum})
 def cumsum(m, input, dim, *, dtype=None):
     """Running sums along a dimension."""
-    return _scanned(input, dim, dtype, m.xp.cumsum)
+    return _scanned(m, input, dim, dtype, 'add', m.xp.cumsum)
 
 
 def _cumprod_gradient(m, g, input, output, dim, input_dtype):
@@ -52,7 +56,7 @@ def _cumprod_gradient(m, g, input, output, dim, input_dtype):
 @opaque(inplace='', widen=True, grad={'input': _cumprod_gradient})
 def cumprod(m, input, dim, *, dtype=None):
     """Running products along a dimension."""
-    return _scanned(input, dim, dtype, m.xp.cumprod)
+    return _scanned(m, input, dim, dtype, 'mul', m.xp.cumprod)
 
 
 def _logcumsumexp_gradient(m, g, input, output, dim):
@@ -72,8 +76,8 @@ def logcumsumexp(m, input, dim):
         raise RuntimeError(f"\"logcumsumexp_out_cpu\" not implemented for '{dtypes.of(input.dtype)}'")
     if input.dtype.kind == 'c':
         top = input.real.max(axis=axis_of(dim, input.ndim), keepdims=True) if input.size else 0
-        return _scanned(input, dim, None, lambda x, axis: np.log(np.cumsum(np.exp(x - top), axis)) + top)
-    return _scanned(input, dim, None, lambda x, axis: np.logaddexp.accumulate(x, axis))
+        return _scanned(m, input, dim, None, 'logaddexp', lambda x, axis: np.log(np.cumsum(np.exp(x - top), axis)) + top)
+    return _scanned(m, input, dim, None, 'logaddexp', lambda x, axis: np.logaddexp.accumulate(x, axis))
 
 
 # ---- differences and areas

@@ -1,0 +1,75 @@
+"""Running sums, products and extremes by generated kernels; what does not fit answers None. Knows no operation."""
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ...kernel import scan, types
+from .build import compiled
+from .properties import target
+
+__all__ = ['extremes', 'values']
+
+SMALLEST = 1 << 12  # elements from which on a kernel beats array functions
+BLOCK = 2064        # elements of a single row that one lane goes through; no power of two, or they would crowd the cache
+KINDS = frozenset('float32 float64 int64 float16 bfloat16'.split())
+PLACED = frozenset('float32 float64 int32 int64'.split())
+IN_BLOCKS = ('add', 'mul')
+
+
+def values(x, axis, op):
+    """The elements up to each along an axis, combined by add, mul or logaddexp."""
+    name = x.dtype.name
+    if x.size < SMALLEST or name not in KINDS or op == 'logaddexp' and name[0] == 'i':
+        return None
+    x = np.ascontiguousarray(x)
+    kind = types.named(name)
+    rows, n = math.prod(x.shape[:axis]), x.shape[axis]
+    summed = scan.summed(kind, op)
+    if x.size == rows * n and rows < target().lanes(summed) and n >= BLOCK and op in IN_BLOCKS and (
+            summed != kind or not kind.is_float):  # else another order would show
+        return _in_blocks(x, rows, n, kind, op)
+    y = np.empty(x.shape, x.dtype)
+    _run(x, axis, y, None, kind, op)
+    return y
+
+
+def extremes(x, axis, op):
+    """The 'maximum' or 'minimum' up to each element along an axis, and the latest places of these."""
+    if x.size < SMALLEST or x.dtype.name not in PLACED or x.shape[axis] >= 1 << 31:
+        return None
+    x = np.ascontiguousarray(x)
+    y, places = np.empty(x.shape, x.dtype), np.empty(x.shape, np.int64)
+    _run(x, axis, y, places, types.of(x.dtype), op)
+    return y, places
+
+
+def _run(x, axis, y, places, kind, op):
+    rows, n = math.prod(x.shape[:axis]), x.shape[axis]
+    width = x.size // (rows * n)
+    if width > 1:
+        compiled(scan.columns, kind, op)(x, y, places, rows, n, width)
+    elif rows < target().lanes(scan.summed(kind, op)) or op in IN_BLOCKS and not kind.is_float:
+        compiled(scan.few_rows, kind, op)(x, y, places, rows, n)
+    else:
+        compiled(scan.rows, kind, op, False)(x, y, places, None, rows, n)
+
+
+def _in_blocks(x, rows, n, kind, op):
+    """Few long rows: blocks of them side by side, each from what the blocks before it come to."""
+    summed = scan.summed(kind, op)
+    blocks = n // BLOCK
+    y = np.empty((rows, n), x.dtype)
+    combine = {'add': np.add, 'mul': np.multiply}[op]
+    totals, run = compiled(scan.totals, kind, op), compiled(scan.rows, kind, op, True)
+    wide = np.float64 if summed == types.f64 else np.float32 if summed == types.f32 else np.int64
+    for source, made in zip(x.reshape(rows, n), y):
+        before = np.empty(blocks + 1, wide)
+        before[0] = op == 'mul'
+        totals(source, before[1:], blocks, BLOCK)
+        combine.accumulate(before, out=before)
+        run(source, made, None, before, blocks, BLOCK)
+        if blocks * BLOCK < n:
+            run(source[blocks * BLOCK:], made[blocks * BLOCK:], None, before[blocks:], 1, n - blocks * BLOCK)
+    return y.reshape(x.shape)
