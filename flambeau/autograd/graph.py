@@ -20,7 +20,7 @@ from collections import OrderedDict
 from .modes import OFF, STATE
 
 __all__ = ['Node', 'Output', 'View', 'LEAF', 'FREED', 'edge_of', 'owner_of', 'saved_versions',
-           'note_write', 'count_write', 'counter_of', 'told_writer']
+           'note_write', 'count_write', 'writing_frame', 'counter_of', 'told_writer']
 
 
 class _Leaf:
@@ -266,11 +266,16 @@ def counter_of(tensor) -> list:
 
 def note_write(tensor, operation: str):
     """Counts a write in place and remembers which operation did it, on which line of the user's program."""
-    frame = sys._getframe(2)
+    count_write(tensor, operation, writing_frame())
+
+
+def writing_frame():
+    """The frame of the user's program that asked for the write going on; nearer than that where nothing is recorded."""
+    frame = sys._getframe(3)
     if STATE.recording is not OFF:
         while frame.f_back is not None and frame.f_globals.get('__name__', '').startswith('flambeau.'):
             frame = frame.f_back
-    count_write(tensor, operation, frame)
+    return frame
 
 
 def count_write(tensor, operation, frame):
@@ -294,14 +299,19 @@ def told_writer(counter) -> str:
 def saved_versions(saved):
     """The versions of the tensors among saved values, or None while none of them was ever written in place."""
     for value in saved:
-        if value.__class__ is list or getattr(value, '_counter', None) is not None:
-            return tuple(_version(v) for v in saved)
+        if value.__class__ is list:
+            written = any(map(_version, value))
+        else:
+            counter = getattr(value, '_counter', None)
+            written = counter is not None and counter[0]
+        if written:
+            return tuple([_version(v) for v in saved])
     return None
 
 
 def _version(value):
     if value.__class__ is list:
-        return tuple(_version(v) for v in value)
+        return tuple(map(_version, value))
     counter = getattr(value, '_counter', None)
     return 0 if counter is None else counter[0]
 

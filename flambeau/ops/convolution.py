@@ -14,6 +14,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from ..errors import ArgumentTypeError
 from .definition import composite, export, opaque
+from .general import SIMPLE
 from .reference import REFERENCE
 from .windows import batched, output_size, pad_spatial, per_axis, same_for_batch, tap_slices, taps, unpad_spatial
 
@@ -36,6 +37,9 @@ class Geometry:
     def is_pointwise(self, kernel, spatial) -> bool:
         return (set(kernel) == set(self.stride) == {1} and not any(map(any, self.padding))
                 and math.prod(spatial) >= POINTWISE_POSITIONS)
+
+
+SIMPLE.add(Geometry)
 
 
 def _working_dtype(*arrays) -> np.dtype:

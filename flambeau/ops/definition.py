@@ -90,7 +90,7 @@ class Operation:
     def __init__(self, kind, formula, *, name=None, grad=None, namespace='torch', method=True, inplace=False,
                  aliases=(), variadic=None, returns=None, promote=None, widen=False, domain=(-2.0, 2.0),
                  batch=None, label=None, view_refusal=None, kernel=None, may_copy=False,
-                 strict_out=False, number_first=None, check=None):
+                 strict_out=False, number_first=None, check=None, materialize=True):
         self.kind = kind
         self.formula = formula
         self.name = name or formula.__name__.rstrip('_')
@@ -129,7 +129,9 @@ class Operation:
             lambda m, *values: formula(m, *values[:count], **dict(zip(names, values[count:]))))
         words = self.name.strip('_').split('_')
         label = label or ''.join(w[:1].upper() + w[1:] for w in words) + 'Backward0'
-        self.node_class = type(label, (Node,), {'__slots__': (), 'label': label, 'operation': self})
+        # materialize: results that nothing depends on have cotangents of zeros for the gradient; else None
+        self.node_class = type(label, (Node,), {'__slots__': (), 'label': label, 'operation': self,
+                                                'materialize_grads': materialize})
 
     def __repr__(self):
         return f'<{self.kind} operation {self.name}>'

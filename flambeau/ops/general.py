@@ -22,7 +22,8 @@ __all__ = ['runner', 'lowered', 'invoke', 'raise_refusal', 'SIMPLE']
 new = object.__new__
 ndarray = np.ndarray
 
-SIMPLE = frozenset({int, float, bool, complex, str, type(None), slice, type(Ellipsis), dtypes.dtype})
+# classes of values that operations take as they are; one with such a class of its own adds it
+SIMPLE = {int, float, bool, complex, str, type(None), slice, type(Ellipsis), dtypes.dtype}
 
 
 def runner(op):

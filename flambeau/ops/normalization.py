@@ -12,9 +12,11 @@ import math
 import numpy as np
 
 from .. import dtypes
-from ..autograd.graph import note_write
+from ..autograd.graph import count_write, writing_frame
 from .activation import need_floating
 from .definition import PUBLIC, composite, export, opaque
+from .general import SIMPLE
+from .reference import REFERENCE
 
 __all__ = ['batch_norm', 'layer_norm', 'group_norm', 'instance_norm', 'rms_norm', 'local_response_norm']
 
@@ -32,6 +34,9 @@ class Layout:
     def __init__(self, shape, axes, affine_shape, eps, centered=True):
         self.shape, self.axes, self.affine_shape, self.eps, self.centered = shape, axes, affine_shape, eps, centered
         self.count = math.prod(shape[a] for a in axes)
+
+
+SIMPLE.add(Layout)
 
 
 def _like(m, x, y):
@@ -53,11 +58,13 @@ def _normalize_gradients(m, g, input, weight, bias_shape, bias_dtype, output1, o
     """In the cotangents of all three results: second derivatives go through the statistics."""
     mean, variance = output1, output2
     of_output, of_mean, of_variance = g
+    if of_output is None:
+        of_output = m.zeros_of(input.shape, variance)
     shape, axes, affine_shape = layout.shape, layout.axes, layout.affine_shape
     slopes, of_weight, of_bias = m.fused(
         _standardized_gradients, _like(m, m.reshape(of_output, shape), variance), _like(m, m.reshape(input, shape), variance),
         None if weight is None else m.reshape(_like(m, weight, variance), affine_shape), mean if layout.centered else None,
-        variance, of_mean if _counts(of_mean) else None, of_variance if _counts(of_variance) else None, axes, affine_shape,
+        variance, of_mean, of_variance, axes, affine_shape,
         float(max(layout.count, 1)), float(layout.eps), 'input' in needed, 'weight' in needed, 'bias' in needed)
     parameter_shape = bias_shape if weight is None else weight.shape
     found = {name: m.reshape(value, to) for name, value, to in (
@@ -65,11 +72,6 @@ def _normalize_gradients(m, g, input, weight, bias_shape, bias_dtype, output1, o
         if value is not None}
     return {name: _to_dtype_of(m, value, {'input': input, 'weight': weight}.get(name), bias_dtype)
             for name, value in found.items()}
-
-
-def _counts(cotangent):
-    """Whether a statistic was used on its own: arrays that hold zeros alone are left out of the formula."""
-    return not isinstance(cotangent, np.ndarray) or cotangent.any()
 
 
 def _standardized_gradients(m, g, x, weight, mean, variance, of_mean, of_variance, axes, affine_shape, count, eps,
@@ -129,7 +131,8 @@ def _scale(m, variance, eps):
 
 
 def _declare(name, label):
-    return opaque(name=name, namespace='', method=False, label=label, grad=_normalize_gradients)(_normalize)
+    return opaque(name=name, namespace='', method=False, label=label, materialize=False,
+                  grad=_normalize_gradients)(_normalize)
 
 
 _batch_norm = _declare('_batch_normalize', 'NativeBatchNormBackward0')
@@ -193,18 +196,18 @@ def _channel_layout(shape, eps, over_batch):
     return Layout((shape[0], shape[1], math.prod(shape[2:])), axes, (1, shape[1], 1), eps)
 
 
-def _update(running, batch, momentum):
-    """Moves running statistics towards those of a batch, in place."""
-    values = running._array
-    values[...] = values * (1 - momentum) + batch.reshape(values.shape) * momentum
-    note_write(running, 'batch_norm')
+def _moved(m, running, batch, kept, share):
+    return running * kept + batch * share
 
 
 def _update_running(running_mean, running_var, mean, variance, count, momentum):
-    if running_mean is not None:
-        _update(running_mean, mean, momentum)
-    if running_var is not None:
-        _update(running_var, variance * (count / max(count - 1, 1)), momentum)
+    """Moves running statistics towards those of a batch, in place."""
+    frame = writing_frame()
+    for running, batch in ((running_mean, mean), (running_var, variance * (count / max(count - 1, 1)))):
+        if running is not None:
+            values = running._array
+            values[...] = REFERENCE.fused(_moved, values, batch.reshape(values.shape), 1.0 - momentum, float(momentum))
+            count_write(running, 'batch_norm', frame)
 
 
 # ---- over the batch

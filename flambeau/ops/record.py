@@ -58,12 +58,12 @@ def complete(node, values, outputs, several):
         if what == 'value':
             value = values[position]
             saved.append(list(value) if value.__class__ is tuple and value and isinstance(value[0], Tensor) else value)
+        elif what == 'result':
+            saved.append(_saved_output(outputs[position], position))
         elif what == 'output':
             saved.append(_saved_output(outputs[0], 0 if several else None))
         elif what == 'outputs':
             saved.append([_saved_output(o, k) for k, o in enumerate(outputs)])
-        elif what == 'result':
-            saved.append(_saved_output(outputs[position], position))
         elif what == 'shape':
             saved.append(_shapes(values[position]))
         else:
@@ -76,9 +76,9 @@ def complete(node, values, outputs, several):
 
 
 def _shapes(value):
-    if value.__class__ in (list, tuple):
-        return [_shapes(v) for v in value]
-    return value._array.shape if isinstance(value, Tensor) else ()
+    if isinstance(value, Tensor):
+        return value._array.shape
+    return [_shapes(v) for v in value] if value.__class__ in (list, tuple) else ()
 
 
 def _saved_output(out, index):

@@ -53,17 +53,20 @@ def tensors_of(op, result, node, values):
         return named(op, out)
     if not isinstance(result, (tuple, list)):
         return result
-    outs = []
+    outs, known = [], []
     for k, r in enumerate(result):
-        out = r
+        out, meta = r, None
         if r.__class__ is ndarray or isinstance(r, np.generic):
-            out = wrap(np.asarray(r))
-            if node is not None and out._array.dtype.kind in 'fcV':
+            out = new(Tensor)
+            array = out._array = r if r.__class__ is ndarray else np.asarray(r)
+            out._node = out._counter = None
+            if node is not None and array.dtype.kind in 'fcV':
                 out._node = Output(node, k)
+                meta = array.shape, array.dtype
         outs.append(out)
+        known.append(meta)
     if node is not None:
-        node.note('outputs', lambda: [(o._array.shape, o._array.dtype) if isinstance(o, Tensor)
-                                      and o._node is not None else None for o in outs])
+        node.note('outputs', lambda: known)
         complete(node, values, outs, True)
     return named(op, tuple(outs) if isinstance(result, tuple) else outs)
 
