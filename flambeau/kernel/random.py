@@ -11,12 +11,14 @@ import math
 
 from .ir import Builder
 from .mathematics import polynomial
-from .types import f32, f64, i32, i64, named, pointer, u32, u64
+from .types import boolean, f32, f64, i32, i64, named, pointer, u32, u64
 
-__all__ = ['bernoulli', 'bernoulli_each', 'integers', 'normal', 'normals', 'permutation', 'transformed', 'uniform']
+__all__ = ['bernoulli', 'bernoulli_each', 'integers', 'normal', 'normals', 'permutation', 'scaled', 'transformed',
+           'uniform']
 
 WORDS, MIDDLE, MATRIX = 624, 397, 0x9908B0DF
 PIECE = 1024   # numbers drawn at once, whose words stay in the first-level cache
+CHUNK = 1 << 15
 LANES = 16     # numbers in a step, and in a block of normal samples
 LOG = (3.3333331174e-1, -2.4999993993e-1, 2.0000714765e-1, -1.6668057665e-1, 1.4249322787e-1, -1.2420140846e-1,
        1.1676998740e-1, -1.1514610310e-1, 7.0376836292e-2)
@@ -333,6 +335,23 @@ def bernoulli_each(target, dtype, probability):
             p = b.convert(b.load(probabilities + (start + i), of.vector(LANES), mask=mask), real)
             b.store(_indicator(b, _unit(b, real, memory, i) < p, kind), out + (start + i), mask=mask)
         each(b, here, step)
+    return b.finish()
+
+
+def scaled(target, dtype):
+    """out = x * scale where `kept`, elsewhere x * 0; the scale is rounded to the dtype."""
+    kind, real, _ = _forms(dtype)
+    b = Builder('scaled', out=pointer(kind), x=pointer(kind), kept=pointer(boolean), count=i64, scale=real)
+    out, x, kept, count, scale = b.parameters
+    with b.parallel((count + (CHUNK - 1)) // CHUNK) as chunk:
+        start, factor = chunk * CHUNK, b.convert(b.convert(b.splat(scale, LANES), kind), real)
+
+        def step(i, mask):
+            place = start + i
+            on = b.load(kept + place, boolean.vector(LANES), mask=mask)
+            value = b.convert(b.load(x + place, kind.vector(LANES), mask=mask), real)
+            b.store(b.convert(value * b.select(on, factor, 0.0), kind), out + place, mask=mask)
+        each(b, b.smaller(count - start, CHUNK), step)
     return b.finish()
 
 

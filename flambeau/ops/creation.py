@@ -253,6 +253,11 @@ def scalar_tensor(s, *, dtype=None, device=None, requires_grad=False):
 
 def sizes(size, name):
     """The sizes of a creation function: `zeros(2, 3)` or `zeros((2, 3))`. Raises RuntimeError for negative ones."""
+    for n in size:
+        if n.__class__ is not int or n < 0:
+            break
+    else:
+        return size  # as nearly always
     if len(size) == 1 and not isinstance(size[0], int):
         size = size[0]
         size = (size,) if isinstance(size, Tensor) or not hasattr(size, '__iter__') else tuple(size)

@@ -14,6 +14,7 @@ import numpy as np
 from ..storage import dense_like
 from .reference import REFERENCE
 
+DRIVERS = REFERENCE.drivers
 PIECE = 32768  # elements drawn at once: a multiple of 16, the size of a block of normal samples
 _LOW24, _LOW53 = np.array(0xFFFFFF, np.uint32), np.array((1 << 53) - 1, np.uint64)
 _ULP24, _ULP53 = np.array(2.0 ** -24, np.float32), np.array(2.0 ** -53)
@@ -69,11 +70,11 @@ def _fill(out: np.ndarray, draw, *operands: np.ndarray) -> None:
 def _by_kernel(name: str, generator, out: np.ndarray, *arguments) -> bool:
     """Whether the kernel `name` has overwritten `out` in memory order; arrays among the arguments broadcast to it."""
     if out.flags.c_contiguous:
-        return REFERENCE.kernel(name, out, generator, *arguments) is not None
+        return DRIVERS[name](out, generator, *arguments) is not None
     order = _in_memory_order(out)
     view = out.transpose(order)
     arguments = [np.broadcast_to(x, out.shape).transpose(order) if isinstance(x, np.ndarray) else x for x in arguments]
-    made = REFERENCE.kernel(name, view if view.flags.c_contiguous else np.empty(view.shape, view.dtype), generator, *arguments)
+    made = DRIVERS[name](view if view.flags.c_contiguous else np.empty(view.shape, view.dtype), generator, *arguments)
     if made is not None and made is not view:
         view[...] = made
     return made is not None
@@ -324,7 +325,8 @@ def _normal_double(generator, count: int, mean: float, std: float) -> np.ndarray
 
 def fill_uniform(generator, out: np.ndarray, low: float = 0.0, high: float = 1.0) -> None:
     """Uniform samples of [low, high); complex arrays get them for the real and the imaginary part."""
-    out = _as_real(out)
+    if out.dtype.kind == 'c':
+        out = _as_real(out)
     if _by_kernel('random.uniform', generator, out, low, high):
         return
     working, source = _working_type(out.dtype)
@@ -351,12 +353,11 @@ def fill_normal(generator, out: np.ndarray, mean: float = 0.0, std: float = 1.0)
     """
     if out.dtype.kind == 'c':
         out, std = _as_real(out), std / math.sqrt(2)
-    if out.size < 16 or not out.flags.c_contiguous:
-        if _by_kernel('random.normals', generator, out, mean, std):
-            return
-        return _fill(out, lambda count: _normal_double(generator, count, mean, std))
-    if _by_kernel('random.normal', generator, out, mean, std):
+    in_blocks = out.size >= 16 and out.flags.c_contiguous
+    if _by_kernel('random.normal' if in_blocks else 'random.normals', generator, out, mean, std):
         return
+    if not in_blocks:
+        return _fill(out, lambda count: _normal_double(generator, count, mean, std))
     working, source = _working_type(out.dtype)
     mean, std = float(working(mean)), float(working(std))
     flat, tail = out.reshape(-1), out.size % 16

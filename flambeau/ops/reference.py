@@ -89,13 +89,24 @@ def zero_of(dtype):
     return np.zeros((), dtype)
 
 
+class Drivers(dict):
+    """The functions in front of a backend's generated kernels, by name."""
+
+    def __init__(self, backend):
+        self.backend = backend
+
+    def __missing__(self, name):
+        found = self[name] = self.backend.driver(name)
+        return found
+
+
 class Reference:
     """Operations over the arrays of one library; operations that are not named here come from the registry."""
 
     def __init__(self, backend):
         self.backend = backend
         self.xp = backend.xp
-        self.drivers = {}
+        self.drivers = Drivers(backend)
 
     def __getattr__(self, name):
         found = self._find(name)
@@ -125,10 +136,7 @@ class Reference:
 
     def kernel(self, name, *arguments):
         """What the backend's generated kernel 'family.name' answers, or None where it leaves the work to the reference."""
-        found = self.drivers.get(name)
-        if found is None:
-            found = self.drivers[name] = self.backend.driver(name)
-        return found(*arguments)
+        return self.drivers[name](*arguments)
 
     def planned(self, formula, arguments):
         """The generated kernel of a formula over arguments like these, where it is the faster way, else False.

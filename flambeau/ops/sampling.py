@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 import warnings
 
 import numpy as np
 
 from .. import dtypes
+from ..autograd.graph import count_write
+from ..autograd.modes import OFF, STATE
 from ..device import resolve
 from ..errors import ArgumentError, ArgumentTypeError, require_tensors
 from ..random import Generator, default_generator
 from ..storage import dense_like
-from ..tensor import Tensor, preserve_format, strided, wrap
+from ..tensor import Parameter, Tensor, preserve_format, strided, wrap
 from . import draws
 from .creation import laid_out_like, sizes
 from .definition import Operation, export, opaque, publish, register
 from .overriding import override, overrides
+from .reference import REFERENCE
 from .writing import change
 
 __all__ = ['rand', 'randn', 'randint', 'randperm', 'rand_like', 'randn_like', 'randint_like', 'normal', 'bernoulli',
@@ -38,7 +42,12 @@ def _source(generator) -> Generator:
 
 def _need_dtype(operation: str, array: np.ndarray, kinds: str) -> dtypes.dtype:
     """The dtype of `array`, whose category must be among `kinds` (b, i, f, c), else NotImplementedError."""
-    d = dtypes.of(array.dtype)
+    return _among(operation, array.dtype, kinds)
+
+
+@functools.cache
+def _among(operation, array_dtype, kinds):
+    d = dtypes.of(array_dtype)
     if 'bifc'[d.category] not in kinds:
         wanted = ' or '.join(name for kind, name in (('b', 'bool'), ('i', 'integer'), ('f', 'floating point'),
                                                      ('c', 'complex')) if kind in kinds)
@@ -60,7 +69,17 @@ def overwriting(fill):
     register(operation)
 
     def overwrite(input, *args, **kwargs):
-        if type(input) is not Tensor and overrides(input):
+        kind = type(input)
+        if (kind is Tensor or kind is Parameter) and (input._node is None or STATE.recording is OFF) \
+                and input._array.flags.writeable:
+            try:
+                fill(REFERENCE, input._array, *args, **kwargs)
+            except Exception:  # the general way says what is wrong: no number was drawn
+                pass
+            else:
+                count_write(input, name, sys._getframe(1))
+                return input
+        if kind is not Tensor and overrides(input):
             return override(getattr(Tensor, name), (input, *args), kwargs)
         return change(input, name, lambda before: operation.public(before, *args, **kwargs), operation)
 
@@ -72,19 +91,22 @@ def overwriting(fill):
 @overwriting
 def uniform_(m, input, from_=0.0, to=1.0, *, generator=None):
     """Overwrites the tensor with samples uniform in [from, to)."""
-    real = dtypes.of(input.dtype).to_real()
-    _need_dtype('uniform_', input, 'fc')
+    largest = _largest(_need_dtype('uniform_', input, 'fc').to_real())
+    if not (-largest <= from_ <= to <= largest and to - from_ <= largest):
+        _refuse_bounds(dtypes.of(input.dtype).to_real(), from_, to)
+    draws.fill_uniform(_source(generator), input, from_, to)
+    return input
+
+
+def _refuse_bounds(real, from_, to):
     largest = _largest(real)
     for name, bound in (('from', from_), ('to', to)):
         if not -largest <= bound <= largest:
             raise RuntimeError(f'{name} is out of bounds for {real}: uniform_ got {name}={bound}')
     if from_ > to:
         raise RuntimeError(f'uniform_ expects to return a [from, to) range, but found from={from_} > to={to}')
-    if to - from_ > largest:
-        raise RuntimeError(f'uniform_ expects to-from <= {largest}, the largest {real}, but found to={to} and '
-                           f'from={from_} which result in to-from to exceed the limit')
-    draws.fill_uniform(_source(generator), input, from_, to)
-    return input
+    raise RuntimeError(f'uniform_ expects to-from <= {largest}, the largest {real}, but found to={to} and '
+                       f'from={from_} which result in to-from to exceed the limit')
 
 
 @functools.cache
@@ -290,6 +312,12 @@ def rand(*size, generator=None, names=None, **options):
 
     Raises NotImplementedError for an integer dtype, RuntimeError for a negative size.
     """
+    if size and not options:
+        array = np.empty(sizes(size, 'rand'), dtypes.get_default_dtype().numpy)
+        source = default_generator if generator is None else _source(generator)
+        if REFERENCE.drivers['random.uniform'](array, source, 0.0, 1.0) is None:
+            draws.fill_uniform(source, array)
+        return wrap(array)
     return _filled(uniform_, _maker('rand', _given_sizes('rand', size, options), dtypes.get_default_dtype),
                    generator=generator, **options)
 
@@ -297,6 +325,12 @@ def rand(*size, generator=None, names=None, **options):
 @export()
 def randn(*size, generator=None, names=None, **options):
     """Standard normal samples; complex ones have variance 1, half of it in each part."""
+    if size and not options:
+        array = np.empty(sizes(size, 'randn'), dtypes.get_default_dtype().numpy)
+        source = default_generator if generator is None else _source(generator)
+        if REFERENCE.drivers['random.normal'](array, source, 0.0, 1.0) is None:
+            draws.fill_normal(source, array)
+        return wrap(array)
     return _filled(normal_, _maker('randn', _given_sizes('randn', size, options), dtypes.get_default_dtype),
                    generator=generator, **options)
 
@@ -315,6 +349,12 @@ def randint(*bounds, low=None, high=None, size=None, generator=None, **options):
 
     Raises RuntimeError where low >= high or the dtype cannot hold them.
     """
+    if not options and low is high is size is None and 1 < len(bounds) < 4:
+        first, last, shape = bounds if len(bounds) == 3 else (0, *bounds)
+        if first.__class__ is last.__class__ is int and -2 ** 63 <= first < last <= 2 ** 63 and shape.__class__ is tuple:
+            array = np.empty(sizes(shape, 'randint'), np.int64)
+            draws.fill_random_range(_source(generator), array, first, last - first)
+            return wrap(array)
     low, high, (size,) = _split_bounds('randint', bounds, low, high, size)
     if not isinstance(size, (tuple, list)):
         raise TypeError(f"randint(): argument 'size' must be tuple of ints, not {type(size).__name__}")
@@ -338,8 +378,10 @@ def _split_bounds(operation, given, low, high, *rest):
 def randperm(n, *, generator=None, out=None, dtype=None, layout=strided, device=None, pin_memory=False,
              requires_grad=False):
     """The integers 0 .. n-1 in random order (int64 unless `dtype`)."""
-    resolve(device)
     source = _source(generator)
+    if n.__class__ is int and n >= 0 and dtype is out is device is None and not requires_grad:
+        return wrap(draws.permutation(source, n))
+    resolve(device)
     if not hasattr(n, '__index__'):
         raise TypeError(f"randperm(): argument 'n' (position 1) must be int, not {type(n).__name__}")
     n = n.__index__()
@@ -366,13 +408,15 @@ def _like(input, memory_format):
 @export()
 def rand_like(input, *, memory_format=preserve_format, **options):
     """Samples uniform in [0, 1) in the shape, dtype and memory layout of another tensor."""
-    return _filled(uniform_, _like(input, memory_format), **options)
+    made = _like(input, memory_format)
+    return _filled(uniform_, made, **options) if options else wrap(uniform_(None, made(None)))
 
 
 @export()
 def randn_like(input, *, memory_format=preserve_format, **options):
     """Standard normal samples in the shape, dtype and memory layout of another tensor."""
-    return _filled(normal_, _like(input, memory_format), **options)
+    made = _like(input, memory_format)
+    return _filled(normal_, made, **options) if options else wrap(normal_(None, made(None)))
 
 
 @export()
@@ -519,9 +563,17 @@ def _sample_dirichlet(m, input, generator=None):
 
 # ---- dropout -------------------------------------------------------------------------------------
 
-@opaque(namespace='', method=False, label='MulBackward0', grad={'input': lambda m, g, mask, scale: g * mask * scale})
+def _masked_gradient(m, g, mask, scale):
+    made = m.kernel('random.scaled', g, mask, scale)
+    return g * mask * scale if made is None else made
+
+
+@opaque(namespace='', method=False, label='MulBackward0', grad={'input': _masked_gradient})
 def _masked(m, input, mask, scale):
     """input * (mask * scale); a bool mask in place of the factors saves three quarters of the memory or more."""
+    made = m.kernel('random.scaled', input, mask, scale)
+    if made is not None:
+        return made
     kept = np.multiply(input, mask, out=dense_like(input, input.dtype))
     return np.multiply(kept, input.dtype.type(scale), out=kept)
 
@@ -550,6 +602,7 @@ def _mask(array, p, feature):
     return draws.bernoulli_mask(default_generator, array, 1 - p)
 
 
+@functools.lru_cache
 def _scale_kept(d, p):
     """What 1 / (1 - p) is where d is computed."""
     working = np.float64 if d == np.float64 else np.float32

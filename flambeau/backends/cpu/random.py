@@ -11,7 +11,8 @@ from ...kernel import random
 from .build import compiled
 from .properties import target
 
-__all__ = ['uniform', 'normal', 'normals', 'integers', 'permutation', 'bernoulli', 'bernoulli_each', 'transformed']
+__all__ = ['uniform', 'normal', 'normals', 'integers', 'permutation', 'bernoulli', 'bernoulli_each', 'transformed',
+           'scaled']
 
 CALL = 512  # numbers that take as long as a call without a kernel
 FLOATS = frozenset(('float32', 'float64', 'float16', 'bfloat16'))
@@ -23,15 +24,15 @@ class Kernels(dict):
 
     patience = 1 << 16  # numbers to draw without kernels before the first
 
-    def __init__(self, generator, dtypes):
+    def __init__(self, generator, dtypes=FLOATS):
         self.generator, self.dtypes = generator, dtypes
 
     def find(self, out, *arguments):
-        """The kernel that writes to `out`, or None where there is none or it does not pay yet."""
-        key = (out.dtype, arguments)
-        found = self.get(key)
-        if found is None and out.dtype.name in self.dtypes and self._pays(out.size):
-            found = self[key] = compiled(self.generator, out.dtype.name, *arguments)
+        """The kernel that writes to `out`, wanted for the first time; None where there is none or it does not pay yet."""
+        if out.dtype.name not in self.dtypes or not self._pays(out.size):
+            return None
+        key = (out.dtype, *arguments) if arguments else out.dtype
+        found = self[key] = compiled(self.generator, *[getattr(x, 'name', x) for x in (out.dtype, *arguments)])
         return found
 
     def _pays(self, size):
@@ -40,14 +41,27 @@ class Kernels(dict):
         return Kernels.patience <= 0 and 'fma' in target().features
 
 
-UNIFORM, NORMAL, NORMALS = Kernels(random.uniform, FLOATS), Kernels(random.normal, FLOATS), Kernels(random.normals, FLOATS)
-INTEGERS, BERNOULLI = Kernels(random.integers, ALL), Kernels(random.bernoulli, ALL)
+def _plain(kernels):
+    """The driver of kernels that take numbers as they are."""
+    def draw(out, source, *numbers):
+        kernel = kernels.get(out.dtype) or kernels.find(out)
+        if kernel is not None:
+            kernel(out, out.size, source.twister(), *numbers)
+            return out
+        return None
+    return draw
+
+
+permutation = _plain(Kernels(random.permutation, {'int64'}))
+bernoulli = _plain(Kernels(random.bernoulli, ALL))
+UNIFORM, NORMAL, NORMALS = Kernels(random.uniform), Kernels(random.normal), Kernels(random.normals)
+INTEGERS = Kernels(random.integers, ALL)
 BERNOULLI_EACH, TRANSFORMED = Kernels(random.bernoulli_each, ALL), Kernels(random.transformed, ALL)
-PERMUTATION = Kernels(random.permutation, {'int64'})
+SCALED = Kernels(random.scaled)
 
 
 def uniform(out, source, low, high):
-    kernel = UNIFORM.find(out)
+    kernel = UNIFORM.get(out.dtype) or UNIFORM.find(out)
     if kernel is None:
         return None
     if low == 0 and high == 1:
@@ -60,17 +74,19 @@ def uniform(out, source, low, high):
 
 
 def normal(out, source, mean, std):
-    """Samples in blocks; `out` has at least 16."""
-    kernel = NORMAL.find(out)
+    size = out.size
+    if size < 16:
+        return normals(out, source, mean, std)
+    kernel = NORMAL.get(out.dtype) or NORMAL.find(out)
     if kernel is None:
         return None
-    kernel(out, out.size, source.twister(), mean, std)
+    kernel(out, size, source.twister(), mean, std)
     return out
 
 
 def normals(out, source, mean, std, exponential=False):
-    """Samples one by one, or exp of them; one left over waits in the generator."""
-    kernel = NORMALS.find(out, exponential)
+    """Normal samples one by one, or exp of them; one left over waits in the generator."""
+    kernel = NORMALS.get((out.dtype, exponential)) or NORMALS.find(out, exponential)
     if kernel is None or not out.size:
         return kernel and out
     sample = source.normal_sample
@@ -83,7 +99,7 @@ def normals(out, source, mean, std, exponential=False):
 def integers(out, source, low, span, wide):
     """low + the remainder of words (of 64 bits where `wide`) by `span`."""
     masked = span & (span - 1) == 0
-    kernel = INTEGERS.find(out, wide, masked)
+    kernel = INTEGERS.get((out.dtype, wide, masked)) or INTEGERS.find(out, wide, masked)
     if kernel is None:
         return None
     span -= masked
@@ -91,29 +107,10 @@ def integers(out, source, low, span, wide):
     return out
 
 
-def permutation(out, source):
-    """0, 1, 2 ... in random order."""
-    kernel = PERMUTATION.find(out)
-    if kernel is None:
-        return None
-    kernel(out, out.size, source.twister())
-    return out
-
-
-def bernoulli(out, source, bound):
-    """One where a number of 53 bits is less than `bound`."""
-    kernel = BERNOULLI.find(out)
-    if kernel is None:
-        return None
-    kernel(out, out.size, source.twister(), bound)
-    return out
-
-
 def bernoulli_each(out, source, probabilities):
-    if probabilities.dtype.name not in FLOATS:
-        return None
-    kernel = BERNOULLI_EACH.find(out, probabilities.dtype.name)
-    if kernel is None:
+    kind = probabilities.dtype
+    kernel = BERNOULLI_EACH.get((out.dtype, kind)) or (kind.name in FLOATS and BERNOULLI_EACH.find(out, kind))
+    if not kernel:
         return None
     kernel(out, out.size, source.twister(), np.ascontiguousarray(probabilities))
     return out
@@ -121,8 +118,24 @@ def bernoulli_each(out, source, probabilities):
 
 def transformed(out, source, distribution, scale, shift=0.0):
     """Samples of a distribution that is a function of a uniform double (kernel/random.py names them)."""
-    kernel = TRANSFORMED.find(out, distribution)
+    kernel = TRANSFORMED.get((out.dtype, distribution)) or TRANSFORMED.find(out, distribution)
     if kernel is None:
         return None
     kernel(out, out.size, source.twister(), scale, shift)
+    return out
+
+
+def scaled(x, kept, scale):
+    """x * scale where `kept`, elsewhere x * 0."""
+    if x.shape != kept.shape:
+        return None
+    if not (x.flags.c_contiguous and kept.flags.c_contiguous):
+        turned = x.flags.f_contiguous and kept.flags.f_contiguous
+        made = scaled(x.T, kept.T, scale) if turned else None
+        return made if made is None else made.T
+    kernel = SCALED.get(x.dtype) or SCALED.find(x)
+    if kernel is None:
+        return None
+    out = np.empty(x.shape, x.dtype)
+    kernel(out, x, kept, x.size, scale)
     return out
