@@ -9,7 +9,7 @@ from flambeau.ops.convolution import Geometry, convolve, gradient_in_input, grad
 
 pytestmark = pytest.mark.skipif(not properties.jit_is_on(), reason='kernels are switched off')
 
-# batch, channels, height, width, outputs, kernel, stride, padding, dilation
+# batch, channels, height, width, outputs, kernel, stride, padding, dilation, groups where there are several
 CASES = [
     (2, 3, 30, 33, 64, (7, 7), (2, 2), (3, 3), (1, 1)),      # few channels
     (1, 1, 28, 28, 32, (3, 3), (1, 1), (1, 1), (1, 1)),      # one channel
@@ -25,6 +25,10 @@ CASES = [
     (2, 2, 20, 40, 40, (5, 4), (2, 3), (1, 2), (1, 1)),      # few channels, whose phases go together
     (1, 3, 19, 25, 20, (3, 2), (2, 2), (4, 1), (2, 3)),
     (1, 4, 9, 30, 33, (1, 1), (2, 1), (0, 0), (1, 1)),
+    (2, 120, 9, 20, 66, (3, 3), (1, 1), (1, 1), (1, 1), 3),  # wide groups
+    (2, 40, 15, 17, 40, (3, 2), (2, 3), (1, 0), (1, 2), 2),
+    (2, 64, 1, 2500, 33, (1, 9), (1, 1), (0, 4), (1, 1)),    # one row, in several blocks
+    (2, 64, 1, 2500, 33, (1, 5), (1, 4), (0, 4), (1, 3)),
     (2, 30, 9, 37, 3, (3, 5), (1, 1), (1, 1), (1, 1)),       # few outputs
     (2, 20, 33, 35, 31, (3, 3), (1, 1), (1, 1), (1, 1)),     # 3x3 with steps of one: Winograd's filtering
     (5, 16, 14, 14, 40, (3, 3), (1, 1), (1, 1), (1, 1)),     # strips of tiles of two images
@@ -36,11 +40,11 @@ MINIMAL = CASES[-5:]
 
 
 def _given(case, seed=0):
-    batch, channels, height, width, outputs, kernel, stride, padding, dilation = case
+    batch, channels, height, width, outputs, kernel, stride, padding, dilation, *groups = case
     random = np.random.default_rng(seed)
-    geometry = Geometry(stride, tuple((p, p) for p in padding), dilation, 1)
+    geometry = Geometry(stride, tuple((p, p) for p in padding), dilation, *groups or [1])
     x = random.standard_normal((batch, channels, height, width)).astype(np.float32)
-    w = random.standard_normal((outputs, channels, *kernel)).astype(np.float32)
+    w = random.standard_normal((outputs, channels // geometry.groups, *kernel)).astype(np.float32)
     g = random.standard_normal((batch, outputs, *geometry.output((height, width), kernel))).astype(np.float32)
     return x, w, g, geometry
 
@@ -98,12 +102,25 @@ def test_bits_do_not_depend_on_threads(case):
         launch.set_num_threads(before)
 
 
-@pytest.mark.parametrize('change', ['groups', 'dtype', 'dims'])
+def _channels_last(array):
+    return np.ascontiguousarray(array.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize('case', CASES[2:-2])
+def test_channels_last(case):
+    x, w, g, geometry = _given(case)
+    expected = _results(x, w, g, geometry)
+    for got, want in zip(_results(_channels_last(x), w, _channels_last(g), geometry), expected, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5 * np.abs(want).max())
+        assert got.shape == w.shape or got.transpose(0, 2, 3, 1).flags.c_contiguous
+    if w.shape[2:] != (1, 1):
+        assert kernels.correlation(x, _channels_last(w), geometry).transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+@pytest.mark.parametrize('change', ['dtype', 'dims'])
 def test_what_does_not_fit_is_left_to_the_reference(change):
     x, w, _, geometry = _given(CASES[2])
-    if change == 'groups':
-        w, geometry = w[:32, :8], Geometry(geometry.stride, geometry.padding, geometry.dilation, 2)
-    elif change == 'dtype':
+    if change == 'dtype':
         x, w = x.astype(np.float64), w.astype(np.float64)
     else:
         x, w, geometry = x[:, :, 0], w[:, :, 0], Geometry((1,), ((1, 1),), (1,), 1)

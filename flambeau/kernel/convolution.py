@@ -8,7 +8,7 @@ first, in the order in which tiles read them. Sums do not depend on how work is 
 from __future__ import annotations
 
 from .ir import Builder
-from .tiles import Forms, add_products, transposed
+from .tiles import Forms, add_products, transposed, woven
 from .types import f32, i32, i64, pointer
 
 __all__ = ['band_copy', 'direct', 'weight_gradient']
@@ -21,11 +21,32 @@ def _zero(b, lanes, place, count):
         b.store(nothing, place + i, mask=b.first(count - i, lanes))
 
 
-def band_copy(lanes):
-    """Copies rows of planes into pixels: place[row][column][channel], zero outside the image.
+def _turn(b, lanes, row, line, start, stop, plane, channels, pixel):
+    """Copies columns of the same row of planes into pixels, in squares."""
+    vector = f32.vector(lanes)
+    corner = b.buffer(f32, lanes * lanes)
+    with b.loop(0, channels, lanes) as c:
+        kept = b.first(channels - c, lanes)
+        planes = [row + b.smaller(c + k, channels - 1) * plane for k in range(lanes)]
+        with b.loop(start, stop, lanes) as p:
+            there = b.first(stop - p, lanes)
+            square = transposed(b, [b.load(at + p, vector, mask=there) for at in planes])
+            to = line + (p * pixel + c)
+            with b.when(stop - p >= lanes):
+                for k in range(lanes):
+                    b.store(square[k], to + pixel * k, mask=kept)
+            with b.otherwise():
+                for k in range(lanes):
+                    b.store(square[k], corner + k * lanes)
+                with b.loop(0, stop - p) as k:
+                    b.store(b.load(corner + k * lanes, vector), to + k * pixel, mask=kept)
+
+
+def band_copy(lanes, in_pixels=False):
+    """Copies rows of planes, `plane` numbers apart, into pixels: place[row][column][channel], zero outside the image.
 
     `first` is the image row of row 0 and `left` the column of the image's first pixel; a place has `columns` columns of
-    `pixel` numbers each.
+    `pixel` numbers each. `in_pixels`: the image has its channels side by side too, its pixels `plane` numbers apart.
     """
     b = Builder('band', source=pointer(f32), place=pointer(f32), plane=i64, channels=i64, first=i64, rows=i64,
                 height=i64, width=i64, columns=i64, left=i64, pixel=i64)
@@ -33,50 +54,40 @@ def band_copy(lanes):
     zero, vector = b.of_type(0, i64), f32.vector(lanes)
     start = b.smaller(b.larger(left, zero), columns)
     stop = b.larger(start, b.smaller(left + width, columns))
-    corner = b.buffer(f32, lanes * lanes)
     with b.loop(0, rows) as r:
         y, line = first + r, place + r * columns * pixel
         with b.when((y >= 0) & (y < height)):
             _zero(b, lanes, line, start * pixel)
             _zero(b, lanes, line + stop * pixel, (columns - stop) * pixel)
-            row = source + (y * width - left)
-            with b.when(pixel <= 1):
-                with b.loop(start, stop, lanes) as p:
-                    there = b.first(stop - p, lanes)
-                    b.store(b.load(row + p, vector, mask=there), line + p, mask=there)
-            with b.otherwise():
-                with b.loop(0, channels, lanes) as c:
+            if in_pixels:
+                with b.loop(start, stop) as p, b.loop(0, channels, lanes) as c:
                     kept = b.first(channels - c, lanes)
-                    planes = [row + b.smaller(c + k, channels - 1) * plane for k in range(lanes)]
+                    there = b.load(source + ((y * width - left + p) * plane + c), vector, mask=kept)
+                    b.store(there, line + (p * pixel + c), mask=kept)
+            else:
+                with b.when(pixel <= 1):
                     with b.loop(start, stop, lanes) as p:
                         there = b.first(stop - p, lanes)
-                        square = transposed(b, [b.load(at + p, vector, mask=there) for at in planes])
-                        to = line + (p * pixel + c)
-                        with b.when(stop - p >= lanes):
-                            for k in range(lanes):
-                                b.store(square[k], to + pixel * k, mask=kept)
-                        with b.otherwise():
-                            for k in range(lanes):
-                                b.store(square[k], corner + k * lanes)
-                            with b.loop(0, stop - p) as k:
-                                b.store(b.load(corner + k * lanes, vector), to + k * pixel, mask=kept)
+                        b.store(b.load(source + (y * width - left + p), vector, mask=there), line + p, mask=there)
+                with b.otherwise():
+                    _turn(b, lanes, source + (y * width - left), line, start, stop, plane, channels, pixel)
         with b.otherwise():
             _zero(b, lanes, line, columns * pixel)
     return b.finish()
 
 
-def _pack(b, lanes, weight, panels, outputs, channels, height, width, strides):
-    """Weights as [strip of outputs][row][column][channel][output], zero for outputs that are missing."""
-    by_output, by_channel, by_row, by_column = strides
+def _pack(b, lanes, weight, panels, groups, outputs, channels, height, width, panel, strides):
+    """Weights as [group][strip of outputs][row][column][channel][output], zero for outputs that are missing."""
+    by_group, by_output, by_channel, by_row, by_column = strides
+    strips = (outputs + (2 * lanes - 1)) // (2 * lanes)
     strip_size = height * width * channels * (2 * lanes)
-    with b.parallel((outputs + (2 * lanes - 1)) // (2 * lanes) * height) as task:
-        strip = task // height
-        row = task - strip * height
+    with b.parallel(groups * strips * height) as task:
+        row, strip, group = task % height, task // height % strips, task // (height * strips)
         first = strip * (2 * lanes)
         masks = [b.first(outputs - first - v * lanes, lanes) for v in range(2)]
         index = b.iota(i32.vector(lanes)) * b.splat(b.convert(by_output, i32), lanes)
-        base = weight + (first * by_output + row * by_row)
-        place = panels + (strip * strip_size + row * width * channels * (2 * lanes))
+        base = weight + (group * by_group + first * by_output + row * by_row)
+        place = panels + (group * panel + strip * strip_size + row * width * channels * (2 * lanes))
         with b.loop(0, width) as column:
             with b.loop(0, channels) as c:
                 at = base + (column * by_column + c * by_channel)
@@ -85,12 +96,14 @@ def _pack(b, lanes, weight, panels, outputs, channels, height, width, strides):
                     b.store(b.gather(at + by_output * (v * lanes), index, mask=masks[v]), to + v * lanes)
 
 
-def _pack_in_order(b, lanes, weight, panels, outputs, channels, taps):
+def _pack_in_order(b, lanes, weight, panels, groups, outputs, channels, taps, panel):
     """What `_pack` does for a contiguous weight, by squares of outputs and of the numbers of each."""
-    depth = channels * taps
-    with b.parallel((outputs + (2 * lanes - 1)) // (2 * lanes)) as strip:
-        place = panels + strip * depth * (2 * lanes)
-        starts = [weight + b.smaller(strip * (2 * lanes) + k, outputs - 1) * depth for k in range(2 * lanes)]
+    depth, strips = channels * taps, (outputs + (2 * lanes - 1)) // (2 * lanes)
+    with b.parallel(groups * strips) as task:
+        group, strip = task // strips, task % strips
+        place = panels + (group * panel + strip * depth * (2 * lanes))
+        starts = [weight + (group * outputs + b.smaller(strip * (2 * lanes) + k, outputs - 1)) * depth
+                  for k in range(2 * lanes)]
         with b.loop(0, depth, lanes) as first:
             there = b.first(depth - first, lanes)
             halves = [transposed(b, [b.load(start + first, f32.vector(lanes), mask=there) for start in half])
@@ -103,8 +116,11 @@ def _pack_in_order(b, lanes, weight, panels, outputs, channels, taps):
                         b.store(halves[v][k], to + v * lanes)
 
 
-def _tile(forms, rows):
-    """One tile: `rows` pixels `pixel` numbers apart by two vectors of outputs, summed over all taps and channels."""
+def _tile(forms, rows, in_pixels):
+    """One tile: `rows` pixels `pixel` numbers apart by two vectors of outputs, summed over all taps and channels.
+
+    `out` gets a vector of pixels for every output; `in_pixels`, the outputs of every pixel, `plane` numbers apart.
+    """
     b = Builder('tile', pixels=pointer(f32), panel=pointer(f32), out=pointer(f32), pixel=i64,
                 line=i64, lines=i64, runs=i64, run=i64, run_step=i64, plane=i64, outputs=i64)
     pixels, panel, out, pixel, line, lines, runs, run, run_step, plane, outputs = b.parameters
@@ -114,67 +130,95 @@ def _tile(forms, rows):
     with b.loop(0, lines) as y:
         with b.loop(0, runs) as r:
             add_products(b, forms, sums, run, pixels + (y * line + r * run_step), pixel, 1, weights, 2 * lanes)
-    turned = b.buffer(f32, 2 * lanes * lanes)
-    nothing = b.constant(0, vector)
     for v in range(2):
-        square = [s[v].get() for s in sums] + [nothing] * (lanes - rows)
-        for k, channel in enumerate(transposed(b, square)):
-            b.store(channel, turned + (v * lanes + k) * lanes)
-    written = b.first(rows, lanes)
-    with b.loop(0, b.smaller(outputs, b.of_type(2 * lanes, i64))) as o:
-        b.store(b.load(turned + o * lanes, vector), out + o * plane, mask=written)
+        if in_pixels:
+            kept = b.first(outputs - v * lanes, lanes)
+            for row in range(rows):
+                b.store(sums[row][v].get(), out + (plane * row + v * lanes), mask=kept)
+        else:
+            square = [s[v].get() for s in sums] + [b.constant(0, vector)] * (lanes - rows)
+            for k, channel in enumerate(transposed(b, square)):
+                b.store(channel, out + (v * lanes + k) * lanes)
     return b.finish()
 
 
-NUMBERS = ('threads', 'images', 'channels', 'height', 'width', 'outputs', 'out_height', 'out_width', 'lines', 'runs', 'run_taps',
-           'stride_y', 'stride_x', 'dilation_y', 'dilation_x', 'top', 'left', 'columns', 'band')
+def _write(forms, rows, phases):
+    """Writes the vectors of pixels of a tile for each phase, woven, to `wide` numbers of a row of planes of outputs."""
+    b = Builder('write', source=pointer(f32), out=pointer(f32), plane=i64, outputs=i64, wide=i64)
+    source, out, plane, outputs, wide = b.parameters
+    lanes = forms.lanes
+    with b.loop(0, b.smaller(outputs, b.of_type(2 * lanes, i64))) as o:
+        parts = [b.load(source + (phase * 2 * lanes + o) * lanes, forms.vector) for phase in range(phases)]
+        for v in range(-(-rows * phases // lanes)):
+            picks = [divmod(v * lanes + k, phases)[::-1] for k in range(lanes)]
+            count = b.smaller(wide, b.of_type(rows * phases, i64)) - v * lanes
+            b.store(woven(b, parts, picks), out + (o * plane + v * lanes), mask=b.first(count, lanes))
+    return b.finish()
 
 
-def direct(target, rows, in_order):
+NUMBERS = ('threads', 'images', 'inner', 'groups', 'channels', 'height', 'width', 'outputs', 'out_height', 'out_width',
+           'lines', 'stride_y', 'stride_x', 'dilation_y', 'dilation_x', 'top', 'left', 'columns', 'band', 'block', 'bank',
+           'x_image', 'x_inner', 'x_plane', 'out_image', 'out_inner', 'out_plane')
+
+
+def direct(target, rows, in_order, phases, in_pixels):
     """out = the cross-correlation of x and weight.
 
-    `rows`: pixels of a tile, of which the last of a row overlaps the one before. A row of taps is `runs` runs of
-    `run_taps` taps that lie side by side. `panels` has room for whole strips of outputs, `scratch` `bank`
-    numbers a thread.
-    Chunks are `band` rows by `strips` strips of outputs. `in_order`: the weight is contiguous, else it may
-    have any strides.
+    There are `inner` images side by side in each of `images`; they use the weights of `groups` in turn.
+    `rows`: pixels of a tile, of which the last of a row overlaps the one before. `phases`: as many neighbouring outputs
+    come from weights of their own (as in the gradient of a strided convolution); for each, `table` tells where its
+    weights and its panels begin, how many runs of how many taps that lie side by side a row of it has, and the column
+    it starts from. `panels` has room for whole strips of outputs of `taps` numbers, `scratch` `bank` numbers a thread.
+    Chunks are `band` rows of `block` columns by `strips` strips of outputs. `in_order`: the weight is contiguous, else
+    it may have any strides. `in_pixels`: x and out have channels side by side, and pixels `plane` numbers apart.
     """
     forms = Forms(target, 'float32')
-    lanes = forms.lanes
-    width_of_strip = 2 * lanes
+    lanes, strip_width = forms.lanes, 2 * forms.lanes
     arrays = {name: pointer(f32) for name in ('x', 'weight', 'out', 'panels', 'scratch')}
-    b = Builder('convolution', **arrays, **{name: i64 for name in NUMBERS}, strips=i64, bank=i64, by_output=i64,
-                by_channel=i64, by_row=i64, by_column=i64)
-    x, weight, out, panels, scratch, *numbers = b.parameters
-    (threads, images, channels, height, width, outputs, out_height, out_width, lines, runs, run_taps, stride_y, stride_x,
-     dilation_y, dilation_x, top, left, columns, band, strips, bank, *strides) = numbers
+    more = ('out_row', 'wide', 'strips', 'taps', 'by_group', 'by_output', 'by_channel', 'by_row', 'by_column')
+    b = Builder('convolution', table=pointer(i64), **arrays, **{name: i64 for name in (*NUMBERS, *more)})
+    table, x, weight, out, panels, scratch, *numbers = b.parameters
+    (threads, images, inner, groups, channels, height, width, outputs, out_height, out_width, lines, stride_y, stride_x,
+     dilation_y, dilation_x, top, left, columns, band, block, bank, x_image, x_inner, x_plane, out_image, out_inner,
+     out_plane, out_row, wide, strips, taps, *strides) = numbers
+    all_strips = (outputs + (strip_width - 1)) // strip_width
+    panel = all_strips * strip_width * channels * lines * taps
     if in_order:
-        _pack_in_order(b, lanes, weight, panels, outputs, channels, lines * runs * run_taps)
+        _pack_in_order(b, lanes, weight, panels, groups, outputs, channels, lines * taps, panel)
     else:
-        _pack(b, lanes, weight, panels, outputs, channels, lines, runs * run_taps, strides)
-    all_strips = (outputs + (width_of_strip - 1)) // width_of_strip
-    bands, groups = (out_height + band - 1) // band, (all_strips + strips - 1) // strips
-    tile = _tile(forms, rows)
-    with b.parallel(images * bands * groups, threads) as chunk:
-        group, rest = chunk % groups, chunk // groups
-        image, first = rest // bands, rest % bands * band
-        count = b.smaller(band, out_height - first)
-        pixels = scratch + b.thread * bank
-        b.call(band_copy(lanes), x + image * channels * (height * width), pixels, height * width, channels,
-               first * stride_y - top, (count - 1) * stride_y + (lines - 1) * dilation_y + 1, height, width, columns,
-               left, channels)
-        line, run = columns * channels, run_taps * channels
-        plane = out_height * out_width
-        strip_size = lines * runs * run * width_of_strip
-        with b.loop(group * strips, b.smaller((group + 1) * strips, all_strips)) as strip:
-            output = strip * width_of_strip
-            to = out + (image * outputs + output) * plane
-            with b.loop(0, count) as y:
-                with b.loop(0, out_width, rows) as column:
-                    at = b.smaller(column, out_width - rows)
-                    b.call(tile, pixels + (y * stride_y * line + at * stride_x * channels), panels + strip * strip_size,
-                           to + ((first + y) * out_width + at), stride_x * channels, dilation_y * line,
-                           lines, runs, run, dilation_x * channels, plane, outputs - output)
+        for phase in range(phases):
+            start, to, runs, run_taps = (b.load(table + (phase * 5 + k)) for k in range(4))
+            _pack(b, lanes, weight + start, panels + to, groups, outputs, channels, lines, runs * run_taps, panel,
+                  strides)
+    bands, across = (out_height + band - 1) // band, (out_width + block - 1) // block
+    parts = (all_strips + strips - 1) // strips
+    copy, tile = band_copy(lanes, in_pixels), _tile(forms, rows, in_pixels)
+    with b.parallel(images * inner * bands * across * parts, threads) as chunk:
+        part, rest = chunk % parts, chunk // parts
+        start, first, image = rest % across * block, rest // across % bands * band, rest // (across * bands)
+        outside, inside = image // inner, image % inner
+        count, stop = b.smaller(band, out_height - first), b.smaller(start + block, out_width)
+        pixels, line = scratch + b.thread * bank, columns * channels
+        b.call(copy, x + (outside * x_image + inside * x_inner), pixels, x_plane, channels, first * stride_y - top,
+               (count - 1) * stride_y + (lines - 1) * dilation_y + 1, height, width, columns, left - start * stride_x,
+               channels)
+        to = out + (outside * out_image + inside * out_inner)
+        turned = None if in_pixels else b.buffer(f32, phases * strip_width * lanes)
+        with b.loop(part * strips, b.smaller((part + 1) * strips, all_strips)) as strip:
+            output = strip * strip_width
+            with b.loop(0, count) as y, b.loop(start, stop, rows) as column:
+                at = b.smaller(column, stop - rows)
+                row = to + (first + y) * out_row
+                row = row + (output + at * out_plane) if in_pixels else row + (output * out_plane + at * phases)
+                for phase in range(phases):
+                    begin, runs, run_taps, beside = (b.load(table + (phase * 5 + k)) for k in range(1, 5))
+                    run = run_taps * channels
+                    weights = panels + (inside % groups * panel + begin + strip * (lines * runs * run * strip_width))
+                    b.call(tile, pixels + (y * stride_y * line + ((at - start) * stride_x + beside) * channels),
+                           weights, row if in_pixels else turned + phase * strip_width * lanes, stride_x * channels,
+                           dilation_y * line, lines, runs, run, dilation_x * channels, out_plane, outputs - output)
+                if not in_pixels:
+                    b.call(_write(forms, rows, phases), turned, row, out_plane, outputs - output, wide - at * phases)
     return b.finish()
 
 
@@ -195,54 +239,54 @@ def _weight_tile(forms, rows):
     return b.finish()
 
 
-def weight_gradient(target, rows):
+def weight_gradient(target, rows, in_pixels):
     """out[o][c][taps] = the sums over images and pixels of `outer` times what the tap met in x.
 
-    A chunk is a strip of outputs by `group` channels; it goes through all bands of all images. A thread's `bank` of
-    scratch holds a band of x, one of `outer` from `outer_at`, and sums from `total_at`.
+    A chunk is a strip of outputs by `part` channels of a group; it goes through all bands of all images, `block`
+    columns at a time. A thread's `bank` of scratch holds a band of x, one of `outer` from `outer_at`, and sums from `total_at`.
+    Images, groups and `in_pixels` are as in `direct`.
     """
     forms = Forms(target, 'float32')
     lanes = forms.lanes
     strip = 2 * lanes
     arrays = {name: pointer(f32) for name in ('x', 'outer', 'out', 'scratch')}
-    b = Builder('weight_gradient', **arrays, **{name: i64 for name in NUMBERS}, group=i64, bank=i64, outer_at=i64,
-                total_at=i64)
+    more = ('runs', 'run_taps', 'part', 'outer_at', 'total_at')
+    b = Builder('weight_gradient', **arrays, **{name: i64 for name in (*NUMBERS, *more)})
     x, outer, out, scratch, *numbers = b.parameters
-    (threads, images, channels, height, width, outputs, out_height, out_width, lines, runs, run_taps, stride_y, stride_x,
-     dilation_y, dilation_x, top, left, columns, band, group, bank, outer_at, total_at) = numbers
-    tile, copy = _weight_tile(forms, rows), band_copy(lanes)
-    groups = (channels + group - 1) // group
-    with b.parallel((outputs + (strip - 1)) // strip * groups, threads) as chunk:
-        output, channel = chunk // groups * strip, chunk % groups * group
-        depth, kept = b.smaller(group, channels - channel), b.smaller(outputs - output, b.of_type(strip, i64))
+    (threads, images, inner, groups, channels, height, width, outputs, out_height, out_width, lines, stride_y, stride_x,
+     dilation_y, dilation_x, top, left, columns, band, block, bank, x_image, x_inner, x_plane, out_image, out_inner,
+     out_plane, runs, run_taps, part, outer_at, total_at) = numbers
+    tile, copy = _weight_tile(forms, rows), band_copy(lanes, in_pixels)
+    parts, strips = (channels + part - 1) // part, (outputs + (strip - 1)) // strip
+    with b.parallel(groups * strips * parts, threads) as chunk:
+        group, output, channel = chunk // (parts * strips), chunk // parts % strips * strip, chunk % parts * part
+        depth, kept = b.smaller(part, channels - channel), b.smaller(outputs - output, b.of_type(strip, i64))
         run = run_taps * depth
         padded = (run + (rows - 1)) // rows * rows
         pixels = scratch + b.thread * bank
         gradients, totals = pixels + outer_at, pixels + total_at
+        from_x, from_outer = (channel, output) if in_pixels else (channel * x_plane, output * out_plane)
         _zero(b, lanes, totals, lines * runs * padded * strip)
-        with b.loop(0, images) as image:
-            with b.loop(0, out_height, band) as first:
-                count = b.smaller(band, out_height - first)
-                b.call(copy, x + (image * channels + channel) * (height * width), pixels, height * width, depth,
+        with b.loop(0, images) as outside, b.loop(group, inner, groups) as inside:
+            with b.loop(0, out_height, band) as first, b.loop(0, out_width, block) as start:
+                count, across = b.smaller(band, out_height - first), b.smaller(block, out_width - start)
+                b.call(copy, x + (outside * x_image + inside * x_inner + from_x), pixels, x_plane, depth,
                        first * stride_y - top, (count - 1) * stride_y + (lines - 1) * dilation_y + 1, height, width,
-                       columns, left, depth)
-                b.call(copy, outer + (image * outputs + output) * (out_height * out_width), gradients,
-                       out_height * out_width, kept, first, count, out_height, out_width, out_width, 0, strip)
-                with b.loop(0, lines) as y:
-                    with b.loop(0, runs) as r:
-                        at = pixels + (y * dilation_y * columns + r * dilation_x) * depth
-                        to = totals + (y * runs + r) * padded * strip
-                        with b.loop(0, run, rows) as k:
-                            b.call(tile, at + k, gradients, to + k * strip, count, out_width, stride_x * depth,
-                                   stride_y * columns * depth)
+                       columns, left - start * stride_x, depth)
+                b.call(copy, outer + (outside * out_image + inside * out_inner + from_outer), gradients, out_plane,
+                       kept, first, count, out_height, out_width, across, -start, strip)
+                with b.loop(0, lines) as y, b.loop(0, runs) as r:
+                    at = pixels + (y * dilation_y * columns + r * dilation_x) * depth
+                    to = totals + (y * runs + r) * padded * strip
+                    with b.loop(0, run, rows) as k:
+                        b.call(tile, at + k, gradients, to + k * strip, count, across, stride_x * depth,
+                               stride_y * columns * depth)
         taps = lines * runs * run_taps
         index = b.iota(i32.vector(lanes)) * b.splat(b.convert(channels * taps, i32), lanes)
-        with b.loop(0, lines * runs) as r:
-            with b.loop(0, run_taps) as k:
-                with b.loop(0, depth) as c:
-                    at = totals + (r * padded + k * depth + c) * strip
-                    to = out + ((output * channels + channel + c) * taps + r * run_taps + k)
-                    for v in range(2):
-                        b.scatter(b.load(at + v * lanes, f32.vector(lanes)), to + channels * taps * (v * lanes), index,
-                                  mask=b.first(kept - v * lanes, lanes))
+        with b.loop(0, lines * runs) as r, b.loop(0, run_taps) as k, b.loop(0, depth) as c:
+            at = totals + (r * padded + k * depth + c) * strip
+            to = out + (((group * outputs + output) * channels + channel + c) * taps + r * run_taps + k)
+            for v in range(2):
+                b.scatter(b.load(at + v * lanes, f32.vector(lanes)), to + channels * taps * (v * lanes), index,
+                          mask=b.first(kept - v * lanes, lanes))
     return b.finish()

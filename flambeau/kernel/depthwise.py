@@ -9,20 +9,10 @@ order of use: [group][output][channel][block of lines][tap of a row][line of a b
 from __future__ import annotations
 
 from .ir import Builder
+from .tiles import woven
 from .types import f32, i32, i64, pointer
 
 __all__ = ['planes', 'planes_in_weight']
-
-
-def _woven(b, vectors, picks):
-    """The vector of lanes that `picks` names: (number of a vector, lane)."""
-    if len(vectors) == 1:
-        return vectors[0]
-    made = b.shuffle(vectors[0], vectors[1], [lane + len(picks) * (at == 1) for at, lane in picks])
-    for number in range(2, len(vectors)):
-        lanes = [len(picks) + lane if at == number else k for k, (at, lane) in enumerate(picks)]
-        made = b.shuffle(made, vectors[number], lanes)
-    return made
 
 
 def _copy(lanes, stride):
@@ -51,7 +41,7 @@ def _copy(lanes, stride):
             parts = [b.load(at + k * lanes, vector, mask=masks[k]) for k in range(stride)]
             for k in range(stride):
                 taken = range(k, lanes * stride, stride)
-                b.store(_woven(b, parts, [divmod(i, lanes) for i in taken]), to + pitch * k)
+                b.store(woven(b, parts, [divmod(i, lanes) for i in taken]), to + pitch * k)
     return b.finish()
 
 
@@ -105,7 +95,7 @@ def _tile(lanes, rows, vectors, lines, stride, dilation, parts):
         for y, row in enumerate(_rows_from(b, out, pitch, rows)):
             first = v % parts * lanes
             picks = [divmod(first + k, parts)[::-1] for k in range(lanes)]
-            b.store(_woven(b, [part[v // parts].get() for part in sums[y]], picks), row + v * lanes, mask=mask)
+            b.store(woven(b, [part[v // parts].get() for part in sums[y]], picks), row + v * lanes, mask=mask)
     return b.finish()
 
 
@@ -117,8 +107,8 @@ def planes(target, rows, vectors, lines, stride, dilation, parts):
     """out = the cross-correlation of each group's `depth` planes of x with its weights, from `bias` on.
 
     `rows` and `vectors` make a tile, `stride` is that of rows and columns, `lines` of the kernel, `dilation` apart,
-    meet it at a time. `parts`: as many neighbouring outputs come from taps of their own (as in the gradient of a strided
-    convolution). `offsets` holds where each tap of a row lies, then where the taps of each part begin and end.
+    meet it at a time. `parts`: as many neighbouring outputs come from taps of their own (as in the gradient of a
+    strided convolution). `offsets` holds where each tap of a row lies, then where the taps of each part begin and end.
     An output has rows of `pitch_of_out` numbers in planes of `plane_of_out`, of which `wide` are written.
     A chunk is `together` groups of an image, or a band of one.
     """

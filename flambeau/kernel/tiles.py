@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from .types import bf16, f32, i64, named
 
-__all__ = ['Forms', 'add_products', 'first_row', 'of_height', 'pack_turned', 'tile_columns', 'tile_rows', 'transposed']
+__all__ = ['Forms', 'add_products', 'first_row', 'of_height', 'pack_turned', 'tile_columns', 'tile_rows', 'transposed',
+           'woven']
 
 
 def tile_rows(target) -> int:
@@ -87,6 +88,17 @@ def transposed(b, vectors):
                 vectors[i], vectors[i + step] = b.shuffle(first, second, low), b.shuffle(first, second, high)
         step //= 2
     return vectors
+
+
+def woven(b, vectors, picks):
+    """The vector of lanes that `picks` names: (number of a vector, lane)."""
+    if len(vectors) == 1:
+        return vectors[0]
+    made = b.shuffle(vectors[0], vectors[1], [lane + len(picks) * (at == 1) for at, lane in picks])
+    for number in range(2, len(vectors)):
+        lanes = [len(picks) + lane if at == number else k for k, (at, lane) in enumerate(picks)]
+        made = b.shuffle(made, vectors[number], lanes)
+    return made
 
 
 def pack_turned(b, forms, source, stride, count, depth, panel, vectors=2, pitch=None):

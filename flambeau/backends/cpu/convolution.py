@@ -5,6 +5,7 @@ Each function answers None where the reference must do the work.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from ...kernel.winograd import PLACES, TILE, minimal, minimal_in_weight
 from .build import compiled
 from .contraction import matmul
 from .launch import get_num_threads
+from .layout import dense
 from .properties import target
 
 __all__ = ['correlation', 'correlation_adjoint', 'correlation_in_weight']
@@ -27,10 +29,47 @@ SMALL = 1 << 14     # multiplications below which the reference is as quick
 FLOAT = np.dtype(np.float32)
 
 
+class Placed(NamedTuple):
+    """Where kernels find the images of x and out: `inner` in each of `images`, with the weights of `groups` in turn.
+
+    The strides are those of (images, inner images, channels), in numbers; with `in_pixels`, of pixels for channels.
+    """
+    images: int
+    inner: int
+    groups: int
+    x: tuple[int, int, int]
+    out: tuple[int, int, int]
+    in_pixels: bool
+
+
 def _applies(geometry, *arrays):
     """Whether these are arrays and steps that kernels take."""
-    return (geometry.groups == 1 and len(geometry.stride) == 2
+    return (len(geometry.stride) == 2
             and all(a.dtype == FLOAT and a.ndim == 4 and a.size and a.size < 1 << 31 for a in arrays))
+
+
+def _is_in_pixels(array):
+    """Whether channels lie side by side, as in channels_last."""
+    return array.transpose(0, 2, 3, 1).flags.c_contiguous and not array.flags.c_contiguous
+
+
+def _dense(array, in_pixels=False):
+    """The array in C order, or with its channels side by side."""
+    if in_pixels:
+        return _dense(array.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    made = None if array.flags.c_contiguous else dense(array)
+    return np.ascontiguousarray(array) if made is None else made
+
+
+def _placed(x, out, groups):
+    """Images of groups of channels, of arrays with the same order of dimensions."""
+    in_pixels = _is_in_pixels(x)
+    strides = []
+    for array in (x, out):
+        images, channels, height, width = array.shape
+        plane = 1 if in_pixels else height * width
+        strides.append((channels * height * width, channels // groups * plane, channels if in_pixels else plane))
+    return Placed(len(x), groups, groups, *strides, in_pixels)
 
 
 def _is_pointwise(geometry, kernel) -> bool:
@@ -38,10 +77,18 @@ def _is_pointwise(geometry, kernel) -> bool:
     return kernel == geometry.stride == (1, 1) and not any(map(any, geometry.padding))
 
 
+def _matrices(x):
+    """The channels of all pixels, as (images, channels, pixels)."""
+    return x.reshape(*x.shape[:2], -1)
+
+
 def _pointwise(matrix, x):
     """matrix @ the channels of each pixel of x."""
     images, channels, height, width = x.shape
-    made = matmul(np.broadcast_to(matrix, (images, *matrix.shape)), x.reshape(images, channels, height * width))
+    if _is_in_pixels(x):
+        made = matmul(x.transpose(0, 2, 3, 1).reshape(-1, channels), matrix.T)
+        return None if made is None else made.reshape(images, height, width, -1).transpose(0, 3, 1, 2)
+    made = matmul(np.broadcast_to(matrix, (images, *matrix.shape)), _matrices(x))
     return None if made is None else made.reshape(images, matrix.shape[0], height, width)
 
 
@@ -54,13 +101,6 @@ def _scratch(bank):
     """(memory of `bank` numbers for each thread, how many threads it is for)."""
     threads = get_num_threads()
     return np.empty(threads * bank, FLOAT), threads
-
-
-def _reach(kernel, out_width, stride, dilation):
-    """(runs of taps that lie side by side, rows that one output row meets, columns that all meet)."""
-    lines, taps = kernel
-    return (1 if dilation[1] == 1 else taps, (lines - 1) * dilation[0] + 1,
-            (out_width - 1) * stride[1] + (taps - 1) * dilation[1] + 1)
 
 
 def _rows_of_band(out, stride, lines, numbers_per_row):
@@ -90,10 +130,10 @@ def _panels(count):
 def _filter(x, w, out, before):
     """Writes into `out` the correlation with 3x3 taps of steps of one by Winograd's minimal filtering."""
     images, channels, height, width = x.shape
-    outputs, strip = w.shape[0], tile_columns(target())
-    lanes = strip // 2
+    outputs, lanes, tiles = w.shape[0], tile_columns(target()) // 2, _tiles(out.shape)
+    strip = lanes if tiles <= lanes else 2 * lanes
     panels, rows, upper = _panels(outputs)
-    strips = -(-_tiles(out.shape) // strip)
+    strips = -(-tiles // strip)
     plane, panel = channels * strip + lanes, PLACES * (channels + 1) * -(-rows // lanes) * lanes
     groups = min(panels, max(1, -(-CHUNKS // strips)))
     threads = get_num_threads()
@@ -106,10 +146,9 @@ def _filter(x, w, out, before):
     if w.strides[2:] not in ((12, 4), (-12, -4)):
         w = np.ascontiguousarray(w)
     flipped = w.strides[2] < 0
-    run = compiled(minimal, rows, upper < panels, flipped, deep)
-    weights = threads * bank if deep else panels * panel
-    tiles = strips * PLACES * plane if deep else threads * bank
-    run(x, w[:, :, ::-1, ::-1] if flipped else w, out, np.empty(weights, FLOAT), np.empty(tiles, FLOAT), threads, images,
+    run = compiled(minimal, rows, upper < panels, strip // lanes, flipped, deep)
+    space = [threads * bank, strips * PLACES * plane] if deep else [panels * panel, threads * bank]
+    run(x, w[:, :, ::-1, ::-1] if flipped else w, out, *(np.empty(size, FLOAT) for size in space), threads, images,
         channels, height, width, outputs, *out.shape[2:], *before, w.strides[0] // 4, w.strides[1] // 4, panels, upper, wide,
         together, bank, plane, sums_at, sums_plane)
     return out
@@ -135,44 +174,96 @@ def _filter_in_weight(g, x, out, before):
     return out
 
 
-def _correlate(x, w, out, stride, before, dilation):
-    """Writes into `out` the cross-correlation of x, padded by `before` at the top and left, and w of any strides."""
-    images, channels, height, width = x.shape
-    outputs, _, lines, taps = w.shape
-    if _is_minimal(channels, outputs, (lines, taps), out.shape, stride, dilation):
-        return _filter(x, w, out, before)
-    out_height, out_width = out.shape[2:]
-    runs, reach, columns = _reach((lines, taps), out_width, stride, dilation)
-    band = _rows_of_band(out_height, stride[0], reach, columns * channels)
+def _cut(size, stride, reach, span, numbers):
+    """(rows of a band, columns of a block of it): what fits a band in pixels of so many numbers, a few rows at least."""
+    height, width = size
+    tile = tile_rows(target())
+    room = BAND // (numbers * ((min(height, 4) - 1) * stride[0] + reach))
+    block = max(4 * tile, (room - span) // stride[1] // tile * tile)
+    while block < width and 0 < width % block < tile:  # the last block holds a tile, too
+        block += tile
+    block = min(block, width)
+    return _rows_of_band(height, stride[0], reach, ((block - 1) * stride[1] + span) * numbers), block
+
+
+def _direct(x, parts, out, placed, size, stride, before, dilation):
+    """Writes into `out` the cross-correlation of x, padded by `before` at the top and left, and weights.
+
+    `parts` [(weight (groups, outputs, channels, lines, taps) of any strides, column to start from)]: as many neighbours
+    in a row of `out` are made by weights of their own. `size` is that of the output of each.
+    """
+    weight = max((part for part, _ in parts), key=np.size)
+    groups, outputs, channels, lines, _ = weight.shape
+    taps = sum(part.shape[4] for part, _ in parts)
+    reach = (lines - 1) * dilation[0] + 1
+    span = max(beside + (part.shape[4] - 1) * dilation[1] + 1 for part, beside in parts)
+    band, block = _cut(size, stride, reach, span, channels)
+    columns = (block - 1) * stride[1] + span
     strips = -(-outputs // tile_columns(target()))
-    chunks = images * -(-out_height // band)
-    groups = min(strips, max(1, -(-CHUNKS // chunks)))
+    chunks = placed.images * placed.inner * -(-size[0] // band) * -(-size[1] // block)
+    cuts = min(strips, max(1, -(-CHUNKS // chunks)))
     bank = ((band - 1) * stride[0] + reach) * columns * channels + 64
-    whole = strips * tile_columns(target())
+    whole = strips * tile_columns(target()) * channels * lines
     most = min(tile_rows(target()), tile_columns(target()) // 2)  # a tile is written by turning squares of lanes
-    run = compiled(direct, _split(out_width, most), w.flags.c_contiguous)
+    rows = most if block < size[1] else _split(size[1], most)
+    table, to = [], 0
+    for part, beside in parts:
+        runs = 1 if dilation[1] == 1 else part.shape[4]
+        table += [_distance(weight, part), to, runs, part.shape[4] // max(1, runs), beside]
+        to += whole * part.shape[4]
+    run = compiled(direct, rows, len(parts) == 1 and weight.flags.c_contiguous, len(parts), placed.in_pixels)
     scratch, threads = _scratch(bank)
-    run(x, w, out, np.empty(whole * channels * lines * taps, FLOAT), scratch, threads, images, channels, height,
-        width, outputs, out_height, out_width, lines, runs, taps // runs, *stride, *dilation, *before, columns, band,
-        -(-strips // groups), bank, *(s // 4 for s in w.strides))
+    run(np.array(table, np.int64), x, weight, out, np.empty(groups * whole * taps, FLOAT), scratch, threads, *placed[:3],
+        channels, *x.shape[2:], outputs, *size, lines, *stride, *dilation, *before, columns, band, block, bank,
+        *placed.x, *placed.out, out.strides[2] // 4, out.shape[3], -(-strips // cuts), taps, *(s // 4 for s in weight.strides))
     return out
 
 
+def _distance(array, view):
+    """From the beginning of an array to that of a view of it, in numbers."""
+    return (view.__array_interface__['data'][0] - array.__array_interface__['data'][0]) // array.itemsize
+
+
+def _by_group(w, groups):
+    """A weight as (groups, outputs, channels, lines, taps) of a group."""
+    return w.reshape(groups, -1, *w.shape[1:])
+
+
+def _correlate(x, w, out, stride, before, dilation):
+    """Writes into `out` the correlation of x and w (groups, outputs, channels, lines, taps); both in the same order."""
+    groups, outputs, channels, *taps = w.shape
+    if groups == 1 and _is_minimal(channels, outputs, taps, out.shape, stride, dilation):
+        if _is_in_pixels(x):
+            return _dense(_filter(_dense(x), w[0], np.empty(out.shape, FLOAT), before), True)
+        return _filter(x, w[0], out, before)
+    return _direct(x, [(w, 0)], out, _placed(x, out, groups), out.shape[2:], stride, before, dilation)
+
+
+def _empty(shape, in_pixels):
+    """An array of images whose channels lie one behind the other, or side by side."""
+    images, channels, *size = shape
+    return np.empty((images, *size, channels), FLOAT).transpose(0, 3, 1, 2) if in_pixels else np.empty(shape, FLOAT)
+
+
 def correlation(x, w, geometry):
-    """The cross-correlation of x (batch, channels, rows, columns) and w (outputs, channels, rows, columns)."""
-    if not _applies(geometry, x, w) or x.shape[1] != w.shape[1]:
+    """The cross-correlation of x (batch, channels, rows, columns) and w (outputs, channels of a group, rows, columns).
+
+    It has its channels side by side where x or w has.
+    """
+    if not _applies(geometry, x, w):
         return None
-    out = geometry.output(x.shape[2:], w.shape[2:])
+    out, groups = geometry.output(x.shape[2:], w.shape[2:]), geometry.groups
     shape = (x.shape[0], w.shape[0], *out)
     if min(out) <= 0 or math.prod(shape) * w[0].size < SMALL:
         return None
-    x = np.ascontiguousarray(x)
-    if _is_pointwise(geometry, w.shape[2:]):
+    in_pixels, before = _is_in_pixels(x) or _is_in_pixels(w), tuple(p for p, _ in geometry.padding)
+    x = _dense(x, in_pixels)
+    if groups == 1 and _is_pointwise(geometry, w.shape[2:]):
         return _pointwise(w[:, :, 0, 0], x)
-    made, before = np.empty(shape, FLOAT), tuple(p for p, _ in geometry.padding)
-    if w.shape[0] <= tile_rows(target()) and geometry.stride == geometry.dilation == (1, 1):
-        return _planes(x, w.transpose(2, 3, 1, 0), made, before, (1, 1))
-    return _correlate(x, w, made, geometry.stride, before, geometry.dilation)
+    if groups == 1 and w.shape[0] <= tile_rows(target()) and geometry.stride == geometry.dilation == (1, 1):
+        return _dense(_planes(_dense(x), w.transpose(2, 3, 1, 0), np.empty(shape, FLOAT), before, (1, 1)), in_pixels)
+    made = _empty(shape, _is_in_pixels(x))
+    return _correlate(x, _by_group(w, groups), made, geometry.stride, before, geometry.dilation)
 
 
 def _planes(x, w, out, before, steps):
@@ -227,70 +318,84 @@ def _adjoint_in_planes(g, w, geometry, out):
     return _planes(g, made.reshape(*sizes, w.shape[0], -1), out, before, geometry.stride)
 
 
+def _adjoint(g, w, geometry, out):
+    """Writes into `out` the adjoint of a correlation: for each phase of the rows, the phases of the columns in turn."""
+    (stride, across), (padding, beside) = geometry.stride, (p for p, _ in geometry.padding)
+    weight = _by_group(w, geometry.groups).swapaxes(1, 2)
+    columns = [_phase(x, across, beside, geometry.dilation[1], w.shape[3]) for x in range(across)]
+    apart, left = max(part[3:] for part in columns if part)
+    for row in range(min(stride, out.shape[2])):
+        rows, phase = out[:, :, row::stride], _phase(row, stride, padding, geometry.dilation[0], w.shape[2])
+        if phase is None:
+            rows[...] = 0
+            continue
+        first, step, _, apart_y, top = phase
+        lines, parts = weight[:, :, :, first::step][:, :, :, ::-1], []
+        for part in columns:
+            first, step, _, _, before = part or (w.shape[3], 1, 0, 1, left)
+            parts.append((lines[..., first::step][..., ::-1], left - before))
+        placed = _placed(g, out, geometry.groups)
+        _direct(g, parts, rows, placed, (rows.shape[2], -(-out.shape[3] // across)), (1, 1), (top, left), (apart_y, apart))
+    return out
+
+
 def correlation_adjoint(g, w, geometry, spatial):
     """The adjoint of `correlation` in x of sizes `spatial`: a correlation for each phase of the strides."""
-    if not _applies(geometry, g, w) or g.shape[1] != w.shape[0] or g.size * w[0].size < SMALL or min(spatial) <= 0:
+    if not _applies(geometry, g, w) or g.size * w[0].size < SMALL or min(spatial) <= 0:
         return None
-    g = np.ascontiguousarray(g)
-    if _is_pointwise(geometry, w.shape[2:]):
+    in_pixels, groups, strides = _is_in_pixels(g) or _is_in_pixels(w), geometry.groups, geometry.stride
+    g = _dense(g, in_pixels)
+    if groups == 1 and _is_pointwise(geometry, w.shape[2:]):
         return _pointwise(w[:, :, 0, 0].T, g)
-    shape = (g.shape[0], w.shape[1], *spatial)
-    strides = geometry.stride
-    made = np.empty(shape, FLOAT)
-    if math.prod(strides) * shape[1] <= 2 * tile_rows(target()):
-        return _adjoint_in_planes(g, w, geometry, made)
-    whole = strides == (1, 1)
-    for offset_y in range(min(strides[0], spatial[0])):
-        for offset_x in range(min(strides[1], spatial[1])):
-            place = made[:, :, offset_y::strides[0], offset_x::strides[1]]
-            phases = [_phase(*given) for given in zip(
-                (offset_y, offset_x), strides, (p for p, _ in geometry.padding), geometry.dilation, w.shape[2:])]
-            if None in phases:
-                place[...] = 0
-                continue
-            (y, step_y, count_y, apart_y, top), (x, step_x, count_x, apart_x, left) = phases
-            part = w[:, :, y::step_y, x::step_x][:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
-            result = made if whole else np.empty(place.shape, FLOAT)
-            _correlate(g, part, result, (1, 1), (top, left), (apart_y, apart_x))
-            if not whole:
-                place[...] = result
-    return made
+    shape = (g.shape[0], groups * w.shape[1], *spatial)
+    if groups == 1 and math.prod(strides) * shape[1] <= 2 * tile_rows(target()):
+        return _dense(_adjoint_in_planes(_dense(g), w, geometry, np.empty(shape, FLOAT)), in_pixels)
+    if strides != (1, 1):
+        return _dense(_adjoint(_dense(g), w, geometry, np.empty(shape, FLOAT)), in_pixels)
+    before = tuple(d * (k - 1) - p for d, k, (p, _) in zip(geometry.dilation, w.shape[2:], geometry.padding))
+    flipped = _by_group(w, groups).swapaxes(1, 2)[..., ::-1, ::-1]
+    return _correlate(g, flipped, _empty(shape, _is_in_pixels(g)), strides, before, geometry.dilation)
 
 
 def _pointwise_in_weight(g, x):
     """The sum over images of g @ x, transposed."""
     made = np.empty((g.shape[1], x.shape[1]), FLOAT)
-    for image, (left, right) in enumerate(zip(g, x)):
-        left, right = left.reshape(len(left), -1), right.reshape(len(right), -1)
+    for image, (left, right) in enumerate(zip(*map(_matrices, (g, x)))):
         if matmul(left, right.T, made, None, image > 0) is None:
             return None
     return made[:, :, None, None]
 
 
+def _in_weight(g, x, kernel, placed, stride, before, dilation):
+    """The gradient in weights of sizes `kernel`, of images placed as in `_direct`; all groups one behind the other."""
+    groups, (channels, outputs) = placed.groups, (a.shape[1] // placed.groups for a in (x, g))
+    (lines, taps), size, strip = kernel, g.shape[2:], tile_columns(target())
+    strips = -(-outputs // strip)
+    part = _split(channels, max(NARROW, -(-channels * strips * groups // CHUNKS)))
+    runs, reach, span = 1 if dilation[1] == 1 else taps, (lines - 1) * dilation[0] + 1, (taps - 1) * dilation[1] + 1
+    band, block = _cut(size, stride, reach, span, part)
+    columns = (block - 1) * stride[1] + span
+    rows = _split(taps // runs * part, tile_rows(target()))
+    outer_at = -(-(((band - 1) * stride[0] + reach) * columns * part + 64) // 16) * 16
+    total_at = outer_at + band * block * strip
+    bank = total_at + lines * runs * (taps // runs * part + rows) * strip
+    made = np.empty((groups * outputs, channels, *kernel), FLOAT)
+    scratch, threads = _scratch(bank)
+    compiled(weight_gradient, rows, placed.in_pixels)(
+        x, g, made, scratch, threads, *placed[:3], channels, *x.shape[2:], outputs, *size, lines, *stride, *dilation,
+        *before, columns, band, block, bank, *placed.x, *placed.out, runs, taps // runs, part, outer_at, total_at)
+    return made
+
+
 def correlation_in_weight(g, x, geometry, kernel):
     """The gradient of `correlation` in w of sizes `kernel`, for the gradient g of its output."""
-    if not _applies(geometry, g, x) or g.size * x.shape[1] * math.prod(kernel) < SMALL:
+    groups, stride, dilation = geometry.groups, geometry.stride, geometry.dilation
+    if not _applies(geometry, g, x) or g.size * x.shape[1] // groups * math.prod(kernel) < SMALL:
         return None
-    g, x = np.ascontiguousarray(g), np.ascontiguousarray(x)
-    if _is_pointwise(geometry, tuple(kernel)):
+    in_pixels, before = _is_in_pixels(g) and _is_in_pixels(x), tuple(p for p, _ in geometry.padding)
+    if groups == 1 and _is_minimal(x.shape[1], g.shape[1], kernel, g.shape, stride, dilation):
+        return _filter_in_weight(_dense(g), _dense(x), np.empty((g.shape[1], x.shape[1], *kernel), FLOAT), before)
+    g, x = _dense(g, in_pixels), _dense(x, in_pixels)
+    if groups == 1 and _is_pointwise(geometry, tuple(kernel)):
         return _pointwise_in_weight(g, x)
-    images, channels, height, width = x.shape
-    outputs, (out_height, out_width), (lines, taps) = g.shape[1], g.shape[2:], kernel
-    stride, dilation, strip = geometry.stride, geometry.dilation, tile_columns(target())
-    before, made = tuple(p for p, _ in geometry.padding), np.empty((outputs, channels, *kernel), FLOAT)
-    if _is_minimal(channels, outputs, kernel, g.shape, stride, dilation):
-        return _filter_in_weight(g, x, made, before)
-    strips = -(-outputs // strip)
-    group = _split(channels, max(NARROW, -(-channels * strips // CHUNKS)))
-    runs, reach, columns = _reach((lines, taps), out_width, stride, dilation)
-    band = _rows_of_band(out_height, stride[0], reach, columns * group)
-    rows = _split(taps // runs * group, tile_rows(target()))
-    outer_at = -(-(((band - 1) * stride[0] + reach) * columns * group + 64) // 16) * 16
-    total_at = outer_at + band * out_width * strip
-    bank = total_at + lines * runs * (taps // runs * group + rows) * strip
-    run = compiled(weight_gradient, rows)
-    scratch, threads = _scratch(bank)
-    run(x, g, made, scratch, threads, images, channels, height, width, outputs, out_height, out_width, lines, runs,
-        taps // runs, *stride, *dilation, *before, columns, band, group, bank, outer_at,
-        total_at)
-    return made
+    return _in_weight(g, x, tuple(kernel), _placed(x, g, groups), stride, before, dilation)

@@ -85,8 +85,9 @@ def correlation(x, w, geometry):
     if not _applies(geometry, len(w) // groups, x, w) or min(out) <= 0 or math.prod(shape) * w[0].size < SMALL:
         return None
     offsets = [k * geometry.dilation[1] for k in range(w.shape[3])]
-    return _along_planes(np.ascontiguousarray(x), w.reshape(groups, -1, *w.shape[1:]), np.empty(shape, FLOAT), out[1],
-                         out, geometry.stride, geometry.dilation[0], [p for p, _ in geometry.padding], [offsets], groups)
+    before, made = [p for p, _ in geometry.padding], np.empty(shape, FLOAT)
+    return _along_planes(np.ascontiguousarray(x), w.reshape(groups, -1, *w.shape[1:]), made, out[1], out,
+                         geometry.stride, geometry.dilation[0], before, [offsets], groups)
 
 
 def correlation_adjoint(g, w, geometry, spatial):
