@@ -9,6 +9,7 @@ Q and I for each of the O rows. Instructions:
     ('constant', number)
     ('count',)                     how many elements a row has
     ('fold', combine, a)           all of a row combined by add, larger or smaller: one number for each row
+    ('hot', a)                     whether an element stands at the place a, one whole number for each row
     (operation, a, b, ...)         see OPERATIONS
 
 Knows neither arrays nor what the formula means.
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 from . import mathematics
 from .ir import Builder
-from .types import Pointer, boolean, f64, i64, named
+from .types import Pointer, boolean, f64, i32, i64, named
 
 __all__ = ['fused', 'GIVEN', 'OPERATIONS', 'SEVERAL', 'stages']
 
@@ -70,7 +71,7 @@ def stages(program):
             varies.append(False)
         else:
             stage.append(max(stage[a] for a in operands))
-            varies.append(any(varies[a] for a in operands))
+            varies.append(op == 'hot' or any(varies[a] for a in operands))
     return stage, varies
 
 
@@ -197,7 +198,7 @@ class _Fusion:
                 continue
             if op == 'input':
                 loaded = self.b.load(self._address(operands[0], row, None))
-                values[k] = loaded if loaded.type.kind == 'b' else self.b.convert(loaded, self.computed)
+                values[k] = self.b.convert(loaded, self.computed) if loaded.type.is_float else loaded
             elif op == 'number':
                 values[k] = self.numbers[operands[0]]
             elif op == 'constant':
@@ -269,6 +270,9 @@ class _Fusion:
             kind = pointer.type.to.vector(self.lanes)
             loaded = b.load(pointer, kind) if mask is None else b.load(pointer, kind, mask=mask)
             made = loaded if kind.kind == 'b' else b.convert(loaded, self.computed)
+        elif op == 'hot':
+            places = b.iota(i32.vector(self.lanes)) + b.splat(b.convert(i, i32), self.lanes)
+            made = places == b.splat(b.convert(values[operands[0]], i32), self.lanes)
         else:
             made = OPERATIONS[op](b, *[self._element(a, row, q, i, values, known, stage, mask) for a in operands])
         known[k] = made

@@ -87,6 +87,8 @@ class Program:
     def apply(self, op, *operands):
         operands = [self.value(x) for x in operands]
         truths = [x.dtype == bool for x in operands]
+        if any(x.dtype == np.int64 for x in operands):
+            raise Untraceable('arithmetic of whole numbers')
         if op in ('and', 'or', 'not'):
             if not all(truths):
                 raise Untraceable('bits of numbers')
@@ -160,6 +162,12 @@ class Program:
     def is_complex(self, x):
         return False
 
+    def hot(self, index, like):
+        """Where an element of `like` stands at `index`, one whole number for each row, along the last axis."""
+        if like.ndim != 2 or index.shape != (like.shape[0], 1) or index.dtype != np.int64:
+            raise Untraceable('places along another axis')
+        return self.note(('hot', index.index), like.shape, np.dtype(bool))
+
     # ---- folds
 
     def _fold(self, combine, x, dim, keepdim):
@@ -224,7 +232,7 @@ def trace(formula, arguments, computed):
     given, arrays, numbers = [], 0, 0
     for x in arguments:
         if isinstance(x, np.ndarray):
-            if x.dtype not in (program.computed, np.dtype(bool)):
+            if x.dtype not in (program.computed, np.dtype(bool), np.dtype(np.int64)):
                 raise Untraceable(f'an array of {x.dtype}')
             given.append(program.note(('input', arrays), x.shape, x.dtype))
             arrays += 1

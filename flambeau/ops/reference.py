@@ -231,6 +231,10 @@ class Reference:
         """The real part of `x` as an array of its own dtype kind."""
         return x.real
 
+    def hot(self, index, like):
+        """Where an element of `like` stands at `index`, one whole number for each row, along the last axis."""
+        return index == self.xp.arange(like.shape[-1])
+
     # ---- reductions
 
     def sum(self, x, dim=None, keepdim=False, *, dtype=None):
