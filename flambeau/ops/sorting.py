@@ -44,6 +44,9 @@ def _order(array: np.ndarray, dim: int, descending: bool, name: str) -> np.ndarr
 
 def _picked(x: np.ndarray, places: np.ndarray, dim: int) -> np.ndarray:
     """The elements of `x` at places along a dimension."""
+    made = REFERENCE.kernel('indexing.take', x, dim, places) if places.size >= LARGE else None
+    if made is not None:
+        return made
     return x[places] if x.ndim == 1 else np.take_along_axis(x, places, dim)
 
 
@@ -356,7 +359,7 @@ def unique(m, input, sorted=True, return_inverse=False, return_counts=False, dim
             rows = np.sort(_orderable(rows, 'unique')).astype(rows.dtype)
             begins = _begins(rows)
             return _with_extras(rows[begins], begins, None, input, dim, False, return_counts)
-        order = _orderable(rows, 'unique').argsort()
+        order = _order(rows, 0, False, 'unique')
     else:
         rows, dim = _slices(input, dim, 'unique')
         order = np.lexsort([_orderable(column, 'unique') for column in _matrix(rows).T[::-1]]) \
