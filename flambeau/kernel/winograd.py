@@ -113,15 +113,15 @@ def _transform_input(b, forms, run, x, held, plane, pitch, channels, height, wid
             b.store(made[k // SIZE][k % SIZE], to + plane * k, mask=kept)
 
 
-def _transform_output(b, forms, run, sums, plane, out, count, out_height, out_width):
-    """Writes a run's tiles of `count` outputs, from [place][output][tile]."""
+def _transform_output(b, forms, run, sums, plane, pitch, out, count, out_height, out_width):
+    """Writes a run's tiles of `count` outputs, from [place][output][tile], `plane` and `pitch` apart."""
     lanes, (place, image, tile_row, tile_column, length) = forms.lanes, run
     row, column = tile_row * TILE, tile_column * TILE
     width = b.smaller(length * TILE, out_width - column)
     kept = [b.first(width - k * lanes, lanes) for k in range(TILE)]
     mixed = [[k // 2 + k % 2 * lanes + half * (lanes // 2) for k in range(lanes)] for half in range(2)]
     with b.loop(0, count) as o:
-        at = sums + (o * (2 * lanes) + place)
+        at = sums + (o * pitch + place)
         square = [[b.load(at + plane * (y * SIZE + x), forms.vector) for x in range(SIZE)] for y in range(SIZE)]
         made = _transformed(b, OUTPUT, square)
         to = out + (o * (out_height * out_width) + (row * out_width + column))
@@ -131,14 +131,14 @@ def _transform_output(b, forms, run, sums, plane, out, count, out_height, out_wi
                     b.store(b.shuffle(*made[y], mixed[half]), to + (out_width * y + half * lanes), mask=kept[half])
 
 
-def _tile(forms, rows, neighbours):
-    """out (+)= x @ y for panels of two vectors; numbers of a column of x are `neighbours`, or those of a row."""
+def _tile(forms, rows, vectors, neighbours):
+    """out (+)= x @ y for panels of some vectors; numbers of a column of x are `neighbours`, or those of a row."""
     b = Builder(f'tile{rows}', x=pointer(f32), y=pointer(f32), out=pointer(f32), stride=i64, depth=i64, kept=i64)
     x, y, out, stride, depth, kept = b.parameters
-    sums = [[b.variable(0, forms.vector) for _ in range(2)] for _ in range(rows)]
+    sums = [[b.variable(0, forms.vector) for _ in range(vectors)] for _ in range(rows)]
     x_row, x_step = (1, stride) if neighbours else (stride, 1)
-    add_products(b, forms, sums, depth, x, x_row, x_step, b.variable(y), 2 * forms.lanes)
-    places = [[out + (row * 2 + v) * forms.lanes for v in range(2)] for row in range(rows)]
+    add_products(b, forms, sums, depth, x, x_row, x_step, b.variable(y), vectors * forms.lanes)
+    places = [[out + (row * vectors + v) * forms.lanes for v in range(vectors)] for row in range(rows)]
     if not neighbours:
         with b.when(kept != 0):
             for totals, line in zip(sums, places):
@@ -153,10 +153,10 @@ def _tile(forms, rows, neighbours):
 class _Correlation:
     """The steps of a correlation, which are written through one builder."""
 
-    def __init__(self, target, rows, uneven, flipped):
+    def __init__(self, target, rows, uneven, vectors, flipped):
         self.forms = forms = Forms(target, 'float32')
-        self.rows, self.uneven, self.flipped = rows, uneven, flipped
-        self.strip, self.pitch = 2 * forms.lanes, -(-rows // forms.lanes) * forms.lanes
+        self.rows, self.uneven, self.vectors, self.flipped = rows, uneven, vectors, flipped
+        self.strip, self.pitch = vectors * forms.lanes, -(-rows // forms.lanes) * forms.lanes
         arrays = {name: pointer(f32) for name in ('x', 'weight', 'out', 'panels', 'tiles')}
         numbers = ('threads images channels height width outputs out_height out_width top left by_output by_channel count '
                    'upper wide together bank plane sums_at sums_plane').split()
@@ -205,25 +205,25 @@ class _Correlation:
                 def multiply(height):
                     to = sums + (place * self.sums_plane + (first_row(b, panel, self.upper, self.rows) - output) * self.strip)
                     weights = panels + ((panel - start) * self.panel_size + place * (self.channels + 1) * self.pitch)
-                    b.call(_tile(self.forms, height, True), weights, held + place * self.plane, to, self.pitch,
+                    b.call(_tile(self.forms, height, self.vectors, True), weights, held + place * self.plane, to, self.pitch,
                            self.channels, 0)
                 of_height(b, panel, self.upper, self.rows, self.uneven, multiply)
         with self.runs(first) as run:
             to = self.out + (run[1] * self.outputs + output) * (self.out_height * self.out_width)
-            _transform_output(b, self.forms, run, sums, self.sums_plane, to, first_row(b, stop, self.upper, self.rows) - output,
-                              self.out_height, self.out_width)
+            _transform_output(b, self.forms, run, sums, self.sums_plane, self.strip, to,
+                              first_row(b, stop, self.upper, self.rows) - output, self.out_height, self.out_width)
 
 
-def minimal(target, rows, uneven, flipped, deep):
+def minimal(target, rows, uneven, vectors, flipped, deep):
     """out = the cross-correlation of x and a weight of 3x3 taps, side by side in memory or, `flipped`, in reverse.
 
-    Panels of outputs have `rows` and, where `uneven`, `rows - 1` outputs. A chunk takes a strip of tiles and `wide` panels,
+    Panels of outputs have `rows` and, where `uneven`, `rows - 1` outputs, strips `vectors` of tiles. A chunk takes a strip and `wide` panels,
     `together` of them at a time: all weights are transformed into `panels` before, and `tiles` holds `bank` numbers a thread,
     for a strip and the sums. `deep`, for more weights than tiles, it is the other way round: all tiles are transformed before
     and a chunk takes a panel. Transformed tiles are `plane` numbers apart from place to place; sums, which a bank holds from
     `sums_at`, `sums_plane`.
     """
-    w = _Correlation(target, rows, uneven, flipped)
+    w = _Correlation(target, rows, uneven, vectors, flipped)
     b, strip = w.b, w.strip
     strips = (w.all_tiles + (strip - 1)) // strip
     if deep:
@@ -333,7 +333,7 @@ def minimal_in_weight(target, rows, uneven):
             def write(height):
                 with b.loop(0, PLACES) as place:
                     with b.loop(0, here, CHAIN) as k:
-                        b.call(_tile(forms, height, False), inputs + (place * input_plane + channel * input_pitch + k),
+                        b.call(_tile(forms, height, 2, False), inputs + (place * input_plane + channel * input_pitch + k),
                                gradients + (place * gradient_plane + output * gradient_pitch + k * strip),
                                sums + place * plane, input_pitch, b.smaller(here - k, b.of_type(CHAIN, i64)), start + k)
                 with b.when(start + slab >= tiles):
