@@ -16,8 +16,8 @@ Knows neither arrays nor what the formula means.
 """
 from __future__ import annotations
 
-from . import mathematics
 from .ir import Builder
+from .mathematics import FUNCTIONS
 from .types import Pointer, boolean, f64, i32, i64, named
 
 __all__ = ['fused', 'GIVEN', 'OPERATIONS', 'SEVERAL', 'stages']
@@ -25,7 +25,7 @@ __all__ = ['fused', 'GIVEN', 'OPERATIONS', 'SEVERAL', 'stages']
 GIVEN = ('input', 'number', 'constant', 'count')  # what no arithmetic makes
 SEVERAL = frozenset(['fold', 'sigmoid', 'rsqrt', 'sign'])  # what array libraries take longer for, or several functions
 UNROLL = 4
-EXPENSIVE = frozenset('exp expm1 log log1p log2 tanh sigmoid erf'.split())
+EXPENSIVE = frozenset(FUNCTIONS)
 
 
 def _maximum(b, x, y):
@@ -41,10 +41,6 @@ def _sign(b, x):
     return b.select(x > 0.0, b.of_type(1.0, x.type), b.select(x < 0.0, b.of_type(-1.0, x.type), b.of_type(0.0, x.type)))
 
 
-def _mathematics(name):
-    return lambda b, *operands: getattr(mathematics, name)(b, *operands)
-
-
 OPERATIONS = {
     'add': lambda b, x, y: x + y, 'sub': lambda b, x, y: x - y, 'mul': lambda b, x, y: x * y, 'div': lambda b, x, y: x / y,
     'neg': lambda b, x: -x, 'abs': lambda b, x: b.abs(x), 'sqrt': lambda b, x: b.sqrt(x), 'floor': lambda b, x: b.floor(x),
@@ -53,7 +49,7 @@ OPERATIONS = {
     'eq': lambda b, x, y: x == y, 'ne': lambda b, x, y: x != y, 'lt': lambda b, x, y: x < y, 'le': lambda b, x, y: x <= y,
     'gt': lambda b, x, y: x > y, 'ge': lambda b, x, y: x >= y, 'and': lambda b, x, y: x & y, 'or': lambda b, x, y: x | y,
     'not': lambda b, x: ~x, 'copysign': lambda b, x, y: b.copysign(x, y),
-    **{name: _mathematics(name) for name in EXPENSIVE},
+    **FUNCTIONS,
 }
 IDENTITY = {'add': 0.0, 'larger': float('-inf'), 'smaller': float('inf')}
 COMBINE = {'add': OPERATIONS['add'], 'larger': _maximum, 'smaller': _minimum}

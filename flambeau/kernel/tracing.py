@@ -9,14 +9,18 @@ import math
 
 import numpy as np
 
+from .mathematics import FUNCTIONS
+
 __all__ = ['Untraceable', 'trace', 'Noted']
 
 OPERATORS = {'add': 'add', 'sub': 'sub', 'mul': 'mul', 'truediv': 'div', 'and': 'and', 'or': 'or'}
 COMPARISONS = ('eq', 'ne', 'lt', 'le', 'gt', 'ge')
-SIMPLE = frozenset('''abs sqrt floor ceil trunc rsqrt maximum minimum sign copysign exp expm1 log log1p log2 tanh sigmoid erf'''.split())
+SIMPLE = frozenset('abs sqrt floor ceil trunc rsqrt maximum minimum sign copysign'.split()) | frozenset(FUNCTIONS)
 NAMED = {'true_divide': 'div', 'logical_and': 'and', 'logical_or': 'or', 'logical_not': 'not', 'add': 'add', 'sub': 'sub',
          'mul': 'mul', 'neg': 'neg', 'clamp_min': 'maximum', 'clamp_max': 'minimum', **{c: c for c in COMPARISONS}}
 LONG = 1 << 14  # numbers of a row from which on its sum is one for all threads
+POWERS = {1: lambda m, x: x, 2: lambda m, x: x * x, 3: lambda m, x: x * x * x, 0.5: lambda m, x: m.sqrt(x),
+          -1: lambda m, x: 1.0 / x, -2: lambda m, x: 1.0 / (x * x)}
 TRUTH = frozenset(('and', 'or', 'not', *COMPARISONS))
 
 
@@ -143,9 +147,8 @@ class Program:
         return self.apply('maximum', x, 0.0)
 
     def pow(self, x, exponent):
-        if exponent.__class__ in (int, float) and exponent in (2, 3, 0.5):
-            return {2: lambda: x * x, 3: lambda: x * x * x, 0.5: lambda: self.apply('sqrt', x)}[exponent]()
-        raise Untraceable('a power')
+        short = isinstance(exponent, (int, float)) and POWERS.get(exponent)
+        return short(self, x) if short else self.apply('pow', x, exponent)
 
     def zeros_like(self, x):
         return self.value(0.0)
