@@ -35,8 +35,9 @@ CASES = [
     (1, 18, 17, 70, 16, (3, 3), (1, 1), (0, 2), (1, 1)),     # rows of several vectors
     (4, 300, 8, 9, 130, (3, 3), (1, 1), (2, 0), (1, 1)),     # more weights than pixels
     (2, 16, 65, 50, 34, (3, 3), (1, 1), (1, 1), (1, 1)),     # more tiles than the gradient in the weight takes at a time
+    (1, 50, 7, 8, 20, (3, 3), (1, 1), (1, 1), (1, 1)),       # one vector of tiles
 ]
-MINIMAL = CASES[-5:]
+MINIMAL = CASES[-6:]
 
 
 def _given(case, seed=0):

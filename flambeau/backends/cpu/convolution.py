@@ -114,10 +114,16 @@ def _tiles(shape):
     return shape[0] * -(-shape[2] // TILE) * -(-shape[3] // TILE)
 
 
+def _strip(tiles):
+    """Tiles that are multiplied at a time."""
+    return tile_columns(target()) // (2 if tiles <= tile_columns(target()) // 2 else 1)
+
+
 def _is_minimal(channels, outputs, taps, shape, stride, dilation):
-    """Whether Winograd's filtering takes fewer steps for an output of this shape: products must repay the transforms."""
-    return (tuple(taps) == (3, 3) and stride == dilation == (1, 1) and min(channels, outputs) >= 16
-            and _tiles(shape) >= 2 * tile_columns(target()))
+    """Whether Winograd's filtering is quicker for an output of this shape: fewer products must repay the transforms."""
+    strip = _strip(_tiles(shape))
+    return (tuple(taps) == (3, 3) and stride == dilation == (1, 1) and channels >= 3 and outputs >= 8
+            and 9 * shape[0] * shape[2] * shape[3] > 1.2 * PLACES * -(-_tiles(shape) // strip) * strip)
 
 
 def _panels(count):
@@ -131,16 +137,16 @@ def _filter(x, w, out, before):
     """Writes into `out` the correlation with 3x3 taps of steps of one by Winograd's minimal filtering."""
     images, channels, height, width = x.shape
     outputs, lanes, tiles = w.shape[0], tile_columns(target()) // 2, _tiles(out.shape)
-    strip = lanes if tiles <= lanes else 2 * lanes
+    strip = _strip(tiles)
     panels, rows, upper = _panels(outputs)
     strips = -(-tiles // strip)
-    plane, panel = channels * strip + lanes, PLACES * (channels + 1) * -(-rows // lanes) * lanes
+    plane, panel = (channels + 1) * strip, PLACES * (channels + 1) * -(-rows // lanes) * lanes
     groups = min(panels, max(1, -(-CHUNKS // strips)))
     threads = get_num_threads()
     deep = 4 * threads <= panels >= strips  # weights are read once where there are more of them than tiles
     wide = 1 if deep else -(-panels // groups)
     together = min(wide, 1 if channels <= 256 else 4)
-    sums_plane = together * rows * strip + lanes
+    sums_plane = together * rows * strip
     sums_at = panel if deep else PLACES * plane
     bank = sums_at + PLACES * sums_plane
     if w.strides[2:] not in ((12, 4), (-12, -4)):
@@ -162,9 +168,8 @@ def _filter_in_weight(g, x, out, before):
     strips, tiles = -(-outputs // strip), _tiles(g.shape)
     slab = -(-tiles // -(-tiles // SLAB))
     slab = min(tiles, -(-slab // strip) * strip)
-    input_pitch = -(-slab // strip) * strip + strip // 2
-    gradient_pitch = slab * strip + strip // 2
-    input_plane, gradient_plane = channels * input_pitch, strips * gradient_pitch
+    input_pitch, gradient_pitch = (-(-slab // strip) + 1) * strip, (slab + 1) * strip
+    input_plane, gradient_plane = channels * input_pitch + strip, strips * gradient_pitch
     threads = get_num_threads()
     totals = np.empty((threads if slab == tiles else panels * strips) * PLACES * rows * strip, FLOAT)
     compiled(minimal_in_weight, rows, upper < panels)(
@@ -260,7 +265,8 @@ def correlation(x, w, geometry):
     x = _dense(x, in_pixels)
     if groups == 1 and _is_pointwise(geometry, w.shape[2:]):
         return _pointwise(w[:, :, 0, 0], x)
-    if groups == 1 and w.shape[0] <= tile_rows(target()) and geometry.stride == geometry.dilation == (1, 1):
+    if (groups == 1 and w.shape[0] <= tile_rows(target()) and geometry.stride == geometry.dilation == (1, 1)
+            and not _is_minimal(x.shape[1], w.shape[0], w.shape[2:], shape, (1, 1), (1, 1))):
         return _dense(_planes(_dense(x), w.transpose(2, 3, 1, 0), np.empty(shape, FLOAT), before, (1, 1)), in_pixels)
     made = _empty(shape, _is_in_pixels(x))
     return _correlate(x, _by_group(w, groups), made, geometry.stride, before, geometry.dilation)
@@ -348,7 +354,8 @@ def correlation_adjoint(g, w, geometry, spatial):
     if groups == 1 and _is_pointwise(geometry, w.shape[2:]):
         return _pointwise(w[:, :, 0, 0].T, g)
     shape = (g.shape[0], groups * w.shape[1], *spatial)
-    if groups == 1 and math.prod(strides) * shape[1] <= 2 * tile_rows(target()):
+    if (groups == 1 and math.prod(strides) * shape[1] <= 2 * tile_rows(target())
+            and not _is_minimal(g.shape[1], shape[1], w.shape[2:], shape, strides, geometry.dilation)):
         return _dense(_adjoint_in_planes(_dense(g), w, geometry, np.empty(shape, FLOAT)), in_pixels)
     if strides != (1, 1):
         return _dense(_adjoint(_dense(g), w, geometry, np.empty(shape, FLOAT)), in_pixels)
@@ -393,7 +400,7 @@ def correlation_in_weight(g, x, geometry, kernel):
     if not _applies(geometry, g, x) or g.size * x.shape[1] // groups * math.prod(kernel) < SMALL:
         return None
     in_pixels, before = _is_in_pixels(g) and _is_in_pixels(x), tuple(p for p, _ in geometry.padding)
-    if groups == 1 and _is_minimal(x.shape[1], g.shape[1], kernel, g.shape, stride, dilation):
+    if groups == 1 and x.shape[1] >= 8 and _is_minimal(x.shape[1], g.shape[1], kernel, g.shape, stride, dilation):
         return _filter_in_weight(_dense(g), _dense(x), np.empty((g.shape[1], x.shape[1], *kernel), FLOAT), before)
     g, x = _dense(g, in_pixels), _dense(x, in_pixels)
     if groups == 1 and _is_pointwise(geometry, tuple(kernel)):
