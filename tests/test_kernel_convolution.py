@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip('llvmlite')
 
-from flambeau.backends.cpu import convolution as kernels, launch, properties  # noqa: E402
+from flambeau.backends.cpu import convolution as kernels, launch, properties, volumes  # noqa: E402
 from flambeau.ops.convolution import Geometry, convolve, gradient_in_input, gradient_in_weight  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not properties.jit_is_on(), reason='kernels are switched off')
@@ -101,6 +101,33 @@ def test_bits_do_not_depend_on_threads(case):
             assert one.tobytes() == several.tobytes()
     finally:
         launch.set_num_threads(before)
+
+
+# batch, channels, outputs, sizes, kernel, stride, padding
+VOLUMES = [
+    (2, 5, 33, (6, 9, 12), (3, 3, 3), (1, 1, 1), (1, 1, 1)),
+    (1, 8, 16, (9, 12, 15), (3, 2, 4), (2, 3, 2), (1, 0, 2)),
+    (2, 9, 20, (7, 11, 10), (1, 1, 1), (2, 2, 1), (0, 0, 0)),  # inputs that meet no tap
+    (2, 30, 12, (7, 8, 9), (3, 1, 1), (1, 1, 1), (1, 0, 0)),
+    (1, 4, 40, (5, 9, 9), (2, 3, 3), (3, 1, 1), (3, 1, 1)),    # more padding than a window
+]
+
+
+@pytest.mark.parametrize('case', VOLUMES)
+def test_volumes(case):
+    batch, channels, outputs, sizes, kernel, stride, padding = case
+    random = np.random.default_rng(0)
+    geometry = Geometry(stride, tuple((p, p) for p in padding), (1, 1, 1), 1)
+    x = random.standard_normal((batch, channels, *sizes)).astype(np.float32)
+    w = random.standard_normal((outputs, channels, *kernel)).astype(np.float32)
+    g = random.standard_normal((batch, outputs, *geometry.output(sizes, kernel))).astype(np.float32)
+    wide_x, wide_w, wide_g = (a.astype(np.float64) for a in (x, w, g))
+    for got, want in ((volumes.correlation(x, w, geometry), convolve(wide_x, wide_w, geometry)),
+                      (volumes.correlation_adjoint(g, w, geometry, sizes),
+                       gradient_in_input(wide_g, wide_w, geometry, sizes)),
+                      (volumes.correlation_in_weight(g, x, geometry, kernel),
+                       gradient_in_weight(wide_g, wide_x, geometry, kernel))):
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5 * np.abs(want).max())
 
 
 def _channels_last(array):

@@ -76,48 +76,48 @@ def band_copy(lanes, in_pixels=False):
     return b.finish()
 
 
-def _pack(b, lanes, weight, panels, groups, outputs, channels, height, width, panel, strides):
+def _pack(b, lanes, vectors, weight, panels, groups, outputs, channels, height, width, panel, strides):
     """Weights as [group][strip of outputs][row][column][channel][output], zero for outputs that are missing."""
     by_group, by_output, by_channel, by_row, by_column = strides
-    strips = (outputs + (2 * lanes - 1)) // (2 * lanes)
-    strip_size = height * width * channels * (2 * lanes)
+    strips = (outputs + (vectors * lanes - 1)) // (vectors * lanes)
+    strip_size = height * width * channels * (vectors * lanes)
     with b.parallel(groups * strips * height) as task:
         row, strip, group = task % height, task // height % strips, task // (height * strips)
-        first = strip * (2 * lanes)
-        masks = [b.first(outputs - first - v * lanes, lanes) for v in range(2)]
+        first = strip * (vectors * lanes)
+        masks = [b.first(outputs - first - v * lanes, lanes) for v in range(vectors)]
         index = b.iota(i32.vector(lanes)) * b.splat(b.convert(by_output, i32), lanes)
         base = weight + (group * by_group + first * by_output + row * by_row)
-        place = panels + (group * panel + strip * strip_size + row * width * channels * (2 * lanes))
+        place = panels + (group * panel + strip * strip_size + row * width * channels * (vectors * lanes))
         with b.loop(0, width) as column:
             with b.loop(0, channels) as c:
                 at = base + (column * by_column + c * by_channel)
-                to = place + (column * channels + c) * (2 * lanes)
-                for v in range(2):
+                to = place + (column * channels + c) * (vectors * lanes)
+                for v in range(vectors):
                     b.store(b.gather(at + by_output * (v * lanes), index, mask=masks[v]), to + v * lanes)
 
 
-def _pack_in_order(b, lanes, weight, panels, groups, outputs, channels, taps, panel):
+def _pack_in_order(b, lanes, vectors, weight, panels, groups, outputs, channels, taps, panel):
     """What `_pack` does for a contiguous weight, by squares of outputs and of the numbers of each."""
-    depth, strips = channels * taps, (outputs + (2 * lanes - 1)) // (2 * lanes)
+    depth, strips = channels * taps, (outputs + (vectors * lanes - 1)) // (vectors * lanes)
     with b.parallel(groups * strips) as task:
         group, strip = task // strips, task % strips
-        place = panels + (group * panel + strip * depth * (2 * lanes))
-        starts = [weight + (group * outputs + b.smaller(strip * (2 * lanes) + k, outputs - 1)) * depth
-                  for k in range(2 * lanes)]
+        place = panels + (group * panel + strip * depth * (vectors * lanes))
+        starts = [weight + (group * outputs + b.smaller(strip * (vectors * lanes) + k, outputs - 1)) * depth
+                  for k in range(vectors * lanes)]
         with b.loop(0, depth, lanes) as first:
             there = b.first(depth - first, lanes)
             halves = [transposed(b, [b.load(start + first, f32.vector(lanes), mask=there) for start in half])
-                      for half in (starts[:lanes], starts[lanes:])]
+                      for half in (starts[v * lanes:][:lanes] for v in range(vectors))]
             for k in range(lanes):
                 with b.when(first + k < depth):
                     channel = (first + k) // taps
-                    to = place + ((first + k - channel * taps) * channels + channel) * (2 * lanes)
-                    for v in range(2):
+                    to = place + ((first + k - channel * taps) * channels + channel) * (vectors * lanes)
+                    for v in range(vectors):
                         b.store(halves[v][k], to + v * lanes)
 
 
-def _tile(forms, rows, in_pixels):
-    """One tile: `rows` pixels `pixel` numbers apart by two vectors of outputs, summed over all taps and channels.
+def _tile(forms, rows, vectors, in_pixels):
+    """One tile: `rows` pixels `pixel` numbers apart by some vectors of outputs, summed over all taps and channels.
 
     `out` gets a vector of pixels for every output; `in_pixels`, the outputs of every pixel, `plane` numbers apart.
     """
@@ -125,12 +125,12 @@ def _tile(forms, rows, in_pixels):
                 line=i64, lines=i64, runs=i64, run=i64, run_step=i64, plane=i64, outputs=i64)
     pixels, panel, out, pixel, line, lines, runs, run, run_step, plane, outputs = b.parameters
     lanes, vector = forms.lanes, forms.vector
-    sums = [[b.variable(0, vector) for v in range(2)] for _ in range(rows)]
+    sums = [[b.variable(0, vector) for v in range(vectors)] for _ in range(rows)]
     weights = b.variable(panel)
     with b.loop(0, lines) as y:
         with b.loop(0, runs) as r:
-            add_products(b, forms, sums, run, pixels + (y * line + r * run_step), pixel, 1, weights, 2 * lanes)
-    for v in range(2):
+            add_products(b, forms, sums, run, pixels + (y * line + r * run_step), pixel, 1, weights, vectors * lanes)
+    for v in range(vectors):
         if in_pixels:
             kept = b.first(outputs - v * lanes, lanes)
             for row in range(rows):
@@ -142,13 +142,13 @@ def _tile(forms, rows, in_pixels):
     return b.finish()
 
 
-def _write(forms, rows, phases):
+def _write(forms, rows, vectors, phases):
     """Writes the vectors of pixels of a tile for each phase, woven, to `wide` numbers of a row of planes of outputs."""
     b = Builder('write', source=pointer(f32), out=pointer(f32), plane=i64, outputs=i64, wide=i64)
     source, out, plane, outputs, wide = b.parameters
     lanes = forms.lanes
-    with b.loop(0, b.smaller(outputs, b.of_type(2 * lanes, i64))) as o:
-        parts = [b.load(source + (phase * 2 * lanes + o) * lanes, forms.vector) for phase in range(phases)]
+    with b.loop(0, b.smaller(outputs, b.of_type(vectors * lanes, i64))) as o:
+        parts = [b.load(source + (phase * vectors * lanes + o) * lanes, forms.vector) for phase in range(phases)]
         for v in range(-(-rows * phases // lanes)):
             picks = [divmod(v * lanes + k, phases)[::-1] for k in range(lanes)]
             count = b.smaller(wide, b.of_type(rows * phases, i64)) - v * lanes
@@ -157,23 +157,24 @@ def _write(forms, rows, phases):
 
 
 NUMBERS = ('threads', 'images', 'inner', 'groups', 'channels', 'height', 'width', 'outputs', 'out_height', 'out_width',
-           'lines', 'stride_y', 'stride_x', 'dilation_y', 'dilation_x', 'top', 'left', 'columns', 'band', 'block', 'bank',
-           'x_image', 'x_inner', 'x_plane', 'out_image', 'out_inner', 'out_plane')
+           'lines', 'stride_y', 'stride_x', 'dilation_y', 'dilation_x', 'top', 'left', 'columns', 'band', 'block',
+           'bank', 'x_image', 'x_inner', 'x_plane', 'out_image', 'out_inner', 'out_plane')
 
 
-def direct(target, rows, in_order, phases, in_pixels):
+def direct(target, rows, vectors, in_order, phases, in_pixels):
     """out = the cross-correlation of x and weight.
 
-    There are `inner` images side by side in each of `images`; they use the weights of `groups` in turn.
-    `rows`: pixels of a tile, of which the last of a row overlaps the one before. `phases`: as many neighbouring outputs
-    come from weights of their own (as in the gradient of a strided convolution); for each, `table` tells where its
-    weights and its panels begin, how many runs of how many taps that lie side by side a row of it has, and the column
-    it starts from. `panels` has room for whole strips of outputs of `taps` numbers, `scratch` `bank` numbers a thread.
-    Chunks are `band` rows of `block` columns by `strips` strips of outputs. `in_order`: the weight is contiguous, else
-    it may have any strides. `in_pixels`: x and out have channels side by side, and pixels `plane` numbers apart.
+    There are `inner` images side by side in each of `images`; they use the weights of `groups` in turn. A tile is
+    `rows` pixels by `vectors` of outputs, and the last of a row overlaps the one before. `phases`: as many
+    neighbouring outputs come from weights of their own (as in the gradient of a strided convolution); for each,
+    `table` tells where its weights and its panels begin, how many runs of how many taps that lie side by side a row
+    of it has, and the column it starts from. `panels` has room for whole strips of outputs of `taps` numbers,
+    `scratch` `bank` numbers a thread. Chunks are `band` rows of `block` columns by `strips` strips of outputs.
+    `in_order`: the weight is contiguous, else it may have any strides. `in_pixels`: x and out have channels side by
+    side, and pixels `plane` numbers apart.
     """
     forms = Forms(target, 'float32')
-    lanes, strip_width = forms.lanes, 2 * forms.lanes
+    lanes, strip_width = forms.lanes, vectors * forms.lanes
     arrays = {name: pointer(f32) for name in ('x', 'weight', 'out', 'panels', 'scratch')}
     more = ('out_row', 'wide', 'strips', 'taps', 'by_group', 'by_output', 'by_channel', 'by_row', 'by_column')
     b = Builder('convolution', table=pointer(i64), **arrays, **{name: i64 for name in (*NUMBERS, *more)})
@@ -184,15 +185,16 @@ def direct(target, rows, in_order, phases, in_pixels):
     all_strips = (outputs + (strip_width - 1)) // strip_width
     panel = all_strips * strip_width * channels * lines * taps
     if in_order:
-        _pack_in_order(b, lanes, weight, panels, groups, outputs, channels, lines * taps, panel)
+        _pack_in_order(b, lanes, vectors, weight, panels, groups, outputs, channels, lines * taps, panel)
     else:
         for phase in range(phases):
             start, to, runs, run_taps = (b.load(table + (phase * 5 + k)) for k in range(4))
-            _pack(b, lanes, weight + start, panels + to, groups, outputs, channels, lines, runs * run_taps, panel,
-                  strides)
+            _pack(b, lanes, vectors, weight + start, panels + to, groups, outputs, channels, lines, runs * run_taps,
+                  panel, strides)
     bands, across = (out_height + band - 1) // band, (out_width + block - 1) // block
     parts = (all_strips + strips - 1) // strips
-    copy, tile = band_copy(lanes, in_pixels), _tile(forms, rows, in_pixels)
+    copy, tile = band_copy(lanes, in_pixels), _tile(forms, rows, vectors, in_pixels)
+    write = _write(forms, rows, vectors, phases)
     with b.parallel(images * inner * bands * across * parts, threads) as chunk:
         part, rest = chunk % parts, chunk // parts
         start, first, image = rest % across * block, rest // across % bands * band, rest // (across * bands)
@@ -218,7 +220,7 @@ def direct(target, rows, in_order, phases, in_pixels):
                            weights, row if in_pixels else turned + phase * strip_width * lanes, stride_x * channels,
                            dilation_y * line, lines, runs, run, dilation_x * channels, out_plane, outputs - output)
                 if not in_pixels:
-                    b.call(_write(forms, rows, phases), turned, row, out_plane, outputs - output, wide - at * phases)
+                    b.call(write, turned, row, out_plane, outputs - output, wide - at * phases)
     return b.finish()
 
 
@@ -243,8 +245,8 @@ def weight_gradient(target, rows, in_pixels):
     """out[o][c][taps] = the sums over images and pixels of `outer` times what the tap met in x.
 
     A chunk is a strip of outputs by `part` channels of a group; it goes through all bands of all images, `block`
-    columns at a time. A thread's `bank` of scratch holds a band of x, one of `outer` from `outer_at`, and sums from `total_at`.
-    Images, groups and `in_pixels` are as in `direct`.
+    columns at a time. A thread's `bank` of scratch holds a band of x, one of `outer` from `outer_at`, and sums from
+    `total_at`. Images, groups and `in_pixels` are as in `direct`.
     """
     forms = Forms(target, 'float32')
     lanes = forms.lanes

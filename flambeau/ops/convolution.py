@@ -104,7 +104,7 @@ def _by_kernel(name, first, second, geometry, *sizes):
     if flat:
         first, second, sizes = first[:, :, None], second[:, :, None], [(1, *size) for size in sizes]
         geometry = Geometry((1, *geometry.stride), ((0, 0), *geometry.padding), (1, *geometry.dilation), geometry.groups)
-    for family in ('depthwise', 'convolution'):
+    for family in ('depthwise', 'convolution', 'volumes'):
         made = REFERENCE.kernel(f'{family}.{name}', first, second, geometry, *sizes)
         if made is not None:
             return made[:, :, 0] if flat else made

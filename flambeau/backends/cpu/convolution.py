@@ -180,7 +180,7 @@ def _filter_in_weight(g, x, out, before):
 
 
 def _cut(size, stride, reach, span, numbers):
-    """(rows of a band, columns of a block of it): what fits a band in pixels of so many numbers, a few rows at least."""
+    """(rows of a band, columns of a block of it): what fits a band of pixels of so many numbers."""
     height, width = size
     tile = tile_rows(target())
     room = BAND // (numbers * ((min(height, 4) - 1) * stride[0] + reach))
@@ -204,23 +204,26 @@ def _direct(x, parts, out, placed, size, stride, before, dilation):
     span = max(beside + (part.shape[4] - 1) * dilation[1] + 1 for part, beside in parts)
     band, block = _cut(size, stride, reach, span, channels)
     columns = (block - 1) * stride[1] + span
-    strips = -(-outputs // tile_columns(target()))
+    lanes = tile_columns(target()) // 2
+    vectors = 1 if outputs <= lanes else 2
+    strips = -(-outputs // (vectors * lanes))
     chunks = placed.images * placed.inner * -(-size[0] // band) * -(-size[1] // block)
     cuts = min(strips, max(1, -(-CHUNKS // chunks)))
     bank = ((band - 1) * stride[0] + reach) * columns * channels + 64
-    whole = strips * tile_columns(target()) * channels * lines
-    most = min(tile_rows(target()), tile_columns(target()) // 2)  # a tile is written by turning squares of lanes
+    whole = strips * vectors * lanes * channels * lines
+    most = min(tile_rows(target()) if vectors == 2 else lanes, lanes)  # a tile is written by turning squares of lanes
     rows = most if block < size[1] else _split(size[1], most)
     table, to = [], 0
     for part, beside in parts:
         runs = 1 if dilation[1] == 1 else part.shape[4]
         table += [_distance(weight, part), to, runs, part.shape[4] // max(1, runs), beside]
         to += whole * part.shape[4]
-    run = compiled(direct, rows, len(parts) == 1 and weight.flags.c_contiguous, len(parts), placed.in_pixels)
+    run = compiled(direct, rows, vectors, len(parts) == 1 and weight.flags.c_contiguous, len(parts), placed.in_pixels)
     scratch, threads = _scratch(bank)
-    run(np.array(table, np.int64), x, weight, out, np.empty(groups * whole * taps, FLOAT), scratch, threads, *placed[:3],
-        channels, *x.shape[2:], outputs, *size, lines, *stride, *dilation, *before, columns, band, block, bank,
-        *placed.x, *placed.out, out.strides[2] // 4, out.shape[3], -(-strips // cuts), taps, *(s // 4 for s in weight.strides))
+    run(np.array(table, np.int64), x, weight, out, np.empty(groups * whole * taps, FLOAT), scratch, threads,
+        *placed[:3], channels, *x.shape[2:], outputs, *size, lines, *stride, *dilation, *before, columns, band, block,
+        bank, *placed.x, *placed.out, out.strides[2] // 4, out.shape[3], -(-strips // cuts), taps,
+        *(s // 4 for s in weight.strides))
     return out
 
 
@@ -324,24 +327,31 @@ def _adjoint_in_planes(g, w, geometry, out):
     return _planes(g, made.reshape(*sizes, w.shape[0], -1), out, before, geometry.stride)
 
 
-def _adjoint(g, w, geometry, out):
-    """Writes into `out` the adjoint of a correlation: for each phase of the rows, the phases of the columns in turn."""
+def _blank(shape, geometry, kernel):
+    """An array for an adjoint: of zeros where some of its elements meet no tap."""
+    met = all(min(k, s // math.gcd(s, d)) == s for k, s, d in zip(kernel, geometry.stride, geometry.dilation))
+    return (np.empty if met else np.zeros)(shape, FLOAT)
+
+
+def _adjoint(g, w, geometry, out, placed):
+    """Writes into `out`, which `_blank` made, the adjoint of a correlation in rows and columns with w.
+
+    w is (groups, outputs, channels, lines, taps). For each phase of the rows, all phases of the columns go together.
+    """
     (stride, across), (padding, beside) = geometry.stride, (p for p, _ in geometry.padding)
-    weight = _by_group(w, geometry.groups).swapaxes(1, 2)
-    columns = [_phase(x, across, beside, geometry.dilation[1], w.shape[3]) for x in range(across)]
+    columns = [_phase(x, across, beside, geometry.dilation[1], w.shape[4]) for x in range(across)]
     apart, left = max(part[3:] for part in columns if part)
     for row in range(min(stride, out.shape[2])):
-        rows, phase = out[:, :, row::stride], _phase(row, stride, padding, geometry.dilation[0], w.shape[2])
+        rows, phase = out[:, :, row::stride], _phase(row, stride, padding, geometry.dilation[0], w.shape[3])
         if phase is None:
-            rows[...] = 0
             continue
         first, step, _, apart_y, top = phase
-        lines, parts = weight[:, :, :, first::step][:, :, :, ::-1], []
+        lines, parts = w.swapaxes(1, 2)[:, :, :, first::step][:, :, :, ::-1], []
         for part in columns:
-            first, step, _, _, before = part or (w.shape[3], 1, 0, 1, left)
+            first, step, _, _, before = part or (w.shape[4], 1, 0, 1, left)
             parts.append((lines[..., first::step][..., ::-1], left - before))
-        placed = _placed(g, out, geometry.groups)
-        _direct(g, parts, rows, placed, (rows.shape[2], -(-out.shape[3] // across)), (1, 1), (top, left), (apart_y, apart))
+        size = rows.shape[2], -(-out.shape[3] // across)
+        _direct(g, parts, rows, placed, size, (1, 1), (top, left), (apart_y, apart))
     return out
 
 
@@ -358,7 +368,8 @@ def correlation_adjoint(g, w, geometry, spatial):
             and not _is_minimal(g.shape[1], shape[1], w.shape[2:], shape, strides, geometry.dilation)):
         return _dense(_adjoint_in_planes(_dense(g), w, geometry, np.empty(shape, FLOAT)), in_pixels)
     if strides != (1, 1):
-        return _dense(_adjoint(_dense(g), w, geometry, np.empty(shape, FLOAT)), in_pixels)
+        g, made = _dense(g), _blank(shape, geometry, w.shape[2:])
+        return _dense(_adjoint(g, _by_group(w, groups), geometry, made, _placed(g, made, groups)), in_pixels)
     before = tuple(d * (k - 1) - p for d, k, (p, _) in zip(geometry.dilation, w.shape[2:], geometry.padding))
     flipped = _by_group(w, groups).swapaxes(1, 2)[..., ::-1, ::-1]
     return _correlate(g, flipped, _empty(shape, _is_in_pixels(g)), strides, before, geometry.dilation)
@@ -373,10 +384,9 @@ def _pointwise_in_weight(g, x):
     return made[:, :, None, None]
 
 
-def _in_weight(g, x, kernel, placed, stride, before, dilation):
-    """The gradient in weights of sizes `kernel`, of images placed as in `_direct`; all groups one behind the other."""
-    groups, (channels, outputs) = placed.groups, (a.shape[1] // placed.groups for a in (x, g))
-    (lines, taps), size, strip = kernel, g.shape[2:], tile_columns(target())
+def _in_weight(g, x, outputs, channels, kernel, placed, stride, before, dilation):
+    """The gradient in weights (outputs and channels of a group, *kernel), of images placed as in `_direct`."""
+    groups, (lines, taps), size, strip = placed.groups, kernel, g.shape[2:], tile_columns(target())
     strips = -(-outputs // strip)
     part = _split(channels, max(NARROW, -(-channels * strips * groups // CHUNKS)))
     runs, reach, span = 1 if dilation[1] == 1 else taps, (lines - 1) * dilation[0] + 1, (taps - 1) * dilation[1] + 1
@@ -405,4 +415,5 @@ def correlation_in_weight(g, x, geometry, kernel):
     g, x = _dense(g, in_pixels), _dense(x, in_pixels)
     if groups == 1 and _is_pointwise(geometry, tuple(kernel)):
         return _pointwise_in_weight(g, x)
-    return _in_weight(g, x, tuple(kernel), _placed(x, g, groups), stride, before, dilation)
+    return _in_weight(g, x, g.shape[1] // groups, x.shape[1] // groups, tuple(kernel), _placed(x, g, groups), stride,
+                      before, dilation)
