@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 
+from . import mathematics
 from .ir import Builder
 from .mathematics import polynomial
 from .types import boolean, f32, f64, i32, i64, named, pointer, u32, u64
@@ -131,16 +132,20 @@ def _rounded(b, x, kind):
 # ---- uniform and normal
 
 def uniform(target, dtype):
-    """Numbers low + u * span; those that round to `limit`, the end that is excluded, become `first`."""
+    """Numbers low + u * (high - low); those that round to `high`, which is excluded, become `low`."""
     kind, real, needs = _forms(dtype)
-    b = Builder('uniform', out=pointer(kind), count=i64, state=pointer(u32), low=real, span=real, first=real, limit=real)
-    out, count, state, *bounds = b.parameters
-    low, span, first, limit = (b.splat(x, LANES) for x in bounds)
+    b = Builder('uniform', out=pointer(kind), count=i64, state=pointer(u32), low=real, high=real)
+    out, count, state, *ends = b.parameters
+    low, high = (b.splat(x, LANES) for x in ends)
+    span = high - low
+
+    def rounded(x):
+        return b.convert(b.convert(x, kind), real)
+    first, limit = rounded(low), rounded(high)
     with _pieces(b, target, state, count, needs) as (start, here, memory):
         def step(i, mask):
-            x = b.convert(b.fma(_unit(b, real, memory, i), span, low), kind)
-            x = b.select(b.convert(x, real) == limit, b.convert(first, kind), x)
-            b.store(x, out + (start + i), mask=mask)
+            x = rounded(b.fma(_unit(b, real, memory, i), span, low))
+            b.store(b.convert(b.select(x == limit, first, x), kind), out + (start + i), mask=mask)
         each(b, here, step)
     return b.finish()
 
@@ -321,8 +326,10 @@ def bernoulli(target, dtype):
 
 
 def _indicator(b, truth, kind):
-    kind = kind.like(truth.type)
-    return truth if kind.kind == 'b' else b.select(truth, b.constant(1, kind), b.constant(0, kind))
+    if kind.kind == 'b':
+        return truth
+    vector = (f32 if kind.is_float and kind.bits == 16 else kind).like(truth.type)
+    return b.convert(b.select(truth, b.constant(1, vector), b.constant(0, vector)), kind)
 
 
 def bernoulli_each(target, dtype, probability):
@@ -355,19 +362,51 @@ def scaled(target, dtype):
     return b.finish()
 
 
-TRANSFORMS = {  # of a uniform float64, by two parameters
-    'exponential': lambda b, u, scale, _: b.library('log1p', -u) * scale,
-    'geometric': lambda b, u, scale, _: b.ceil(b.library('log', u) / scale),
-    'cauchy': lambda b, u, scale, shift: b.fma(b.library('tan', (u - 0.5) * math.pi), scale, shift),
-}
+NEAR = 64  # units in the last place of float64 by which a vector function may be wrong, and more
+
+
+def _near_middle(b, x):
+    """Whether positive float64 may round to another float32 than the exact value does."""
+    distance = (b.bitcast(x, i64.like(x.type)) & 0x1FFFFFFF) - 0x10000000
+    return (b.abs(distance) < NEAR) | (x < 2.0 ** -126)
+
+
+def _near_whole(b, x):
+    return b.abs(x - b.rint(x)) < b.abs(x) * (NEAR * 2.0 ** -52)
+
+
+# of a uniform float64 by a function for logarithms and the like, with two parameters; and where its last bit matters
+TRANSFORMS = {
+    'exponential': (lambda b, call, u, scale, _: call('log1p', -u) * scale, _near_middle),
+    'geometric': (lambda b, call, u, scale, _: call('log', u) / scale, _near_whole),
+    'cauchy': (lambda b, call, u, scale, shift: b.fma(call('tan', (u - 0.5) * math.pi), scale, shift), None)}
 
 
 def transformed(target, dtype, distribution):
-    """Numbers of a distribution that is a function of a uniform float64."""
-    kind = named(dtype)
+    """Numbers of a distribution that is a function of a uniform float64, as the C library computes it.
+
+    Vector functions do where the last bit of a float64 is lost in rounding.
+    """
+    kind, (transform, matters) = named(dtype), TRANSFORMS[distribution]
     b = Builder(distribution, out=pointer(kind), count=i64, state=pointer(u32), scale=f64, shift=f64)
     out, count, state, scale, shift = b.parameters
-    with _pieces(b, target, state, count, 2) as (start, here, memory), b.loop(0, here) as i:
-        x = TRANSFORMS[distribution](b, _unit(b, f64, memory, i, 0), scale, shift)
-        b.store(_rounded(b, x, kind), out + (start + i))
+
+    def write(x, place):
+        b.store(_rounded(b, b.ceil(x) if distribution == 'geometric' else x, kind), out + place)
+    with _pieces(b, target, state, count, 2) as (start, here, memory):
+        def exactly(first, last):
+            with b.loop(first, last) as i:
+                write(transform(b, b.library, _unit(b, f64, memory, i, 0), scale, shift), start + i)
+
+        def step(i, mask):
+            if mask is not None:
+                return exactly(i, here)
+            x = transform(b, lambda name, x: getattr(mathematics, name)(b, x), _unit(b, f64, memory, i), scale, shift)
+            write(x, start + i)
+            with b.when(b.reduce('or', matters(b, x))):
+                exactly(i, i + LANES)
+        if matters is None or distribution == 'exponential' and kind == f64:
+            exactly(b.of_type(0, i64), here)
+        else:
+            each(b, here, step)
     return b.finish()

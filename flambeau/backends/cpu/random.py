@@ -52,25 +52,13 @@ def _plain(kernels):
     return draw
 
 
+uniform = _plain(Kernels(random.uniform))
 permutation = _plain(Kernels(random.permutation, {'int64'}))
 bernoulli = _plain(Kernels(random.bernoulli, ALL))
-UNIFORM, NORMAL, NORMALS = Kernels(random.uniform), Kernels(random.normal), Kernels(random.normals)
+NORMAL, NORMALS = Kernels(random.normal), Kernels(random.normals)
 INTEGERS = Kernels(random.integers, ALL)
 BERNOULLI_EACH, TRANSFORMED = Kernels(random.bernoulli_each, ALL), Kernels(random.transformed, ALL)
 SCALED = Kernels(random.scaled)
-
-
-def uniform(out, source, low, high):
-    kernel = UNIFORM.get(out.dtype) or UNIFORM.find(out)
-    if kernel is None:
-        return None
-    if low == 0 and high == 1:
-        kernel(out, out.size, source.twister(), 0.0, 1.0, 0.0, 1.0)
-    else:
-        real = np.float64 if out.dtype == np.float64 else np.float32
-        ends = np.array([low, high], real).astype(out.dtype).astype(real).tolist()
-        kernel(out, out.size, source.twister(), low, float(real(high) - real(low)), *ends)
-    return out
 
 
 def normal(out, source, mean, std):

@@ -227,10 +227,7 @@ class FunctionText:
         def constant(value):
             return f'splat (i{bits} {value})' if x.type.lanes else str(value)
 
-        def step(text):
-            made = self.fresh()
-            self.line(f'{made} = {text}')
-            return made
+        step = self._made
         whole = step(f'fptosi {self.typed(n)} to {integer}')
         half = step(f'ashr {integer} {whole}, {constant(1)}')
         result = self.name(x)
@@ -246,13 +243,17 @@ class FunctionText:
             zero = self.name(type(x)(None, a, '', 0.0 if a.is_float else 0))
             return f'{"fcmp une" if a.is_float else "icmp ne"} {self.typed(x)}, {zero}'
         if a.is_float and b.is_float:
-            if a.bits == b.bits or b.kind == 'bf' and a.bits == 64:
+            if self._is_unknown(a):
+                x, a = self._from_bfloat(x), f32.like(a)
+            if a.bits == b.bits and a.kind != b.kind or b.kind == 'bf' and a.bits == 64:
                 middle = self.fresh()
                 wide = f32.like(a)
                 self.line(f'{middle} = {"fpext" if a.bits < 32 else "fptrunc"} {self.typed(x)} to {llvm(wide)}')
                 x, a = type(x)(None, wide, middle), wide
             if self._is_unknown(b):
                 return self._to_bfloat(x, b)
+            if a == b:
+                return f'bitcast {self.typed(x)} to {llvm(b)}'
             word = 'fpext' if b.bits > a.bits else 'fptrunc'
         elif a.is_float:
             if b.bits < 32:  # through 32 bits, so that what is out of range wraps
@@ -270,14 +271,25 @@ class FunctionText:
             word = 'trunc' if b.bits < a.bits else 'sext' if a.kind == 'i' else 'zext'
         return f'{word} {self.typed(x)} to {llvm(b)}'
 
+    def _from_bfloat(self, x):
+        """A bfloat16 as float32, where the processor does not know it."""
+        narrow, wide = llvm(type(x.type)('i', 16, x.type.lanes)), llvm(i32.like(x.type))
+        value = f'{narrow} ' + self._made(f'bitcast {self.typed(x)} to {narrow}')
+        value = self._made(f'zext {value} to {wide}')
+        value = self._made(f'shl {wide} {value}, ' + ('splat (i32 16)' if x.type.lanes else '16'))
+        return type(x)(None, f32.like(x.type), self._made(f'bitcast {wide} {value} to {llvm(f32.like(x.type))}'))
+
+    def _made(self, text):
+        """The name of a value that `text` gives."""
+        name = self.fresh()
+        self.line(f'{name} = {text}')
+        return name
+
     def _to_bfloat(self, x, kind):
         """float32 rounded to bfloat16 by its bits, where the processor has no instruction for it; nan stays."""
         lanes, wide = kind.lanes, llvm(i32.like(kind))
 
-        def step(text):
-            made = self.fresh()
-            self.line(f'{made} = {text}')
-            return made
+        step = self._made
 
         def constant(value):
             return f'splat (i32 {value})' if lanes else str(value)
