@@ -97,8 +97,10 @@ def topk(m, input, k, dim=-1, largest=True, sorted=True):
     if x.dtype == bool:
         raise RuntimeError('topk does not support bool dtypes on CPU')
     values = _orderable(x, 'topk')
-    if size <= FEW:
+    places = REFERENCE.kernel('selection.top', values, k, dim, largest) if x.size >= LARGE else None
+    if places is None and size <= FEW:
         places = _order(x, dim, largest, 'topk')[(slice(None),) * dim + (slice(k),)]
+    if places is not None:
         shape = input.shape if input.ndim == 0 and k else places.shape
         return _picked(x, places, dim).reshape(shape), places.reshape(shape)
     if 0 < k < size:

@@ -1,0 +1,46 @@
+"""The first few of rows in order by generated kernels; what does not fit answers None. Knows no operation."""
+from __future__ import annotations
+
+import numpy as np
+
+from ...kernel import selection
+from .build import compiled
+from .layout import dense
+from .properties import target
+from .sorting import WIDER
+
+__all__ = ['top']
+
+ROOM = 32           # elements more than are asked for, so that a bound need not be exact
+LONGEST = 1 << 31   # of rows, whose places are numbers of 32 bits
+
+
+def top(x, k, axis, largest):
+    """The places of the `k` first along an axis in order; equal ones in the order of places."""
+    n = x.shape[axis]
+    per_segment = selection.slots(target())
+    segments = max(1, -(-4 * k // per_segment))
+    if not 0 < k or 2 * segments * per_segment > n or n >= LONGEST:
+        return None
+    x = np.moveaxis(x, axis, -1)
+    made = dense(x)
+    x = np.ascontiguousarray(x if made is None else made)
+    x = x.astype(WIDER.get(x.dtype.name, x.dtype), copy=False)
+    if x.dtype not in (np.float32, np.int32):
+        return None
+    rows, is_float = x.size // n, x.dtype == np.float32
+    best = np.empty((rows, segments * per_segment), np.uint32)
+    length = -(-n // (segments * per_segment)) * per_segment
+    compiled(selection.bests, is_float, bool(largest))(x, best, rows, n, segments, length)
+    best.partition(k - 1, 1)
+    room = 2 * k + ROOM
+    found, counts = np.empty((rows, room), np.uint64), np.empty(rows, np.int64)
+    compiled(selection.reaching, is_float, bool(largest))(
+        x, np.ascontiguousarray(best[:, k - 1]), found, counts, rows, n, k, room)
+    most = counts.max()
+    if most > room:
+        return None
+    found = found[:, :most]
+    found.sort(1)
+    places = (found[:, :k] & np.uint64(2 ** 32 - 1)).astype(np.int64)
+    return np.ascontiguousarray(np.moveaxis(places.reshape(*x.shape[:-1], k), -1, axis))

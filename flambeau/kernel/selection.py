@@ -1,0 +1,73 @@
+"""The first few of rows in order: a bound that at least so many elements reach, then all that reach it. Knows no arrays.
+
+Elements are compared as unsigned keys of 32 bits (sorting.py): the first in order have the smallest.
+"""
+from __future__ import annotations
+
+from .ir import Builder
+from .sorting import ordered
+from .types import i64, pointer, u32, u64
+
+__all__ = ['bests', 'reaching', 'slots']
+
+VECTORS = 16  # of slots
+
+
+def slots(target) -> int:
+    """How many parts each segment of a row is dealt out to, element by element in turn."""
+    return VECTORS * target.lanes(u32)
+
+
+def bests(target, is_float, largest):
+    """best[row, segment, slot] = the smallest key of the slot, or the largest number there is where it has none.
+
+    A row is `segments` pieces of `length` elements, of which the last may be shorter.
+    """
+    b = Builder('bests', x=pointer(u32), best=pointer(u32), rows=i64, n=i64, segments=i64, length=i64)
+    x, best, rows, n, segments, length = b.parameters
+    lanes = target.lanes(u32)
+    vector, step = u32.vector(lanes), slots(target)
+    none = b.constant(2 ** 32 - 1, vector)
+    with b.parallel(rows * segments) as chunk:
+        start = chunk % segments * length
+        stop, row = b.smaller(start + length, n), x + chunk / segments * n
+        smallest = [b.variable(none) for _ in range(VECTORS)]
+        whole = start + b.larger(stop - start, 0) / step * step
+        with b.loop(start, whole, step) as i:
+            for k, variable in enumerate(smallest):
+                key = ordered(b, b.load(row + (i + k * lanes), vector), is_float, largest)
+                variable.set(b.smaller(variable.get(), key))
+        for k, variable in enumerate(smallest):
+            mask = b.first(b.smaller(b.larger(stop - (whole + k * lanes), 0), lanes), lanes)
+            key = ordered(b, b.load(row + (whole + k * lanes), vector, mask=mask), is_float, largest)
+            b.store(b.smaller(variable.get(), b.select(mask, key, none)), best + (chunk * step + k * lanes))
+    return b.finish()
+
+
+def reaching(target, is_float, largest):
+    """found[row] = key << 32 | place of the elements whose key is below the row's bound, and of the first `k` that equal it.
+
+    counts[row] says how many there are; only `room` are written, and all ones where there are fewer.
+    """
+    b = Builder('reaching', x=pointer(u32), bound=pointer(u32), found=pointer(u64), counts=pointer(i64), rows=i64, n=i64,
+                k=i64, room=i64)
+    x, bound, found, counts, rows, n, most, room = b.parameters
+    lanes = target.lanes(u32)
+    with b.parallel(rows) as row:
+        limit, own = b.load(bound + row), found + row * room
+        count, equal = b.variable(0, i64), b.variable(0, i64)
+        with b.loop(0, n, lanes) as i:
+            inside = b.first(b.smaller(n - i, lanes), lanes)
+            keys = ordered(b, b.load(x + row * n + i, u32.vector(lanes), mask=inside), is_float, largest)
+            with b.when(b.reduce('or', inside & (keys <= b.splat(limit, lanes)))), b.loop(0, b.smaller(n - i, lanes)) as lane:
+                place = i + lane
+                key = ordered(b, b.load(x + row * n + place), is_float, largest)
+                with b.when((key < limit) | ((key == limit) & (equal.get() < most))):
+                    equal.add(b.convert(key == limit, i64))
+                    with b.when(count.get() < room):
+                        b.store((b.convert(key, u64) << 32) | b.convert(place, u64), own + count.get())
+                    count.add(1)
+        with b.loop(b.smaller(count.get(), room), room) as k:
+            b.store(b.constant(2 ** 64 - 1, u64), own + k)
+        b.store(count.get(), counts + row)
+    return b.finish()

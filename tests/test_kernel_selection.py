@@ -1,0 +1,44 @@
+"""The first few of rows by generated kernels against a stable sort: ties, nan, signs of zero, other axes, short rests."""
+import numpy as np
+import pytest
+
+pytest.importorskip('llvmlite')
+
+import flambeau  # noqa: E402
+from flambeau.backends.cpu import properties, selection  # noqa: E402
+
+pytestmark = pytest.mark.skipif(not properties.jit_is_on(), reason='kernels are switched off')
+RANDOM = np.random.default_rng(4)
+
+
+def stable(x, axis, largest):
+    if not largest:
+        return x.argsort(axis, kind='stable')
+    return x.shape[axis] - 1 - np.flip(np.flip(x, axis).argsort(axis, kind='stable'), axis)
+
+
+@pytest.mark.parametrize('shape, axis, k', [((20, 1030), 1, 5), ((9, 700), 1, 1), ((3000, 4), 0, 20), ((40000,), 0, 600)])
+@pytest.mark.parametrize('dtype', ['float32', 'float16', 'int32'])
+@pytest.mark.parametrize('special', ['random', 'ties', 'nan', 'zeros'])
+@pytest.mark.parametrize('largest', [True, False])
+def test_first_few(shape, axis, k, dtype, special, largest):
+    x = RANDOM.normal(size=shape) * 1000
+    if special == 'ties':
+        x = np.rint(x / 500)
+    if special == 'zeros':
+        x = np.where(RANDOM.random(shape) < 0.5, 0.0, -0.0)
+    x = x.astype(dtype)
+    if special == 'nan' and dtype != 'int32':
+        x[RANDOM.random(shape) < 0.002] = np.nan
+    np.testing.assert_array_equal(selection.top(x, k, axis, largest), stable(x, axis, largest).take(range(k), axis))
+
+
+def test_what_does_not_fit():
+    x = RANDOM.normal(size=(20, 2000)).astype(np.float32)
+    assert selection.top(x, 0, 1, True) is None and selection.top(x, 900, 1, True) is None
+    assert selection.top(x.astype(np.float64), 3, 1, True) is None
+    alone = np.zeros((500, selection.selection.slots(properties.target())), np.float32)
+    alone[:, 0] = 1 + np.arange(500)  # all of the largest in one slot: too many reach the bound
+    assert selection.top(alone.reshape(-1), 20, 0, True) is None
+    values, places = flambeau.topk(flambeau.from_numpy(alone.reshape(-1)), 20)
+    assert values.tolist() == list(range(500, 480, -1)) and places.tolist() == [k * alone.shape[1] for k in range(499, 479, -1)]
