@@ -155,9 +155,6 @@ class _Run:
             made[lanes] = self._place(pointer, kind)[lanes]
         return made
 
-    def _prefetch(self, s, pointer):
-        pass
-
     def _store(self, s, value, pointer, mask=None):
         place = self._place(pointer, s.operands[0].type) if mask is None or mask.any() else None
         if mask is not None:

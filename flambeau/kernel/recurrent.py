@@ -89,7 +89,7 @@ class Cell(NamedTuple):
 CELLS = {'RNN_TANH': Cell(1, _rnn(tanh), _tanh_gradient), 'RNN_RELU': Cell(1, _rnn(_relu), _relu_gradient),
          'LSTM': Cell(4, _lstm, _lstm_gradient, cells=True), 'GRU': Cell(3, _gru, _gru_gradient, own=True)}
 # gates -> how a strip is divided, for more and more rows: (vectors of units, vectors of products summed up at once)
-DIVISIONS = {1: ((8, 8), (4, 4), (2, 2)), 3: ((2, 6), (1, 3), (2, 2)), 4: ((2, 8), (2, 4), (2, 2))}
+DIVISIONS = {1: ((8, 8), (4, 4), (2, 2)), 3: ((2, 6), (1, 3), (2, 2)), 4: ((2, 8), (1, 4), (1, 2))}
 
 
 def division(target, gates, rows):
@@ -108,7 +108,6 @@ class _Steps:
         self.lanes, self.vectors, self.rows = self.forms.lanes, vectors, rows
         self.uneven, self.masked, self.by_rows = uneven, masked, by_rows
         self.width = vectors * self.lanes         # units of a strip
-        self.piece = f32.vector(min(2, vectors) * self.lanes)
         self.columns = gates * self.width         # products of a row with a strip
         self.group = group                        # vectors of products that are summed up in registers at once
 
@@ -157,19 +156,12 @@ class _Steps:
         of_height(self.b, panel, upper, self.rows, self.uneven, write)
 
     def parts(self, unit, units):
-        """(distance from the first unit, mask or None) of a strip's units, two vectors at a time: their steps overlap."""
-        return [(shift, self.b.first(units - unit - shift, self.piece.lanes) if self.masked else None)
-                for shift in range(0, self.width, self.piece.lanes)]
-
-    def ahead(self, top, bottom, memory, row, apart, parts, write=False):
-        """Asks for a strip's numbers in rows `row` apart, while there is a product to be taken meanwhile."""
-        with self.b.loop(top, bottom) as k:
-            for part in range(parts):
-                for shift in range(0, self.width, LINE):
-                    self.b.prefetch(memory + (k * row + apart * part + shift), write)
+        """(distance from the first unit, mask or None) of a strip's vectors."""
+        return [(v * self.lanes, self.b.first(units - unit - v * self.lanes, self.lanes) if self.masked else None)
+                for v in range(self.vectors)]
 
     def load(self, place, mask=None):
-        return self.b.load(place, self.piece, mask=mask)
+        return self.b.load(place, self.forms.vector, mask=mask)
 
 
 def forward(target, mode, vectors, group, rows, uneven, masked, by_rows):
@@ -196,9 +188,6 @@ def forward(target, mode, vectors, group, rows, uneven, masked, by_rows):
             top = first_row(b, panel, upper, rows)
             with b.when(top < taking):
                 unit, bottom = strip * s.width, b.smaller(first_row(b, panel + 1, upper, rows), taking)
-                s.ahead(top, bottom, x + (start * (units * gates) + unit), units * gates, units, gates)
-                if cell.cells:
-                    s.ahead(top, bottom, cells + (start * units + unit), units, units, 1)
                 s.product(panel, upper, states + (start + top) * pitch, pitch, panels + strip * units * s.columns, tile, units)
                 with b.loop(top, bottom) as row:
                     before, behind_it = start + row, b.select(row < going, after + row, behind + row)
@@ -256,13 +245,6 @@ def backward(target, mode, vectors, group, rows, uneven, masked, by_rows):
             top = first_row(b, panel, upper, rows)
             with b.when(top < most):
                 unit, bottom = strip * s.width, b.smaller(first_row(b, panel + 1, upper, rows), most)
-                for memory in (dx, dhidden) if cell.own else (dx,):
-                    s.ahead(top, bottom, memory + (start * wide + unit), wide, units, gates, True)
-                s.ahead(top, bottom, x + (start * deep + unit), deep, units, gates)
-                for memory, there, row in ((g, True, units), (cells, cell.cells, units), (extra, cell.own, units),
-                                           (states, cell.own, pitch)):
-                    if there:
-                        s.ahead(top, bottom, memory + (start * row + unit), row, row, 1)
                 with b.when(top < going):
                     s.product(panel, upper, dhidden + (after + top) * wide, wide, panels + strip * s.width * deep, tile, deep)
                 with b.loop(top, bottom) as row:

@@ -216,9 +216,10 @@ def _weight_gradients(m, input, w_ih, dx, dhidden, states, dprojected, raw, need
         found['w_hh'] = m.matmul(m.t(dhidden), states)
     if 'w_hr' in needed:
         found['w_hr'] = m.matmul(m.t(m.cat(dprojected, 0)), m.cat(raw, 0))
-    for name, rows in (('b_ih', dx), ('b_hh', dhidden)):
-        if name in needed:
-            found[name] = m.sum(rows, 0)
+    if 'b_ih' in needed:
+        found['b_ih'] = m.sum(dx, 0)
+    if 'b_hh' in needed:
+        found['b_hh'] = m.clone(found['b_ih']) if dhidden is dx and 'b_ih' in needed else m.sum(dhidden, 0)
     return found
 
 

@@ -198,25 +198,12 @@ class FunctionText:
         return f'select {self.typed(c)}, {self.typed(x)}, {self.typed(y)}'
 
     def _scale(self, s, x, n):
-        lanes, size = x.type.lanes, x.type.lanes * x.type.bits
-        if 'scale' not in self.target.features or size not in (512, 1024):
-            return self._scale_by_bits(x, n)
-        if size == 512:
-            return self._scale_register(x.type, self.typed(x), self.typed(n))
-        halves = []
-        for first in (0, lanes // 2):
-            mask, half, parts = ', '.join(f'i32 {k}' for k in range(first, first + lanes // 2)), x.type.vector(lanes // 2), []
-            for value in (x, n):
-                parts.append(self.fresh())
-                self.line(f'{parts[-1]} = shufflevector {self.typed(value)}, {self.typed(value)}, <{lanes // 2} x i32> <{mask}>')
-            halves.append(f'{llvm(half)} {self.fresh()}')
-            self.line(f'{halves[-1].split()[-1]} = '
-                      + self._scale_register(half, *[f'{llvm(half)} {part}' for part in parts]))
-        return f'shufflevector {", ".join(halves)}, <{lanes} x i32> <{", ".join(f"i32 {k}" for k in range(lanes))}>'
-
-    def _scale_register(self, type, x, n):
-        mask, letter = ('i16', 's') if type.bits == 32 else ('i8', 'd')
-        return self.intrinsic(f'llvm.x86.avx512.mask.scalef.p{letter}.512', type, x, n, x, f'{mask} -1', 'i32 4')
+        if 'scale' in self.target.features and x.type.lanes * x.type.bits == 512:
+            t = x.type
+            mask, full = ('i16', -1) if t.bits == 32 else ('i8', -1)
+            return self.intrinsic(f'llvm.x86.avx512.mask.scalef.p{"s" if t.bits == 32 else "d"}.512', t, x, n, x,
+                                  f'{mask} {full}', 'i32 4')
+        return self._scale_by_bits(x, n)
 
     def _scale_by_bits(self, x, n):
         """x times two powers of two, made of their bits: half of n at a time stays within the exponents there are."""
@@ -397,10 +384,6 @@ class FunctionText:
             self.declared[name] = f'declare {llvm(stored)} @{name}(ptr, i32 immarg, {llvm(mask.type)}, {llvm(stored)})'
             text = f'call {llvm(stored)} @{name}({self.typed(p)}, i32 {align}, {self.typed(mask)}, {rest})'
         return self._loaded(text, kind)
-
-    def _prefetch(self, s, p):
-        self.declared['llvm.prefetch.p0'] = 'declare void @llvm.prefetch.p0(ptr, i32 immarg, i32 immarg, i32 immarg)'
-        return f'call void @llvm.prefetch.p0({self.typed(p)}, i32 {int(s.attributes["write"])}, i32 3, i32 1)'
 
     def _store(self, s, value, p, mask=None):
         stored = self._in_memory(value.type)
