@@ -15,7 +15,7 @@ if os.environ.get('FLAMBEAU_JIT') == '0':
     pytest.skip('kernels are switched off', allow_module_level=True)
 
 from flambeau.backends.cpu import fusion, launch  # noqa: E402
-from flambeau.ops import normalization, update  # noqa: E402
+from flambeau.ops import cross_entropy, normalization, update  # noqa: E402
 
 
 def softmax(m, x):
@@ -88,6 +88,55 @@ def test_normalisation_over_batch_and_space_and_over_the_last_axis(n, c, s, over
     found = fusion.run(normalization._standardized_gradients, *backward)
     for a, e in zip(found or wanted, wanted):
         np.testing.assert_allclose(a.reshape(e.shape), e, rtol=1e-9, atol=1e-9)
+
+
+def softmax_along(m, x, dim):
+    powers = m.exp(x - m.amax(x, dim, True))
+    return powers / m.sum(powers, dim, True)
+
+
+def standardized(m, x, w, dim):
+    mean = m.mean(x, dim, True)
+    offsets = x - mean
+    spread = m.mean(offsets * offsets, dim, True)
+    return offsets * m.rsqrt(spread + 1e-5) * w, mean, spread
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'float64'])
+@pytest.mark.parametrize('shape, dim', [((5, 7), 0), ((8, 64), 0), ((3, 5, 7), 1), ((2, 21, 300), 1), ((4, 6, 5, 9), 1),
+                                        ((130, 70), 0), ((64, 1000), 0), ((2, 3, 4, 5), (1, 2)), ((9, 1), 0)])
+def test_folds_down_columns(shape, dim, dtype):
+    x, axes = drawn(shape, dtype), np.atleast_1d(dim)
+    close(fusion.run(softmax_along, x, dim), softmax_along(REFERENCE, x.astype('float64'), dim), dtype)
+    for along in (True, False):  # a factor for each place of a column, or for each column
+        w = drawn([n if (k in axes) == along else 1 for k, n in enumerate(shape)], dtype, 1)
+        wanted = standardized(REFERENCE, x.astype('float64'), w.astype('float64'), dim)
+        for a, e in zip(fusion.run(standardized, x, w, dim), wanted):
+            np.testing.assert_allclose(a, e, rtol=2e-5 if dtype == 'float32' else 1e-12, atol=2e-6)
+
+
+@pytest.mark.parametrize('shape, dim', [((5, 7), 1), ((5, 7), 0), ((5, 7), None), ((3, 4, 5), (0, 2)), ((6,), 0), ((3, 4, 5), (1,))])
+def test_folds_without_their_axes(shape, dim):
+    x = drawn(shape, 'float32')
+    for formula in (lambda m, x: m.sum(x, dim), lambda m, x: m.sqrt(m.mean(x * x, dim)) + 1.0):
+        found = fusion.run(formula, x)
+        assert found is not None
+        close(found, np.asarray(formula(REFERENCE, x.astype('float64'))), 'float32')
+
+
+@given(strategies.integers(1, 9), strategies.integers(2, 70))
+@settings(max_examples=20, deadline=None)
+def test_places_along_rows(rows, classes):
+    x, target = drawn((rows, classes), 'float64'), np.random.default_rng(rows).integers(0, classes, (rows, 1))
+    for formula in (cross_entropy._class_losses, lambda m, x, t: cross_entropy._class_slopes(m, x, t, 0.5)):
+        np.testing.assert_allclose(fusion.run(formula, x, target), formula(REFERENCE, x, target), rtol=1e-12, atol=1e-13)
+
+
+def test_few_numbers_take_a_kernel_where_several_functions_would_be_called():
+    x = drawn((4, 4), 'float32')
+    assert REFERENCE.planned(softmax, (x,)) and REFERENCE.planned(lambda m, x: m.sum(x, 1), (x,))
+    assert not REFERENCE.planned(lambda m, x: m.exp(x), (x,))
+    assert not REFERENCE.planned(softmax, (x.astype('float64'),)) and not REFERENCE.planned(softmax, (x[:0],))
 
 
 def test_what_no_kernel_says_is_left_to_the_reference():

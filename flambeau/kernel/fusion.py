@@ -2,9 +2,11 @@
 
 A formula comes as a `program`: a tuple of instructions whose operands are positions of earlier ones, so that equal formulas
 are equal programs. Its arrays are looked at as (O, Q, I): I runs through memory, and a fold, where there is one, goes over
-Q and I for each of the O rows. Instructions:
+Q and I for each of the O rows; or, upright, over Q alone for each of the O x I columns, which lanes take side by side.
+Instructions:
 
-    ('input', position, full)      an array's element, or where `full` is not 'i' one number for each row (o), none ('')
+    ('input', position, along, wide)   an array's element: one for each of a row (along) or for the row; where neighbours
+                                       along I are not the same one (wide)
     ('number', position)           a number given at the call
     ('constant', number)
     ('count',)                     how many elements a row has
@@ -61,7 +63,7 @@ def stages(program):
     for op, *operands in program:
         if op in GIVEN:
             stage.append(0)
-            varies.append(op == 'input' and 'i' in operands[1])
+            varies.append(op == 'input' and operands[1])
         elif op == 'fold':
             stage.append(stage[operands[1]] + 1)
             varies.append(False)
@@ -71,7 +73,7 @@ def stages(program):
     return stage, varies
 
 
-def fused(target, program, dtypes, outputs, computed, numbers):
+def fused(target, program, dtypes, outputs, computed, numbers, upright=False):
     """The kernel of a program.
 
     dtypes: of the arrays in. outputs: (instruction, 'full' | 'row' | 'column', dtype) each; 'column' sums over the rows of
@@ -79,7 +81,7 @@ def fused(target, program, dtypes, outputs, computed, numbers):
     Parameters: arrays in and out; numbers; O, Q, I, rows of a chunk, elements of a block of I, and for each array its
     strides along O and Q.
     """
-    return _Fusion(target, program, dtypes, outputs, named(computed), numbers).write()
+    return (_Upright if upright else _Fusion)(target, program, dtypes, outputs, named(computed), numbers).write()
 
 
 class _Fusion:
@@ -167,10 +169,7 @@ class _Fusion:
         values = {}
         for stage in range(self.last + 1):
             self._single_values(stage, row, values)
-            folds = {k: operands for k, (op, *operands) in enumerate(self.program)
-                     if op == 'fold' and self.stage[operands[1]] == stage}
-            written = [(k, o) for k, o in enumerate(self.outputs) if o[1] != 'row' and self.stage[o[0]] == stage]
-            keeps = [k for k in self.kept if self.stage[k] == stage]
+            folds, written, keeps = self._work(stage)
             if folds or written or keeps:
                 self._pass(stage, row, begin, end, values, folds, written, keeps)
         self._single_values(self.last + 1, row, values)
@@ -178,6 +177,13 @@ class _Fusion:
             if kind == 'row':
                 value = self.b.convert(self._rounded(values[node]), self.pointers[self.inputs + k].type.to)
                 self.b.store(value, self._address(self.inputs + k, row, None))
+
+    def _work(self, stage):
+        """({fold: (how, operand)}, [(position, output) written], [values kept]) of a pass."""
+        folds = {k: operands for k, (op, *operands) in enumerate(self.program)
+                 if op == 'fold' and self.stage[operands[1]] == stage}
+        written = [(k, o) for k, o in enumerate(self.outputs) if o[1] != 'row' and self.stage[o[0]] == stage]
+        return folds, written, [k for k in self.kept if self.stage[k] == stage]
 
     def _rounded(self, value):
         """A number, which is kept in float64 among numbers, in the dtype that is computed in."""
@@ -262,10 +268,7 @@ class _Fusion:
             made = b.splat(self._rounded(values[k]), self.lanes)
         elif op == 'input' or k in self.kept and self.stage[k] < stage:
             array = operands[0] if op == 'input' else self.inputs + self.kept[k]
-            pointer = self._address(array, row, q) + i
-            kind = pointer.type.to.vector(self.lanes)
-            loaded = b.load(pointer, kind) if mask is None else b.load(pointer, kind, mask=mask)
-            made = loaded if kind.kind == 'b' else b.convert(loaded, self.computed)
+            made = self._loaded(self._address(array, row, q), i, mask)
         elif op == 'hot':
             places = b.iota(i32.vector(self.lanes)) + b.splat(b.convert(i, i32), self.lanes)
             made = places == b.splat(b.convert(values[operands[0]], i32), self.lanes)
@@ -273,3 +276,90 @@ class _Fusion:
             made = OPERATIONS[op](b, *[self._element(a, row, q, i, values, known, stage, mask) for a in operands])
         known[k] = made
         return made
+
+    def _loaded(self, pointer, i, mask):
+        """A vector of numbers side by side, in the dtype that is computed in."""
+        kind = pointer.type.to.vector(self.lanes)
+        loaded = self.b.load(pointer + i, kind) if mask is None else self.b.load(pointer + i, kind, mask=mask)
+        return loaded if kind.kind == 'b' else self.b.convert(loaded, self.computed)
+
+
+class _Upright(_Fusion):
+    """Folds over Q for some vectors of columns at a time: what is one number for a row is a vector here."""
+
+    def write(self):
+        b, lanes = self.b, self.lanes
+        blocks = (self.inner + self.block - 1) / self.block
+        with b.parallel(self.rows * blocks) as chunk:
+            row, begin = chunk / blocks, chunk % blocks * self.block
+            end = b.smaller(begin + self.block, self.inner)
+            wide = end - (end - begin) % (lanes * UNROLL)
+            with b.loop(begin, wide, lanes * UNROLL) as i:
+                self._strip(row, [i + part * lanes for part in range(UNROLL)], None)
+            with b.loop(wide, end, lanes) as i:
+                self._strip(row, [i], b.first(end - i, lanes))
+        return b.finish()
+
+    def _strip(self, row, places, mask):
+        """Vectors of columns at `places`, from the first stage to the last."""
+        columns = [{} for _ in places]
+        for stage in range(self.last + 2):
+            for i, values in zip(places, columns):
+                self._column_values(stage, row, i, mask, values)
+            if stage <= self.last:
+                self._pass_down(stage, row, places, mask, columns)
+        for k, (node, kind, _) in enumerate(self.outputs):
+            if kind == 'row':
+                for i, values in zip(places, columns):
+                    self._store(self.inputs + k, values[node], row, None, i, mask)
+
+    def _column_values(self, stage, row, i, mask, values):
+        """What is one number for a column, and known at this stage."""
+        b, lanes = self.b, self.lanes
+        for k, (op, *operands) in enumerate(self.program):
+            if k in values or self.varies[k] or self.stage[k] > stage or op == 'fold':
+                continue
+            if op == 'input':
+                values[k] = self._column(self._address(operands[0], row, None), operands[2], i, mask)
+            elif op in GIVEN:
+                number = self.numbers[operands[0]] if op == 'number' else b.convert(self.middle, f64) if op == 'count' else \
+                    b.constant(operands[0], f64)
+                values[k] = b.splat(self._rounded(number), lanes)
+            elif all(a in values for a in operands):
+                values[k] = OPERATIONS[op](b, *[values[a] for a in operands])
+
+    def _column(self, pointer, wide, i, mask):
+        if wide:
+            return self._loaded(pointer, i, mask)
+        loaded = self.b.load(pointer)
+        return self.b.splat(self.b.convert(loaded, self.computed) if loaded.type.is_float else loaded, self.lanes)
+
+    def _pass_down(self, stage, row, places, mask, columns):
+        """One pass down the columns: folds what this stage folds, writes what it can write."""
+        b, kind = self.b, self.computed.vector(self.lanes)
+        folds, written, keeps = self._work(stage)
+        if not (folds or written or keeps):
+            return
+        sums = [{k: b.variable(IDENTITY[how], kind) for k, (how, _) in folds.items()} for _ in places]
+        with b.loop(0, self.middle) as q:
+            for i, values, totals in zip(places, columns, sums):
+                known = {}
+                for k in keeps:
+                    known[k] = self._element(k, row, q, i, values, known, stage, mask)
+                    self._store(self.inputs + self.kept[k], known[k], row, q, i, mask)
+                for k, (how, operand) in folds.items():
+                    x = self._element(operand, row, q, i, values, known, stage, mask)
+                    totals[k].set(COMBINE[how](b, totals[k].get(), x))
+                results = [self._element(node, row, q, i, values, known, stage, mask) for _, (node, _, _) in written]
+                for (k, _), x in zip(written, results):
+                    self._store(self.inputs + k, x, row, q, i, mask)
+        for values, totals in zip(columns, sums):
+            values.update((k, total.get()) for k, total in totals.items())
+
+    def _element(self, k, row, q, i, values, known, stage, mask):
+        op, *operands = self.program[k]
+        if not self.varies[k]:
+            return values[k]
+        if op == 'input' and not operands[2] and k not in known:
+            known[k] = self._column(self._address(operands[0], row, q), False, i, mask)
+        return super()._element(k, row, q, i, values, known, stage, mask)

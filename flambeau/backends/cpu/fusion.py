@@ -15,6 +15,8 @@ from .build import compiled
 __all__ = ['planned', 'run', 'total', 'update']
 
 BLOCK = 1 << 14  # elements that one thread takes at a time
+STRIP = 64       # columns that one thread takes at a time
+FEW = 4          # chunks below which columns are shared out badly
 PLANS = 4096     # different calls remembered
 _plans = {}
 ndarray = np.ndarray
@@ -141,13 +143,15 @@ class Plan:
         summed = {r.axes for r in wanted if isinstance(r, BroadcastSum)}
         if len(summed) > 1:
             raise Untraceable('sums over different rows')
-        o, q, i, strides, varies = _layout(looked_at, shape, folded, frozenset(*summed))
-        program = tuple((op, *rest, varies[rest[0]]) if op == 'input' else (op, *rest) for op, *rest in instructions)
+        o, q, i, strides, kinds, upright = _layout(looked_at, shape, folded, frozenset(*summed))
+        program = tuple((op, *rest, *kinds[rest[0]]) if op == 'input' else (op, *rest) for op, *rest in instructions)
         outputs = tuple((r.of.index if isinstance(r, BroadcastSum) else r.index, kind, dtype.name)
                         for r, (kind, dtype) in zip(wanted, described))
         _check(program, outputs)
-        block = i if axes or any(kind == 'column' for kind, _ in described) else BLOCK
-        group = max(1, min(o, BLOCK // max(1, q * i))) if i <= block else 1
+        if upright:
+            _check_upright(o, q, i, instructions, described)
+        block = STRIP if upright else i if axes or any(kind == 'column' for kind, _ in described) else BLOCK
+        group = max(1, min(o, BLOCK // max(1, q * i))) if i <= block and not upright else 1
         if any(kind == 'column' for kind, _ in described):
             group = max(group, -(-o // 64))
         self.chunks = -(-o // group)
@@ -158,7 +162,7 @@ class Plan:
         self.sizes = (o, q, i, group, block, *[s for pair in strides for s in pair])
         self.steps = sum(1 + (op in fusion.SEVERAL) for op, *_ in program if op not in fusion.GIVEN)
         self.kernel = (fusion.fused, program, tuple(a.dtype.name for a in arrays), outputs, computed.name,
-                       sum(x.__class__ is float for x in arguments))
+                       sum(x.__class__ is float for x in arguments), upright)
         self.positions = [k for k, r in enumerate(results) if r is not None]
         self.count = len(results)
         self.kinds = [kind for kind, _ in described]
@@ -209,6 +213,14 @@ def _dense_strides(shape, itemsize):
     return tuple(reversed(strides))
 
 
+def _check_upright(o, q, i, instructions, described):
+    """Raises for what folds down columns cannot do, or would do on one thread where rows can be shared out."""
+    if any(op == 'hot' for op, *_ in instructions) or any(kind == 'column' for kind, _ in described):
+        raise Untraceable('places along the columns, or sums over them')
+    if o * -(-i // STRIP) < FEW and q * i > 2 * BLOCK:
+        raise Untraceable('a few long columns')
+
+
 def _check(program, outputs):
     """Raises for results that vary along a row although they have one element for each."""
     _, varies = fusion.stages(program)
@@ -217,7 +229,7 @@ def _check(program, outputs):
 
 
 def _layout(looked_at, shape, folded, summed):
-    """(O, Q, I, [strides along O and Q of each array, in elements], [in what each array varies]).
+    """(O, Q, I, [strides along O and Q of each array, in elements], [(along, wide) of each array], upright).
 
     Neighbouring axes that lie behind each other in every array are one. Raises Untraceable where three are too few, or the
     last does not run through memory.
@@ -240,7 +252,8 @@ def _layout(looked_at, shape, folded, summed):
             axes.append([n, steps, kind])
     nothing = [0] * len(looked_at)
     inner = axes.pop() if axes else [1, nothing, (bool(folded), False)]
-    if any(s not in (0, 1) for s in inner[1]) or folded and not inner[2][0] or inner[2][1]:
+    upright = bool(folded) and not inner[2][0]
+    if any(s not in (0, 1) for s in inner[1]) or inner[2][1]:
         raise Untraceable('memory that does not run along the last axis')
     outer, middle = [1, nothing], [1, nothing]
     for n, steps, (is_folded, is_summed) in axes:
@@ -254,7 +267,7 @@ def _layout(looked_at, shape, folded, summed):
             if outer[0] != 1:
                 raise Untraceable('too many axes')
             outer = [n, steps]
-    varies = ['i' if inner[1][k] else 'q' if middle[1][k] else '' for k in range(len(looked_at))]
-    if 'q' in varies:
+    along = [bool(step) for step in (middle if upright else inner)[1]]
+    if not upright and any(down and not step for down, step in zip(middle[1], inner[1])):
         raise Untraceable('values that vary in the middle only')
-    return outer[0], middle[0], inner[0], list(zip(outer[1], middle[1])), varies
+    return outer[0], middle[0], inner[0], list(zip(outer[1], middle[1])), list(zip(along, map(bool, inner[1]))), upright
