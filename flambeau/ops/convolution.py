@@ -6,12 +6,14 @@ no further formula. On arrays they are matrix products over unrolled patches.
 """
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from .. import dtypes
 from ..errors import ArgumentTypeError
 from .definition import composite, export, opaque
 from .general import SIMPLE
@@ -42,10 +44,16 @@ class Geometry:
 SIMPLE.add(Geometry)
 
 
-def _working_dtype(*arrays) -> np.dtype:
-    """Half precision is multiplied and summed in float32."""
-    dtype = np.result_type(*arrays)
-    return np.dtype(np.float32) if dtype.itemsize == 2 and dtype.kind not in 'iu' else dtype
+def _halves_as_float32(function):
+    """A map of two arrays that multiplies and sums up halves in float32, and rounds what comes out."""
+    @functools.wraps(function)
+    def computed(first, second, *rest):
+        dtype = dtypes.of(np.result_type(first, second))
+        if dtype.itemsize > 2 or not dtype.is_floating_point:
+            return function(first, second, *rest)
+        wide = [REFERENCE.cast(array, dtypes.float32) for array in (first, second)]
+        return REFERENCE.cast(function(*wide, *rest), dtype)
+    return computed
 
 
 def _blocks(batch: int, out, bytes_per_position: int):
@@ -111,6 +119,7 @@ def _by_kernel(name, first, second, geometry, *sizes):
     return None
 
 
+@_halves_as_float32
 def convolve(x: np.ndarray, w: np.ndarray, geometry: Geometry) -> np.ndarray:
     """Cross-correlates `x` (batch, channels, *spatial) with `w` (outputs, channels of a group, *kernel)."""
     made = _by_kernel('correlation', x, w, geometry)
@@ -118,47 +127,48 @@ def convolve(x: np.ndarray, w: np.ndarray, geometry: Geometry) -> np.ndarray:
         return made
     groups, kernel = geometry.groups, w.shape[2:]
     out = geometry.output(x.shape[2:], kernel)
-    dtype, wide = np.result_type(x, w), _working_dtype(x, w)
-    x = pad_spatial(x, geometry.padding, dtype=wide)
-    w = w.astype(wide, copy=False)
+    dtype = np.result_type(x, w)
+    x = pad_spatial(x, geometry.padding, dtype=dtype)
+    w = w.astype(dtype, copy=False)
     shape = (x.shape[0], groups, w.shape[0] // groups, *out)
     if w.shape[1] == 1 and groups > 1:
         y = _depthwise(_split(x, 1, groups), _taps_last(w, groups, len(out)), geometry, shape)
-        return y.reshape(x.shape[0], w.shape[0], *out).astype(dtype, copy=False)
+        return y.reshape(x.shape[0], w.shape[0], *out)
     matrix = w.reshape(groups, w.shape[0] // groups, math.prod(w.shape[1:]))
     if geometry.is_pointwise(kernel, out):
         y = np.matmul(matrix, x.reshape(x.shape[0], groups, w.shape[1], math.prod(out)))
-        return y.reshape(x.shape[0], w.shape[0], *out).astype(dtype, copy=False)
-    y = np.empty(shape, wide)
+        return y.reshape(x.shape[0], w.shape[0], *out)
+    y = np.empty(shape, dtype)
     for images, rows, patches in _patch_blocks(x, kernel, geometry, out):
         target = _by_group(y, images, rows)
         if target.shape[2] == 1:
             np.matmul(matrix, patches, out=target.reshape(matrix.shape[:2] + patches.shape[2:]))
         else:
             target[...] = np.matmul(matrix, patches).reshape(target.shape)
-    return y.reshape(x.shape[0], w.shape[0], *out).astype(dtype, copy=False)
+    return y.reshape(x.shape[0], w.shape[0], *out)
 
 
+@_halves_as_float32
 def gradient_in_input(g: np.ndarray, w: np.ndarray, geometry: Geometry, spatial) -> np.ndarray:
     """The gradient of `convolve` in its input of spatial sizes `spatial`: the adjoint map, a transposed convolution."""
     made = _by_kernel('correlation_adjoint', g, w, geometry, spatial)
     if made is not None:
         return made
     groups, kernel, out = geometry.groups, w.shape[2:], g.shape[2:]
-    dtype, wide = np.result_type(g, w), _working_dtype(g, w)
-    g = _split(g.astype(wide, copy=False), 1, groups)
-    w = w.astype(wide, copy=False)
+    dtype = np.result_type(g, w)
+    g = _split(g.astype(dtype, copy=False), 1, groups)
+    w = w.astype(dtype, copy=False)
     channels = w.shape[1]
     matrix = w.reshape(groups, w.shape[0] // groups, math.prod(w.shape[1:])).transpose(0, 2, 1)
     if geometry.is_pointwise(kernel, out):
         x = np.matmul(matrix, g.reshape(g.shape[:3] + (math.prod(out),)))
-        return x.reshape(g.shape[0], groups * channels, *out).astype(dtype, copy=False)
+        return x.reshape(g.shape[0], groups * channels, *out)
     padded = tuple(n + sum(p) for n, p in zip(spatial, geometry.padding))
-    x = np.zeros((g.shape[0], groups, channels, *padded), wide)
+    x = np.zeros((g.shape[0], groups, channels, *padded), dtype)
     if channels == 1 and groups > 1:
         _depthwise_adjoint(g, _taps_last(w, groups, len(out)), geometry, x[:, :, 0])
     else:
-        for images, rows in _blocks(g.shape[0], out, matrix[..., 0].size * wide.itemsize):
+        for images, rows in _blocks(g.shape[0], out, matrix[..., 0].size * dtype.itemsize):
             part = _by_group(g, images, rows)
             patches = np.matmul(matrix, part.reshape(groups, part.shape[1], math.prod(part.shape[2:])))
             patches = patches.reshape(groups, channels, *kernel, *part.shape[2:])
@@ -166,28 +176,28 @@ def gradient_in_input(g: np.ndarray, w: np.ndarray, geometry: Geometry, spatial)
             for tap in taps(kernel):
                 target[tap_slices(tap, part.shape[3:], geometry.stride, geometry.dilation, rows.start)] += \
                     patches[(slice(None), slice(None), *tap)]
-    x = unpad_spatial(x.reshape(g.shape[0], groups * channels, *padded), geometry.padding)
-    return x.astype(dtype, copy=False)
+    return unpad_spatial(x.reshape(g.shape[0], groups * channels, *padded), geometry.padding)
 
 
+@_halves_as_float32
 def gradient_in_weight(g: np.ndarray, x: np.ndarray, geometry: Geometry, kernel) -> np.ndarray:
     """The gradient of `convolve` in its weight of kernel sizes `kernel`."""
     made = _by_kernel('correlation_in_weight', g, x, geometry, kernel)
     if made is not None:
         return made
     groups, out = geometry.groups, g.shape[2:]
-    dtype, wide = np.result_type(g, x), _working_dtype(g, x)
-    x = pad_spatial(x, geometry.padding, dtype=wide)
-    g = _split(g.astype(wide, copy=False), 1, groups)
+    dtype = np.result_type(g, x)
+    x = pad_spatial(x, geometry.padding, dtype=dtype)
+    g = _split(g.astype(dtype, copy=False), 1, groups)
     channels = x.shape[1] // groups
     if channels == 1 and groups > 1:
         w = _depthwise_weight(g, x, geometry, kernel)
     else:
-        w = np.zeros((groups, g.shape[2], channels * math.prod(kernel)), wide)
+        w = np.zeros((groups, g.shape[2], channels * math.prod(kernel)), dtype)
         for images, rows, patches in _patch_blocks(x, kernel, geometry, out):
             part = _by_group(g, images, rows).reshape(groups, g.shape[2], patches.shape[2])
             w += np.matmul(part, patches.transpose(0, 2, 1))
-    return w.reshape(groups * g.shape[2], channels, *kernel).astype(dtype, copy=False)
+    return w.reshape(groups * g.shape[2], channels, *kernel)
 
 
 def _depthwise(x, w, geometry, shape):

@@ -211,7 +211,8 @@ class Reference:
         """`x` in the flambeau dtype `d`."""
         if x.dtype.kind == 'c' and not d.is_complex:
             x = x.real
-        return x.astype(d.numpy)
+        made = self.kernel('conversion.converted', x, d.numpy) if x.dtype == np.float16 or d.numpy == np.float16 else None
+        return x.astype(d.numpy) if made is None else made
 
     def stop(self, x):
         """`x` as a constant: no gradient flows through it."""

@@ -1,0 +1,25 @@
+"""Conversions between float16 and float32 by generated kernels; what does not fit answers None. Knows no operation."""
+from __future__ import annotations
+
+import numpy as np
+
+from ...kernel import conversion
+from .build import compiled
+from .properties import target
+
+__all__ = ['converted']
+
+SMALLEST = 1 << 10  # numbers from which on a kernel beats array functions
+PART = 1 << 14      # numbers that one thread converts at a time
+PAIRS = {('float16', 'float32'), ('float32', 'float16')}  # for the others, array functions are quick
+
+
+def converted(x, dtype):
+    """A copy of the array in another dtype, with the same order of dimensions in memory."""
+    if (x.dtype.name, dtype.name) not in PAIRS or x.size < SMALLEST or target().vector_bytes < 32:
+        return None
+    made = np.empty_like(x, dtype)
+    if any(n > 1 and a * x.itemsize != b * dtype.itemsize for n, a, b in zip(x.shape, made.strides, x.strides)):
+        return None
+    compiled(conversion.converted, x.dtype.name, dtype.name)(x, made, x.size, PART)
+    return made

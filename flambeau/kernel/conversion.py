@@ -1,0 +1,23 @@
+"""The kernel that converts numbers of one type to another, one behind the other in memory. Knows no arrays."""
+from __future__ import annotations
+
+from .ir import Builder
+from .types import i64, named, pointer
+
+__all__ = ['converted']
+
+
+def converted(target, source, result):
+    """y = x, rounded to nearest, for types by name; a chunk is `part` numbers."""
+    source, result = named(source), named(result)
+    b = Builder('converted', x=pointer(source), y=pointer(result), count=i64, part=i64)
+    x, y, count, part = b.parameters
+    lanes = target.vector_bytes // max(source.bytes, result.bytes)
+    with b.parallel((count + part - 1) // part) as chunk:
+        first = chunk * part
+        last = b.smaller(first + part, count)
+        with b.loop(first, last - (lanes - 1), lanes) as i:
+            b.store(b.convert(b.load(x + i, source.vector(lanes)), result), y + i)
+        with b.loop(last - (last - first) % lanes, last) as i:
+            b.store(b.convert(b.load(x + i), result), y + i)
+    return b.finish()
