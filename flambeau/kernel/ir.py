@@ -184,12 +184,13 @@ class Builder:
         self.blocks[-1].append(Statement('loop', (start, stop, step), {'index': index}, None, (body,)))
 
     @contextlib.contextmanager
-    def parallel(self, count, threads=MANY):
+    def parallel(self, count, threads=MANY, exclusive=False):
         """Runs its block for chunks 0..count-1 on the threads of the pool in any order; gives the chunk.
 
         In it `b.thread` is the number of the thread, below `threads`: with more in the pool, one runs all chunks.
 
         Blocks of different chunks must not write the same memory. Variables of the outside can only be read before it.
+        `exclusive`: the kernel changes what no other kernel may see half changed.
         """
         if self.parallel_depth:
             raise ValueError(f'{self.name}: parallel regions do not nest')
@@ -204,7 +205,8 @@ class Builder:
                 yield chunk
         finally:
             self.parallel_depth, self.known = 0, known
-        self.blocks[-1].append(Statement('parallel', (count, threads), {'index': chunk, 'thread': thread}, None, (body,)))
+        self.blocks[-1].append(Statement('parallel', (count, threads), {'index': chunk, 'thread': thread, 'exclusive': exclusive},
+                                         None, (body,)))
 
     @contextlib.contextmanager
     def when(self, condition):

@@ -18,6 +18,7 @@ __all__ = ['bernoulli', 'bernoulli_each', 'integers', 'normal', 'normals', 'perm
            'uniform']
 
 WORDS, MIDDLE, MATRIX = 624, 397, 0x9908B0DF
+MANY = 1 << 17  # numbers whose words are drawn at once for all threads
 PIECE = 1024   # numbers drawn at once, whose words stay in the first-level cache
 CHUNK = 1 << 15
 LANES = 16     # numbers in a step, and in a block of normal samples
@@ -90,13 +91,24 @@ def words(target):
 
 
 @contextlib.contextmanager
-def _pieces(b, target, state, count, needs):
-    """A loop over pieces of `count` numbers that need that many words each; gives (start, numbers, address of words)."""
-    memory = b.buffer(u32, PIECE * needs)
-    with b.loop(0, count, PIECE) as start:
-        here = b.smaller(count - start, PIECE)
+def _pieces(b, target, state, count, needs, memory=None):
+    """A loop over pieces of `count` numbers that need that many words each; gives (start, numbers, address of words).
+
+    With `memory`, room for the words of `MANY` numbers, the pieces are for all threads.
+    """
+    if memory is None:
+        memory = b.buffer(u32, PIECE * needs)
+        with b.loop(0, count, PIECE) as start:
+            here = b.smaller(count - start, PIECE)
+            b.call(words(target), state, memory, here * needs)
+            yield start, here, memory
+        return
+    with b.loop(0, count, MANY) as part:
+        here = b.smaller(count - part, MANY)
         b.call(words(target), state, memory, here * needs)
-        yield start, here, memory
+        with b.parallel((here + (PIECE - 1)) // PIECE, exclusive=True) as piece:
+            start = piece * PIECE
+            yield part + start, b.smaller(here - start, PIECE), memory + start * needs
 
 
 def _wide(b, memory, i, lanes=LANES):
@@ -187,9 +199,9 @@ def _two_blocks(b, memory, i):
     return b.shuffle(x, y, first), b.shuffle(x, y, last)
 
 
-def _pair(b, radius, angle):
+def _pair(b, logarithm, radius, angle):
     """Two normal samples of two uniform float64 in [0, 1)."""
-    radius, angle = b.sqrt(b.library('log', radius) * -2.0), angle * (2 * math.pi)
+    radius, angle = b.sqrt(b.library(logarithm, radius) * -2.0), angle * (2 * math.pi)
     return radius * b.library('cos', angle), radius * b.library('sin', angle)
 
 
@@ -198,7 +210,7 @@ def _write_blocks(b, out, kind, memory, count, mean, std):
     if kind == f64:
         with b.loop(0, count, LANES) as i, b.loop(i, i + 8) as k:
             radius, angle = (_unit(b, f64, memory, k + j, 0) for j in (0, 8))
-            for j, x in zip((0, 8), _pair(b, 1.0 - radius, angle)):
+            for j, x in zip((0, 8), _pair(b, 'log', 1.0 - radius, angle)):
                 b.store(b.fma(x, std, mean), out + (k + j))
         return
     mean, std = b.splat(mean, LANES), b.splat(std, LANES)
@@ -209,48 +221,52 @@ def _write_blocks(b, out, kind, memory, count, mean, std):
             b.store(y, out + (i + LANES))
 
 
-def normal(target, dtype):
+def normal(target, dtype, shared=False):
     """At least 16 normal samples in blocks of 16; where they do not fill blocks the last 16 are drawn anew."""
     kind, real, needs = _forms(dtype)
-    b = Builder('normal', out=pointer(kind), count=i64, state=pointer(u32), mean=real, std=real)
-    out, count, state, mean, std = b.parameters
+    b = Builder('normal', out=pointer(kind), count=i64, state=pointer(u32), mean=real, std=real, memory=pointer(u32))
+    out, count, state, mean, std, memory = b.parameters
     whole = (count >> 4) << 4
-    with _pieces(b, target, state, whole, needs) as (start, here, memory):
-        _write_blocks(b, out + start, kind, memory, here, mean, std)
+    with _pieces(b, target, state, whole, needs, memory if shared else None) as (start, here, drawn):
+        _write_blocks(b, out + start, kind, drawn, here, mean, std)
     with b.when(whole < count):
-        memory = b.buffer(u32, 2 * LANES * needs)
+        drawn = b.buffer(u32, 2 * LANES * needs)
         if kind.bits > 16:  # float16 and bfloat16 are drawn by blocks, the others all at once, and then the last block
-            b.call(words(target), state, memory, (count - whole) * needs)
-        b.call(words(target), state, memory, b.of_type(LANES * needs, i64))
-        _write_blocks(b, out + (count - LANES), kind, memory, b.of_type(LANES, i64), mean, std)
+            b.call(words(target), state, drawn, (count - whole) * needs)
+        b.call(words(target), state, drawn, b.of_type(LANES * needs, i64))
+        _write_blocks(b, out + (count - LANES), kind, drawn, b.of_type(LANES, i64), mean, std)
     return b.finish()
 
 
-def normals(target, dtype, exponential):
-    """Normal samples one by one in float64, in pairs; or exp of them. The result is the one left over, if any.
+def normals(target, dtype, exponential, shared=False):
+    """Normal samples one by one in float64, in pairs; or exp of them. The result is the second of the last pair.
 
-    `waiting` is 1 where `sample` is one left over before.
+    `waiting` is 1 where `sample` is one left over before. `shared`: on all threads, with `memory` for words.
     """
     kind = named(dtype)
-    b = Builder('normals', f64, out=pointer(kind), count=i64, state=pointer(u32), mean=f64, std=f64, waiting=i64, sample=f64)
-    out, count, state, mean, std, waiting, sample = b.parameters
+    b = Builder('normals', f64, out=pointer(kind), count=i64, state=pointer(u32), mean=f64, std=f64, waiting=i64, sample=f64,
+                memory=pointer(u32))
+    out, count, state, mean, std, waiting, sample, memory = b.parameters
 
     def write(x, place):
         x = b.fma(x, std, mean)
         b.store(_rounded(b, b.library('exp', x) if exponential else x, kind), place)
-    over = b.variable(sample)
     with b.when(waiting == 1):
         write(sample, out)
     out, count = out + waiting, count - waiting
-    with _pieces(b, target, state, ((count + 1) >> 1) << 1, 2) as (start, here, memory), b.loop(0, here, 2) as i:
-        angle, radius = (_unit(b, f64, memory, i + k, 0) for k in range(2))
-        radius, angle = b.sqrt(b.library('log1p', -radius) * -2.0), angle * (2 * math.pi)
+    over = b.buffer(f64, 1)
+    b.store(sample, over)
+    even = ((count + 1) >> 1) << 1
+    with _pieces(b, target, state, even, 2, memory if shared else None) as (start, here, drawn), b.loop(0, here, 2) as i:
+        angle, radius = (_unit(b, f64, drawn, i + k, 0) for k in range(2))
+        x, y = _pair(b, 'log1p', -radius, angle)
         place = start + i
-        write(radius * b.library('cos', angle), out + place)
-        over.set(radius * b.library('sin', angle))
+        write(x, out + place)
         with b.when(place + 1 < count):
-            write(over.get(), out + (place + 1))
-    b.give(over.get())
+            write(y, out + (place + 1))
+        with b.when(place + 2 == even):
+            b.store(y, over)
+    b.give(b.load(over))
     return b.finish()
 
 
@@ -382,26 +398,26 @@ TRANSFORMS = {
     'cauchy': (lambda b, call, u, scale, shift: b.fma(call('tan', (u - 0.5) * math.pi), scale, shift), None)}
 
 
-def transformed(target, dtype, distribution):
+def transformed(target, dtype, distribution, shared=False):
     """Numbers of a distribution that is a function of a uniform float64, as the C library computes it.
 
     Vector functions do where the last bit of a float64 is lost in rounding.
     """
     kind, (transform, matters) = named(dtype), TRANSFORMS[distribution]
-    b = Builder(distribution, out=pointer(kind), count=i64, state=pointer(u32), scale=f64, shift=f64)
-    out, count, state, scale, shift = b.parameters
+    b = Builder(distribution, out=pointer(kind), count=i64, state=pointer(u32), scale=f64, shift=f64, memory=pointer(u32))
+    out, count, state, scale, shift, memory = b.parameters
 
     def write(x, place):
         b.store(_rounded(b, b.ceil(x) if distribution == 'geometric' else x, kind), out + place)
-    with _pieces(b, target, state, count, 2) as (start, here, memory):
+    with _pieces(b, target, state, count, 2, memory if shared else None) as (start, here, drawn):
         def exactly(first, last):
             with b.loop(first, last) as i:
-                write(transform(b, b.library, _unit(b, f64, memory, i, 0), scale, shift), start + i)
+                write(transform(b, b.library, _unit(b, f64, drawn, i, 0), scale, shift), start + i)
 
         def step(i, mask):
             if mask is not None:
                 return exactly(i, here)
-            x = transform(b, lambda name, x: getattr(mathematics, name)(b, x), _unit(b, f64, memory, i), scale, shift)
+            x = transform(b, lambda name, x: getattr(mathematics, name)(b, x), _unit(b, f64, drawn, i), scale, shift)
             write(x, start + i)
             with b.when(b.reduce('or', matters(b, x))):
                 exactly(i, i + LANES)

@@ -63,7 +63,7 @@ def entry_text(function) -> str:
         lines += ['  %error = call ptr @PyErr_Occurred()', '  %fine = icmp eq ptr %error, null',
                   '  br i1 %fine, label %run, label %fail', 'run:']
     call = f'call {llvm_type(function.result)} @{function.name}({", ".join(converted)})'
-    shared = any(s.op == 'parallel' for s in _statements(function.body))
+    shared = any(s.op == 'parallel' and not s.attributes['exclusive'] for s in _statements(function.body))
     if shared:
         lines.append('  %state = call ptr @PyEval_SaveThread()')
     lines.append(f'  {call}' if function.result is None else f'  %r = {call}')

@@ -15,6 +15,7 @@ __all__ = ['uniform', 'normal', 'normals', 'integers', 'permutation', 'bernoulli
            'scaled']
 
 CALL = 512  # numbers that take as long as a call without a kernel
+SHARED = 1 << 13  # numbers of slow functions from which on threads share the work
 FLOATS = frozenset(('float32', 'float64', 'float16', 'bfloat16'))
 ALL = FLOATS | {'bool', 'int8', 'int16', 'int32', 'int64', 'uint8', 'uint16', 'uint32', 'uint64'}
 
@@ -62,25 +63,34 @@ SCALED = Kernels(random.scaled)
 
 
 def normal(out, source, mean, std):
+    """Normal samples in blocks of 16, fewer one by one."""
     size = out.size
     if size < 16:
         return normals(out, source, mean, std)
-    kernel = NORMAL.get(out.dtype) or NORMAL.find(out)
+    shared = size >= SHARED and out.dtype == np.float64  # the others are fast enough
+    kernel = NORMAL.get((out.dtype, shared)) or NORMAL.find(out, shared)
     if kernel is None:
         return None
-    kernel(out, size, source.twister(), mean, std)
+    kernel(out, size, source.twister(), mean, std, _memory(size) if shared else None)
     return out
+
+
+def _memory(size):
+    """Room for the words of as many numbers as threads share at once."""
+    return np.empty(2 * min(size, random.MANY), np.uint32)
 
 
 def normals(out, source, mean, std, exponential=False):
     """Normal samples one by one, or exp of them; one left over waits in the generator."""
-    kernel = NORMALS.get((out.dtype, exponential)) or NORMALS.find(out, exponential)
-    if kernel is None or not out.size:
+    size = out.size
+    shared = size >= SHARED
+    kernel = NORMALS.get((out.dtype, exponential, shared)) or NORMALS.find(out, exponential, shared)
+    if kernel is None or not size:
         return kernel and out
     sample = source.normal_sample
     waiting = sample is not None
-    over = kernel(out, out.size, source.twister(), mean, std, waiting, sample or 0.0)
-    source.normal_sample = over if out.size - waiting & 1 else None
+    over = kernel(out, size, source.twister(), mean, std, waiting, sample or 0.0, _memory(size) if shared else None)
+    source.normal_sample = over if size - waiting & 1 else None
     return out
 
 
@@ -106,10 +116,11 @@ def bernoulli_each(out, source, probabilities):
 
 def transformed(out, source, distribution, scale, shift=0.0):
     """Samples of a distribution that is a function of a uniform double (kernel/random.py names them)."""
-    kernel = TRANSFORMED.get((out.dtype, distribution)) or TRANSFORMED.find(out, distribution)
+    shared = out.size >= SHARED
+    kernel = TRANSFORMED.get((out.dtype, distribution, shared)) or TRANSFORMED.find(out, distribution, shared)
     if kernel is None:
         return None
-    kernel(out, out.size, source.twister(), scale, shift)
+    kernel(out, out.size, source.twister(), scale, shift, _memory(out.size) if shared else None)
     return out
 
 
