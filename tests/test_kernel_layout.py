@@ -41,3 +41,31 @@ def test_tensors():
     image = flambeau.randn(2, 12, 40, 41)
     turned = image.contiguous(memory_format=flambeau.channels_last)
     assert turned.is_contiguous(memory_format=flambeau.channels_last) and flambeau.equal(turned, image)
+
+
+@pytest.mark.parametrize('dtype', ['bool', 'float16', 'float32', 'int64'])
+def test_runs(dtype):
+    x = np.random.default_rng(0).integers(0, 200, (3, 120, 1001)).astype(dtype)
+    wide = np.zeros((3, 130, 1010), dtype)
+    for source in (x, x[:, :, ::-1], x[::-1, ::-1], np.broadcast_to(x[:, :, :1], x.shape), np.broadcast_to(x[:1, :1], x.shape)):
+        place = wide[:, 4:124, 7:1008]
+        wide[...] = 0
+        assert layout.copied(place, source)
+        expected = np.zeros_like(wide)
+        expected[:, 4:124, 7:1008] = source
+        np.testing.assert_array_equal(wide, expected)
+    assert layout.copied(x, x[:, :, ::-1]) is None  # of the same memory
+
+
+def test_joined_flipped_and_padded():
+    x, y = np.arange(2 * 300 * 500, dtype=np.float32).reshape(2, 300, 500), np.ones((2, 300, 77), np.float32)
+    np.testing.assert_array_equal(layout.joined([x, y, x], -1), np.concatenate([x, y, x], -1))
+    np.testing.assert_array_equal(layout.joined([x, x[:1]], 0), np.concatenate([x, x[:1]], 0))
+    assert layout.joined([x, y], 0) is None and layout.joined([x, y.astype(np.float64)], 2) is None
+    tensor = flambeau.from_numpy(x)
+    np.testing.assert_array_equal(tensor.flip(1, 2).numpy(), x[:, ::-1, ::-1])
+    np.testing.assert_array_equal(flambeau.nn.functional.pad(tensor, (1, 2, 3, -4), value=7.0).numpy(),
+                                  np.pad(x[:, :-4], ((0, 0), (3, 0), (1, 2)), constant_values=7))
+    expected = np.concatenate([x[:, :, :1], x[:, :, :-1]], 2)
+    tensor[:, :, 1:] = tensor[:, :, :-1].clone()
+    np.testing.assert_array_equal(tensor.numpy(), expected)

@@ -1,4 +1,4 @@
-"""Copies of arrays into another order of axes: runs of elements as they are, planes turned round by squares in registers.
+"""Copies between arrays of any strides: runs of elements side by side, planes turned round by squares in registers.
 
 Elements are words of 1, 2, 4 or 8 bytes, whatever they mean. Knows no arrays.
 """
@@ -25,7 +25,7 @@ def _kernel(name, size, **numbers):
 
 
 def _starts(b, x, y, flat, sizes, from_strides, to_strides):
-    """Where the plane with a flat number lies in both arrays."""
+    """Where the part with a flat number lies in both arrays."""
     for n, source, destination in reversed(list(zip(sizes, from_strides, to_strides))):
         rest = flat / n
         place = flat - rest * n
@@ -33,25 +33,46 @@ def _starts(b, x, y, flat, sizes, from_strides, to_strides):
     return x, y
 
 
-def runs(target, size):
-    """y[.., i] = x[.., i]: `length` words that lie side by side in both, `group` of them for a chunk."""
-    b = _kernel('runs', size, length=i64, group=i64)
-    x, y, *outer, length, group = b.parameters
-    lanes = target.vector_bytes // size
-    vector = Type('u', 8 * size, lanes)
-    sizes = outer[:OUTER]
-    total = sizes[0] * sizes[1] * sizes[2]
-    with b.parallel((total + (group - 1)) / group) as chunk:
-        first = chunk * group
+def runs(target, size, step):
+    """y[.., i] = x[.., i * step] of `length` words, where step is 1, 0 or -1.
+
+    A chunk is `piece` words of `block` runs, which follow along the last axis around, of `group` such axes.
+    """
+    b = _kernel('runs', size, length=i64, piece=i64, block=i64, group=i64)
+    x, y, *outer, length, piece, block, group = b.parameters
+    (*sizes, count), (*sources, source), (*places, place) = (outer[k * OUTER:(k + 1) * OUTER] for k in range(3))
+    total = sizes[0] * sizes[1]
+    pieces, blocks = (length + (piece - 1)) / piece, (count + (block - 1)) / block
+    with b.parallel((total + (group - 1)) / group * blocks * pieces) as chunk:
+        start = chunk % pieces * piece
+        words = b.smaller(piece, length - start)
+        chunk = chunk / pieces
+        lower, first = chunk % blocks * block, chunk / blocks * group
         with b.loop(first, b.smaller(first + group, total)) as flat:
-            source, destination = _starts(b, x, y, flat, sizes, outer[OUTER:2 * OUTER], outer[2 * OUTER:])
-            whole = length / lanes * lanes
-            with b.loop(0, whole, lanes) as i:
-                b.store(b.load(source + i, vector), destination + i)
-            with b.when(whole < length):
-                mask = b.first(length - whole, lanes)
-                b.store(b.load(source + whole, vector, mask=mask), destination + whole, mask=mask)
+            begin, end = _starts(b, x, y, flat, sizes, sources, places)
+            with b.loop(lower, b.smaller(lower + block, count)) as k:
+                _run(b, target.vector_bytes // size, begin + k * source + start * step, end + k * place + start, words, step)
     return b.finish()
+
+
+def _run(b, lanes, source, place, words, step):
+    """Copies one run."""
+    vector = source.type.to.vector(lanes)
+    whole = words / lanes * lanes
+    single = b.splat(b.load(source), lanes) if step == 0 else None
+
+    def taken(i, mask=None):
+        if step == 1:
+            return b.load(source + i, vector, mask=mask)
+        if step == 0:
+            return single
+        read = b.load(source - i - (lanes - 1), vector, mask=mask and b.shuffle(mask, mask, range(lanes - 1, -1, -1)))
+        return b.shuffle(read, read, range(lanes - 1, -1, -1))
+    with b.loop(0, whole, lanes) as i:
+        b.store(taken(i), place + i)
+    with b.when(whole < words):
+        mask = b.first(words - whole, lanes)
+        b.store(taken(whole, mask), place + whole, mask=mask)
 
 
 def turned(target, size, small):

@@ -51,7 +51,7 @@ def laid_out(array, form):
                                f'{list(array.shape)}')
         return np.moveaxis(REFERENCE.dense(np.moveaxis(array, 1, -1)), -1, 1)
     copy = dense_like(array, array.dtype)
-    np.copyto(copy, array)
+    REFERENCE.copy(copy, array)
     return copy
 
 

@@ -743,7 +743,7 @@ def copy_values(place: np.ndarray, source: np.ndarray) -> None:
         source = source.real
     try:
         if source.dtype == place.dtype:
-            place[...] = source
+            REFERENCE.copy(place, source)
         else:
             with np.errstate(all='ignore'):  # a value out of range becomes what the conversion makes of it, as in C
                 place[...] = source

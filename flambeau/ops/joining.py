@@ -10,6 +10,7 @@ from ..tensor import Tensor, wrap
 from .definition import PUBLIC, export, opaque
 from .overriding import Overridden, answered, override
 from .promotion import result_dtype
+from .reference import REFERENCE, axes_of
 from .view import axis_of
 from .writing import refuse_shared_out
 
@@ -30,7 +31,7 @@ def _cat_gradient(m, g, tensors_shape, dim):
 
 @opaque(name='_cat', namespace='', method=False, label='CatBackward0', grad={'tensors': _cat_gradient})
 def _cat(m, tensors, dim):
-    return m.xp.concatenate(tensors, dim)
+    return m.cat(tensors, dim)
 
 
 def _listed(name, tensors):
@@ -95,7 +96,7 @@ def _delivered(name, result, out):
 def cat(tensors, dim=0, *, out=None):
     """The tensors one behind the other along an existing dimension. Empty 1-d tensors are passed over."""
     if out is None and tensors.__class__ in (list, tuple):
-        made = _joined(np.concatenate, tensors, dim)
+        made = _joined(REFERENCE.cat, tensors, dim)
         if made is not None:
             return made
     try:
@@ -203,8 +204,7 @@ def column_stack(tensors, *, out=None):
 @opaque(grad={'input': lambda m, g, dims: m.flip(g, dims)}, variadic='dims')
 def flip(m, input, dims):
     """The order of places along dimensions reversed, as a copy."""
-    from .reference import axes_of
-    return np.ascontiguousarray(np.flip(input, axes_of(tuple(dims), input.ndim) if dims else ()))
+    return m.dense(np.flip(input, axes_of(tuple(dims), input.ndim) if dims else ()))
 
 
 @export(method=True)
@@ -268,7 +268,10 @@ def repeat(m, input, repeats):
         raise RuntimeError('Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor')
     if any(n < 0 for n in repeats):
         raise RuntimeError(f'Trying to create tensor with negative dimension {min(repeats)}: {list(repeats)}')
-    return m.xp.tile(input, repeats)
+    shape = (1,) * (len(repeats) - input.ndim) + input.shape
+    pairs = input.reshape([k for n in shape for k in (1, n)])
+    wide = np.broadcast_to(pairs, [k for pair in zip(repeats, shape) for k in pair])
+    return m.dense(wide).reshape([r * n for r, n in zip(repeats, shape)])
 
 
 @export(method=True)

@@ -307,7 +307,8 @@ class Reference:
         return made
 
     def cat(self, tensors, dim=0):
-        return self.xp.concatenate(tensors, dim)
+        made = self.kernel('layout.joined', tensors, dim) if tensors[0].size * len(tensors) >= LARGE else None
+        return self.xp.concatenate(tensors, dim) if made is None else made
 
     def stack(self, tensors, dim=0):
         return self.xp.stack(tensors, dim)
@@ -316,6 +317,11 @@ class Reference:
         return x.astype(like.dtype)
 
     # ---- shapes
+
+    def copy(self, out, x):
+        """Writes the elements of `x`, broadcast, over those of `out`, of the same dtype."""
+        if x.size < LARGE or x.shape != out.shape or not self.kernel('layout.copied', out, x):
+            self.xp.copyto(out, x)
 
     def dense(self, x):
         """A copy of `x` in C order."""

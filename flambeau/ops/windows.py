@@ -14,6 +14,7 @@ from functools import lru_cache
 import numpy as np
 
 from ..errors import ArgumentTypeError
+from .reference import REFERENCE
 
 CHUNK_BYTES = 1 << 20  # worked on at a time where many passes go over the same data: what a core's cache holds
 COUNTS = ('no', 'one', 'two', 'three')
@@ -131,7 +132,7 @@ def pad_spatial(x: np.ndarray, padding, value=0, dtype=None) -> np.ndarray:
     sizes, target, source = _padding_plan(x.shape[lead:], padding)
     shape = x.shape[:lead] + sizes
     y = np.full(shape, value, dtype) if value else np.zeros(shape, dtype)
-    y[target] = x[source]
+    REFERENCE.copy(y[target], x[source])
     return y
 
 

@@ -1,7 +1,5 @@
-"""Copies of arrays of any strides in C order, by generated kernels; what does not fit answers None. Knows no operation."""
+"""Copies between arrays of any strides by generated kernels; what does not fit answers None. Knows no operation."""
 from __future__ import annotations
-
-import math
 
 import numpy as np
 
@@ -9,31 +7,61 @@ from ...kernel import layout
 from .build import compiled
 from .properties import target
 
-__all__ = ['dense']
+__all__ = ['copied', 'dense', 'joined']
 
-SMALLEST = 1 << 13    # elements from which on a kernel beats array functions
-CHUNK = 1 << 14       # elements that one thread copies at a time
-SHORTEST_RUN = 64     # bytes side by side from which on they are copied as they are
-SMALLEST_PLANE = 8    # words side by side from which on turning planes pays
+SMALLEST = 1 << 13          # elements from which on a kernel beats array functions
+SMALLEST_RUNS = 1 << 18     # bytes from which on it does, by its threads, where elements lie side by side in both
+CHUNK = 1 << 14             # elements that one thread copies at a time
+SHORTEST_RUN = 32           # bytes of a run
+SMALLEST_PLANE = 8          # words side by side from which on turning planes pays
 WORDS = (1, 2, 4, 8)
 
 
 def dense(array):
     """A copy of an array in C order."""
-    size = array.itemsize
-    if array.size < SMALLEST or size not in WORDS or array.flags.c_contiguous or array.dtype.hasobject:
+    if array.size < SMALLEST:
         return None
-    if any(s % size for s in array.strides):
+    made = np.empty(array.shape, array.dtype)
+    return made if copied(made, array) else None
+
+
+def joined(arrays, axis):
+    """The arrays one behind the other along an axis."""
+    first = arrays[0]
+    if not -first.ndim <= axis < first.ndim or sum(a.nbytes for a in arrays) < SMALLEST_RUNS:
         return None
-    axes = _merged(array.shape, [s // size for s in array.strides])
-    (n, step, _), *others = axes[-1], *axes[:-1]
-    result = np.empty(array.shape, array.dtype)
-    if step == 1 and n * size >= SHORTEST_RUN:
+    axis %= first.ndim
+    shapes = {(a.dtype, *a.shape[:axis], None, *a.shape[axis + 1:]) for a in arrays}
+    if len(shapes) > 1:
+        return None
+    made = np.empty((*first.shape[:axis], sum(a.shape[axis] for a in arrays), *first.shape[axis + 1:]), first.dtype)
+    at = 0
+    for a in arrays:
+        part = made[(slice(None),) * axis + (slice(at, at + a.shape[axis]),)]
+        if not copied(part, a):
+            part[...] = a
+        at += a.shape[axis]
+    return made
+
+
+def copied(out, array):
+    """Writes the elements of `array` to those of `out`, of its shape and dtype. True where done."""
+    size = out.itemsize
+    if out.size < SMALLEST or size not in WORDS or out.dtype != array.dtype or out.dtype.hasobject:
+        return None
+    if any(s % size for s in (*array.strides, *out.strides)) or min(out.strides) < 0 or np.may_share_memory(out, array):
+        return None
+    axes = _merged(out.shape, [s // size for s in array.strides], [s // size for s in out.strides])
+    (n, step, spacing), *others = axes[-1], *axes[:-1]
+    if spacing != 1:
+        return None
+    if step in (1, 0, -1) and n * size >= SHORTEST_RUN:
         outer = _outer(others)
-        if outer is None:
+        if outer is None or step == 1 and out.nbytes < SMALLEST_RUNS:
             return None
-        compiled(layout.runs, size)(array, result, *outer, n, max(1, CHUNK // n))
-        return result
+        block = max(1, min(outer[layout.OUTER - 1], CHUNK // n))
+        compiled(layout.runs, size, step)(array, out, *outer, n, CHUNK, block, max(1, CHUNK // (n * block)))
+        return True
     along = next((axis for axis in others if axis[1] == 1), None)
     outer = _outer([axis for axis in others if axis is not along])
     if along is None or outer is None or step <= 0 or along[0] < SMALLEST_PLANE:
@@ -42,21 +70,20 @@ def dense(array):
     side = layout.side(target(), size)
     block = max(side, min(columns, CHUNK // n) // side * side)
     group = max(1, CHUNK // (columns * n)) if block >= columns else 1
-    compiled(layout.turned, size, min(n, columns) < side)(array, result, *outer, n, columns, step, spacing, group, block)
-    return result
+    compiled(layout.turned, size, min(n, columns) < side)(array, out, *outer, n, columns, step, spacing, group, block)
+    return True
 
 
-def _merged(shape, strides):
-    """[size, stride, stride in C order] of axes, those that lie one behind the other as one."""
-    axes, after = [], math.prod(shape)
-    for n, stride in zip(shape, strides):
-        after //= n
+def _merged(shape, sources, places):
+    """[size, stride, stride of the copy] of axes in the copy's order, those that lie one behind the other as one."""
+    axes = []
+    for n, source, place in sorted(zip(shape, sources, places), key=lambda axis: -axis[2]):
         if n == 1:
             continue
-        if axes and axes[-1][1] == n * stride:
-            axes[-1] = [axes[-1][0] * n, stride, after]
+        if axes and axes[-1][1] == n * source and axes[-1][2] == n * place:
+            axes[-1] = [axes[-1][0] * n, source, place]
         else:
-            axes.append([n, stride, after])
+            axes.append([n, source, place])
     return axes
 
 
