@@ -61,7 +61,9 @@ def by_arrays(monkeypatch):
 
 @pytest.mark.parametrize('kind, calls, offset', [
     *[(kind, calls, offset) for (kind, calls), offset in zip(CALLS.items(), (0, 1, 623, 700, 5, 0, 2, 3, 4, 624))],
-    ('int64', ['T.randint(-2**63,2**63-1,x.shape)', 'T.randperm(x.numel())'], 5)])
+    ('int64', ['T.randint(-2**63,2**63-1,x.shape)', 'T.randint(-9,2**20,x.shape)', 'T.randperm(x.numel())',
+               'T.multinomial(T.rand(3,x.numel())+.1,50,True)', 'T.multinomial(T.rand(x.numel()),1)',
+               'T.multinomial(T.rand(2,x.numel()+9)+.1,10)'], 5)])
 def test_equal_to_array_functions_and_to_torch(kind, calls, offset, by_arrays):
     ours = made(ft, calls, kind, offset=offset)
     for this, other in zip(ours, by_arrays(calls, kind, offset=offset)):

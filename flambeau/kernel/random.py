@@ -14,7 +14,7 @@ from .ir import Builder
 from .mathematics import polynomial
 from .types import boolean, f32, f64, i32, i64, named, pointer, u32, u64
 
-__all__ = ['bernoulli', 'bernoulli_each', 'integers', 'normal', 'normals', 'permutation', 'scaled', 'transformed',
+__all__ = ['bernoulli', 'bernoulli_each', 'categories', 'integers', 'normal', 'normals', 'permutation', 'scaled', 'transformed',
            'uniform']
 
 WORDS, MIDDLE, MATRIX = 624, 397, 0x9908B0DF
@@ -357,6 +357,26 @@ def bernoulli_each(target, dtype, probability):
         def step(i, mask):
             p = b.convert(b.load(probabilities + (start + i), of.vector(LANES), mask=mask), real)
             b.store(_indicator(b, _unit(b, real, memory, i) < p, kind), out + (start + i), mask=mask)
+        each(b, here, step)
+    return b.finish()
+
+
+def categories(target, dtype):
+    """For each of `count` uniform float64 how many of `width` rising bounds, of which the last is above all, are less."""
+    b = Builder('categories', out=pointer(named(dtype)), count=i64, state=pointer(u32), bounds=pointer(f64), width=i64)
+    out, count, state, bounds, width = b.parameters
+    zero = b.constant(0, i64.vector(LANES))
+    with _pieces(b, target, state, count, 2) as (start, here, memory):
+        def step(i, mask):
+            u = _unit(b, f64, memory, i)
+            passed, left = b.variable(zero), b.variable(width)
+            with b.when(width > 1), b.repeat():
+                half = left.get() >> 1
+                less = b.gather(bounds, passed.get() + b.splat(half - 1, LANES)) < u
+                passed.add(b.select(less, b.splat(half, LANES), zero))
+                left.set(left.get() - half)
+                b.until(left.get() == 1)
+            b.store(passed.get(), out + (start + i), mask=mask)
         each(b, here, step)
     return b.finish()
 

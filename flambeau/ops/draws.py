@@ -558,7 +558,8 @@ def multinomial(generator, weights: np.ndarray, count: int, replacement: bool) -
         np.divide(weights, scores, out=scores)
     if count == 1:
         return scores.argmax(-1, keepdims=True)
-    return np.argsort(-scores, -1, kind='stable')[:, :count].copy()
+    order = REFERENCE.kernel('sorting.order', scores, -1, True)
+    return (np.argsort(-scores, -1, kind='stable') if order is None else order)[:, :count].copy()
 
 
 def _multinomial_with_replacement(generator, weights, count):
@@ -568,7 +569,8 @@ def _multinomial_with_replacement(generator, weights, count):
     cumulative[:, -1] = 1
     samples = np.empty((len(weights), count), np.int64)
     for row, bounds in enumerate(cumulative.astype(np.float64)):
-        samples[row] = np.searchsorted(bounds, _uniform_doubles(generator, count))
+        if not _by_kernel('random.categories', generator, samples[row], bounds):
+            samples[row] = np.searchsorted(bounds, _uniform_doubles(generator, count))
     return samples
 
 

@@ -408,15 +408,17 @@ def _like(input, memory_format):
 @export()
 def rand_like(input, *, memory_format=preserve_format, **options):
     """Samples uniform in [0, 1) in the shape, dtype and memory layout of another tensor."""
-    made = _like(input, memory_format)
-    return _filled(uniform_, made, **options) if options else wrap(uniform_(None, made(None)))
+    if not options and memory_format is preserve_format and input.__class__ is Tensor:
+        return wrap(uniform_(None, dense_like(input._array, input._array.dtype)))
+    return _filled(uniform_, _like(input, memory_format), **options)
 
 
 @export()
 def randn_like(input, *, memory_format=preserve_format, **options):
     """Standard normal samples in the shape, dtype and memory layout of another tensor."""
-    made = _like(input, memory_format)
-    return _filled(normal_, made, **options) if options else wrap(normal_(None, made(None)))
+    if not options and memory_format is preserve_format and input.__class__ is Tensor:
+        return wrap(normal_(None, dense_like(input._array, input._array.dtype)))
+    return _filled(normal_, _like(input, memory_format), **options)
 
 
 @export()

@@ -12,7 +12,7 @@ from .build import compiled
 from .properties import target
 
 __all__ = ['uniform', 'normal', 'normals', 'integers', 'permutation', 'bernoulli', 'bernoulli_each', 'transformed',
-           'scaled']
+           'categories', 'scaled']
 
 CALL = 512  # numbers that take as long as a call without a kernel
 SHARED = 1 << 13  # numbers of slow functions from which on threads share the work
@@ -59,7 +59,7 @@ bernoulli = _plain(Kernels(random.bernoulli, ALL))
 NORMAL, NORMALS = Kernels(random.normal), Kernels(random.normals)
 INTEGERS = Kernels(random.integers, ALL)
 BERNOULLI_EACH, TRANSFORMED = Kernels(random.bernoulli_each, ALL), Kernels(random.transformed, ALL)
-SCALED = Kernels(random.scaled)
+CATEGORIES, SCALED = Kernels(random.categories, {'int64'}), Kernels(random.scaled)
 
 
 def normal(out, source, mean, std):
@@ -121,6 +121,15 @@ def transformed(out, source, distribution, scale, shift=0.0):
     if kernel is None:
         return None
     kernel(out, out.size, source.twister(), scale, shift, _memory(out.size) if shared else None)
+    return out
+
+
+def categories(out, source, bounds):
+    """Where uniform doubles lie between rising ones, of which the last is 1."""
+    kernel = CATEGORIES.get(out.dtype) or CATEGORIES.find(out)
+    if kernel is None:
+        return None
+    kernel(out, out.size, source.twister(), np.ascontiguousarray(bounds), bounds.size)
     return out
 
 
