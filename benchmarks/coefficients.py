@@ -2,7 +2,8 @@
 
 Each is the minimax polynomial of a function on an interval, for an error weighted as it enters the result: Remez' exchange
 (1934) over the points of a fine Chebyshev grid, with 60 digits. The first coefficients, whose rounding weighs most, are
-rounded one after the other, and the rest fitted again. Needs mpmath; takes about a minute.
+rounded one after the other and the rest fitted again, where the interval lies on one side of 0. Needs mpmath; takes some 20
+seconds.
 """
 import pathlib
 import struct
@@ -92,6 +93,18 @@ FITS = {
     'STIRLING': ("x times what Stirling's formula lacks of log(gamma(x)) in z = 1 / x**2, x >= 8", stirling,
                  ('1e-8', 1 / mp.mpf(64)), lambda z: mp.sqrt(z) / 8, {64: 6}),
 }
+PIECE = mp.mpf(33) / 128
+
+
+def erf_over_x(x):
+    return mp.erf(x) / x if x else 2 / mp.sqrt(mp.pi)
+
+
+def erf_pieces():
+    """Six rows of 16 coefficients, and the worst error, of erf(x) / x - (k < 4) in x - k * PIECE, where that is small."""
+    found = [fit(lambda u: erf_over_x(k * PIECE + u) - (k < 4), (-PIECE / 2, PIECE / 2),
+                 lambda u: 1 / erf_over_x(k * PIECE + u), 6, 32) for k in range(16)]
+    return list(zip(*[coefficients for coefficients, _ in found])), max(worst for _, worst in found)
 
 
 def rounded(value, bits):
@@ -133,7 +146,7 @@ def fit(function, interval, weight, terms, bits):
     count = 24 * terms
     points = [low + (high - low) * (1 - mp.cos(mp.pi * (k + mp.mpf(1) / 2) / count)) / 2 for k in range(count)]
     values, weights, fixed = [function(z) for z in points], [weight(z) for z in points], []
-    for first in range(min(ROUNDED_FIRST, terms - 1)):
+    for first in range(ROUNDED_FIRST if low >= 0 else 0):  # without its first powers a polynomial is unique only beside 0
         coefficients, _ = exchange(values, weights, points, range(first, terms))
         fixed.append(rounded(coefficients[0], bits))
         values = [v - fixed[-1] * z ** first for v, z in zip(values, points)]
@@ -146,6 +159,17 @@ def shortest(value, bits):
     return next(t for t in (f'{value:.{d}g}' for d in range(1, 18)) if rounded(float(t), bits) == value)
 
 
+def rows_of(numbers, bits, indent):
+    """A tuple as text, its numbers over lines."""
+    lines, line = [], '('
+    for text in [shortest(c, bits) + ', ' for c in numbers]:
+        if len(indent) + len(line) + len(text) > 120:
+            lines.append(line.rstrip())
+            line = indent
+        line += text
+    return '\n'.join([*lines, line.rstrip(', ') + '),'])
+
+
 def main():
     lines = [HEAD]
     for name, (what, function, interval, weight, terms) in FITS.items():
@@ -153,15 +177,13 @@ def main():
         for bits, n in terms.items():
             found, worst = fit(function, interval[bits] if isinstance(interval, dict) else interval, weight, n, bits)
             errors.append(f'{float(mp.log(worst, 2)):.1f}')
-            rows, row = [], f'    {bits}: ('
-            for text in [shortest(c, bits) + ', ' for c in found]:
-                if len(row) + len(text) > 120:
-                    rows.append(row.rstrip())
-                    row = ' ' * 9
-                row += text
-            tables.append('\n'.join([*rows, row.rstrip(', ') + '),']))
+            tables.append(f'    {bits}: ' + rows_of(found, bits, ' ' * 9))
         lines.append(f'\n# {what}: {", ".join(errors)}\n{name} = {{\n' + '\n'.join(tables) + '\n}\n')
         print(name, *errors, flush=True)
+    rows, worst = erf_pieces()
+    lines.append(f'\n# erf(x) / x - (k < 4) in x - k * {float(PIECE)}, next to k * {float(PIECE)} for k from 0 to 15: '
+                 f'{float(mp.log(worst, 2)):.1f}\nERF_PIECE = {float(PIECE)}\nERF_PIECES = (\n    '
+                 + '\n    '.join(rows_of(row, 32, ' ' * 5) for row in rows) + '\n)\n')
     TARGET.write_text(''.join(lines))
 
 

@@ -94,3 +94,21 @@ def test_a_fused_kernel_means_what_it_does():
     interpret(fusion.fused(properties.target(), *arguments), x, made[1], *sizes)
     np.testing.assert_allclose(*made, rtol=1e-6)
     assert 'kernel fused' in str(fusion.fused(properties.target(), *arguments))
+
+
+def looked_up(target, count, lanes):
+    b = Builder('looked_up', x=pointer(i32), y=pointer(f32), n=i64)
+    x, y, n = b.parameters
+    kind = i32.vector(lanes) if lanes else i32
+    with b.loop(0, n, max(lanes, 1)) as i:
+        b.store(b.lookup([k * 0.5 for k in range(count)], b.load(x + i, kind), f32), y + i)
+    return b.finish()
+
+
+@pytest.mark.parametrize('count, lanes', [(16, 16), (8, 16), (16, 8), (4, 0)])
+def test_tables_are_looked_up_around_their_end(count, lanes):
+    x = np.arange(64, dtype='int32')
+    made = [np.zeros(64, 'float32') for _ in range(2)]
+    build.compiled(looked_up, count, lanes)(x, made[0], 64)
+    interpret(looked_up(properties.target(), count, lanes), x, made[1], 64)
+    np.testing.assert_array_equal(made, [x % count * 0.5] * 2)

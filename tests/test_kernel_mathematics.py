@@ -26,7 +26,7 @@ LIMITS = {
     'exp': (1, 1), 'exp2': (1, 1), 'expm1': (1.8, 2), 'log': (1, 1), 'log1p': (1.7, 1.7), 'log2': (1.2, 1.2),
     'log10': (1.7, 1.7), 'pow': (1, 1.2), 'tanh': (1.6, 1.6), 'sigmoid': (2, 2), 'sinh': (1.3, 1.3), 'cosh': (1.3, 1.3),
     'asinh': (1.6, 1.6), 'acosh': (1.6, 1.6), 'atanh': (1.3, 1.3), 'sin': (1.4, 1.4), 'cos': (1.6, 1.6), 'tan': (1.9, 1.9),
-    'asin': (1.5, 1.5), 'acos': (1.4, 1.4), 'atan': (1.9, 1.9), 'atan2': (1.9, 1.9), 'erf': (1.5, 1.5), 'erfc': (1.9, 1.9),
+    'asin': (1.5, 1.5), 'acos': (1.4, 1.4), 'atan': (1.9, 1.9), 'atan2': (1.9, 1.9), 'erf': (2, 1.5), 'erfc': (1.9, 1.9),
     'erfinv': (1.9, 1.9), 'lgamma': (1, 2)}
 POSITIVE = ('pow', 'lgamma')  # whose first operand is sampled so; the others over all numbers
 SPECIAL = [0.0, -0.0, math.inf, -math.inf, math.nan, -1.0, 1.0, 5e-324, -5e-324, 1e-40, 0.5, -0.5, 2.0, 3.0, -3.0, 1e300, -1e300]

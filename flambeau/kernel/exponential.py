@@ -72,6 +72,15 @@ def rarely(b, condition, compute, value):
     return kept.get()
 
 
+def in_float64(b, function, x):
+    """function(b, x) of float32 numbers computed in float64, one half of the lanes after the other."""
+    lanes = x.type.lanes
+    if lanes < 2:
+        return b.convert(function(b, b.convert(x, f64)), f32)
+    halves = [b.shuffle(x, x, range(k, k + lanes // 2)) for k in (0, lanes // 2)]
+    return b.shuffle(*[b.convert(function(b, b.convert(h, f64)), f32) for h in halves], range(lanes))
+
+
 # ---- exponentials
 
 def exp_pair(b, x, rest=None):

@@ -118,6 +118,10 @@ class _Run:
     def _reduce(self, s, x):
         return REDUCTIONS[s.attributes['combine']].reduce(x, dtype=x.dtype)
 
+    def _lookup(self, s, index):
+        numbers = np.array(s.attributes['numbers'])
+        return numbers[index & (len(numbers) - 1)]
+
     def _dot(self, s, x, y, z):
         return z + (x.astype(np.float32) * y.astype(np.float32)).reshape(-1, 2).sum(1)
 

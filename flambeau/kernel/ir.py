@@ -26,7 +26,7 @@ INTEGER_ARITHMETIC = 'add sub mul div rem neg and or xor shl shr smaller larger 
 COMPARISONS = 'eq ne lt le gt ge'.split()
 # statements whose result depends on their operands alone: two equal ones are one
 PURE = frozenset([*FLOAT_ARITHMETIC, *INTEGER_ARITHMETIC, *COMPARISONS, 'smaller', 'larger', 'not', 'select', 'convert',
-                  'bitcast', 'splat', 'iota', 'extract', 'insert', 'shuffle', 'offset', 'cast', 'reduce', 'scale', 'dot',
+                  'bitcast', 'splat', 'iota', 'extract', 'insert', 'shuffle', 'offset', 'cast', 'reduce', 'scale', 'lookup', 'dot',
                   'library'])
 
 
@@ -389,6 +389,10 @@ class Builder:
     def reduce(self, op, x):
         """All lanes combined by add, mul, smaller, larger, and, or, xor in a fixed tree."""
         return self.emit('reduce', (x,), x.type.scalar, combine=op)
+
+    def lookup(self, numbers, index, type):
+        """numbers[index] lane by lane, of a tuple of constants whose count is a power of two; the index wraps around."""
+        return self.emit('lookup', (index,), type.like(index.type), numbers=tuple(numbers))
 
     def dot(self, x, y, z):
         """z + the products of neighbouring pairs of bfloat16 lanes of x and y, in float32."""

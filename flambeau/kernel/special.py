@@ -4,8 +4,8 @@ from __future__ import annotations
 import math
 
 from . import coefficients as fitted
-from .exponential import LN2, exp, exp_pair, log, log_parts, polynomial, product, quotient, rarely, two_sum, within
-from .types import f32, f64
+from .exponential import LN2, exp, exp_pair, in_float64, log, log_parts, polynomial, product, quotient, rarely, two_sum, within
+from .types import f32, f64, i32
 
 __all__ = ['erf', 'erfc', 'erfinv', 'lgamma']
 
@@ -16,11 +16,27 @@ ERFC_ENDS = {32: 10.5, 64: 28.0}  # erfc is 0 from there on
 
 
 def erf(b, x):
+    if x.type == f32.vector(16):
+        return _erf_by_pieces(b, x)
     size = b.abs(x)
     near = b.fma(x, polynomial(b, x * x, fitted.ERF), x)
     far = b.smaller(b.of_type(6.5, x.type), size)
     tail = exp(b, -(far * far)) * scaled_erfc(b, far)
     return b.select(size < 1.0, near, b.copysign(1.0 - tail, x))
+
+
+def _erf_by_pieces(b, x):
+    """erf by a polynomial whose coefficients are looked up in registers: the quickest way to compute it where they are wide."""
+    piece = fitted.ERF_PIECE
+    size = b.smaller(b.of_type(15.49 * piece, x.type), b.abs(x))
+    shift = 1.5 * 2.0**23  # leaves the number of the piece in the last bits
+    shifted = b.fma(size, 1 / piece, shift)
+    index = b.bitcast(shifted, i32.like(x.type))
+    number = shifted - shift
+    offset = b.fma(number, -piece, size)
+    value = polynomial(b, offset, [b.lookup(row, index, f32) for row in fitted.ERF_PIECES])
+    value = b.fma(size, value, b.select(number < 3.5, size, b.of_type(0.0, x.type)))
+    return b.copysign(b.smaller(b.of_type(1.0, x.type), value), x)
 
 
 def scaled_erfc(b, x):
@@ -74,9 +90,7 @@ def _nearer(b, y, rest):
 # ---- gamma functions
 
 def lgamma(b, x):
-    if x.type.bits == 32:
-        return b.convert(_lgamma(b, b.convert(x, f64)), f32)
-    return _lgamma(b, x)
+    return _lgamma(b, x) if x.type.bits == 64 else in_float64(b, _lgamma, x)
 
 
 def _lgamma(b, x):

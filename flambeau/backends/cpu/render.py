@@ -329,6 +329,36 @@ class FunctionText:
         name = {'larger': sign + 'max', 'smaller': sign + 'min'}.get(op, op)
         return self.intrinsic(f'llvm.vector.reduce.{name}.{suffix(t)}', one, x)
 
+    def _lookup(self, s, index):
+        """Permutations of registers where there are such, and else lane by lane."""
+        numbers, t = s.attributes['numbers'], s.result.type
+        count, lanes = len(numbers), t.lanes
+        one = llvm(t.scalar)
+        table = f'<{", ".join(f"{one} {number(v, t.scalar)}" for v in numbers)}>'
+        name = {(512, 32): 'avx512.permvar.sf.512', (512, 64): 'avx512.permvar.df.512'}.get((lanes * t.bits, t.bits))
+        if name and count == lanes and 'mask' in self.target.features and index.type.bits == t.bits:
+            self.declared[name] = f'declare {llvm(t)} @llvm.x86.{name}({llvm(t)}, {llvm(index.type)})'
+            return f'call {llvm(t)} @llvm.x86.{name}({llvm(t)} {table}, {self.typed(index)})'
+        kind, made = llvm(index.type.scalar), 'poison'
+        for lane in range(lanes or 1):
+            place = self.name(index)
+            if lanes:
+                place = self._written(f'extractelement {self.typed(index)}, i32 {lane}')
+            place = self._written(f'and {kind} {place}, {count - 1}')
+            found = f'extractelement <{count} x {one}> {table}, {kind} {place}'
+            if not lanes:
+                return found
+            text = f'insertelement {llvm(t)} {made}, {one} {self._written(found)}, i32 {lane}'
+            if lane == lanes - 1:
+                return text
+            made = self._written(text)
+
+    def _written(self, text):
+        """The name of a value that is written now."""
+        made = self.fresh()
+        self.line(f'{made} = {text}')
+        return made
+
     def _dot(self, s, x, y, z):
         return self.intrinsic(f'llvm.x86.avx512bf16.dpbf16ps.{z.type.lanes * 32}', z.type, z, x, y)
 
