@@ -73,6 +73,27 @@ def test_equal_to_array_functions_and_to_torch(kind, calls, offset, by_arrays):
         assert this == other, this[0]
 
 
+def test_draws_without_kernels_go_on_where_kernels_stopped(by_arrays):
+    calls = '''x.normal_() T.poisson(x+3) x.uniform_() T._standard_gamma(x+1) x.bernoulli_() T.binomial(x+9,x+.3)
+        T.rrelu(x,training=True) T.normal(x,1.) x.exponential_()'''.split()
+    assert made(ft, calls, 'float32', SIZES[:-1]) == by_arrays(calls, 'float32', SIZES[:-1])
+    torch = pytest.importorskip('torch')
+    for this, other in zip(made(ft, calls, 'float32', SIZES[:-1]), made(torch, calls, 'float32', SIZES[:-1])):
+        assert this == other, this[0]
+
+
+def test_threads_change_nothing():
+    calls = 'x.normal_() x.exponential_() x.cauchy_() x.log_normal_() T.nn.functional.dropout(x+1)'.split()
+    results, before = [], ft.get_num_threads()
+    try:
+        for threads in 1, 3:
+            ft.set_num_threads(threads)
+            results.append([made(ft, calls, kind, ((1 << 17) + 4100,)) for kind in ('float32', 'float64')])
+    finally:
+        ft.set_num_threads(before)
+    assert results[0] == results[1]
+
+
 @pytest.mark.parametrize('kind', FLOATS)
 def test_memory_order_of_other_layouts(kind, by_arrays):
     shapes = (3, 5, 40), (9, 12), (0, 4), (2, 1, 3)

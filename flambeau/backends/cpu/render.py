@@ -343,21 +343,15 @@ class FunctionText:
         for lane in range(lanes or 1):
             place = self.name(index)
             if lanes:
-                place = self._written(f'extractelement {self.typed(index)}, i32 {lane}')
-            place = self._written(f'and {kind} {place}, {count - 1}')
+                place = self._made(f'extractelement {self.typed(index)}, i32 {lane}')
+            place = self._made(f'and {kind} {place}, {count - 1}')
             found = f'extractelement <{count} x {one}> {table}, {kind} {place}'
             if not lanes:
                 return found
-            text = f'insertelement {llvm(t)} {made}, {one} {self._written(found)}, i32 {lane}'
+            text = f'insertelement {llvm(t)} {made}, {one} {self._made(found)}, i32 {lane}'
             if lane == lanes - 1:
                 return text
-            made = self._written(text)
-
-    def _written(self, text):
-        """The name of a value that is written now."""
-        made = self.fresh()
-        self.line(f'{made} = {text}')
-        return made
+            made = self._made(text)
 
     def _dot(self, s, x, y, z):
         return self.intrinsic(f'llvm.x86.avx512bf16.dpbf16ps.{z.type.lanes * 32}', z.type, z, x, y)
