@@ -256,3 +256,21 @@ def test_transposed_layer_takes_the_size_of_its_output():
     assert layer(x).shape == (1, 3, 9, 9)
     assert layer(x, output_size=(10, 9)).shape == (1, 3, 10, 9)
     assert layer(x, output_size=(1, 3, 9, 10)).shape == (1, 3, 9, 10)
+
+
+@pytest.mark.parametrize('groups', [1, 2, 8])
+@pytest.mark.parametrize('dtype', ['float32', 'float64', 'float16'])
+@pytest.mark.parametrize('size', [6, 24])
+def test_channels_last_is_kept(groups, dtype, size):
+    x = flambeau.randn(2, 8, size, size).to(getattr(flambeau, dtype))
+    w = flambeau.randn(8, 8 // groups, 3, 3).to(x.dtype)
+    expected = F.conv2d(x, w, padding=1, groups=groups)
+    assert expected.is_contiguous()
+    last = x.to(memory_format=flambeau.channels_last).requires_grad_()
+    got = F.conv2d(last, w, padding=1, groups=groups)
+    assert got.is_contiguous(memory_format=flambeau.channels_last)
+    flambeau.testing.assert_close(got.detach(), expected, rtol=2e-3, atol=2e-3)
+    got.sum().backward()
+    assert last.grad.is_contiguous(memory_format=flambeau.channels_last)
+    up = F.conv_transpose2d(last.detach(), w, stride=2, groups=groups)
+    assert up.is_contiguous(memory_format=flambeau.channels_last)

@@ -53,6 +53,19 @@ def test_kernels_agree_with_the_reference(case):
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=2e-6 * np.abs(want).max())
 
 
+def _channels_last(array):
+    return np.ascontiguousarray(array.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize('case', [case for case in CASES if case[4] > 1])
+def test_channels_last(case):
+    x, w, g, geometry = _given(case)
+    expected = _results(x, w, g, geometry)
+    for got, want in zip(_results(_channels_last(x), w, _channels_last(g), geometry), expected, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=2e-6 * np.abs(want).max())
+        assert got.shape == w.shape or got.transpose(0, 2, 3, 1).flags.c_contiguous
+
+
 def test_what_is_not_finite_stays_where_its_windows_are():
     x, w, g, geometry = _given(CASES[1])
     x[0, 3, 5, 29] = np.inf

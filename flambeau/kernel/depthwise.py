@@ -1,5 +1,5 @@
 """Kernels of convolutions of few channels a group, depthwise ones above all, of float32 planes (batch, channels, rows,
-columns), and of their gradients: vectors lie along the columns of a plane.
+columns), and of their gradients: vectors lie along the columns of a plane, or along channels that are side by side.
 
 A chunk of work copies a band of rows of a group's planes into scratch memory of its thread, padded with zeros to a
 `pitch` of columns; columns that a stride keeps apart come to lie side by side in as many parts. A tile is some rows
@@ -8,11 +8,12 @@ order of use: [group][output][channel][block of lines][tap of a row][line of a b
 """
 from __future__ import annotations
 
+from .convolution import band_copy
 from .ir import Builder
 from .tiles import woven
 from .types import f32, i32, i64, pointer
 
-__all__ = ['planes', 'planes_in_weight']
+__all__ = ['pixels', 'pixels_in_weight', 'planes', 'planes_in_weight']
 
 
 def _copy(lanes, stride):
@@ -65,8 +66,11 @@ def _meetings(rows, lines, stride, dilation):
     return sorted(met.items())
 
 
-def _tile(lanes, rows, vectors, lines, stride, dilation, parts):
-    """Writes `rows` rows of `vectors` vectors, each woven of the sums of `parts` parts, whose taps end at `ends`."""
+def _tile(lanes, rows, vectors, lines, stride, dilation, parts, by_lane=False):
+    """Writes `rows` rows of `vectors` vectors, each woven of the sums of `parts` parts, from `start` on.
+
+    `by_lane`: each lane has weights of its own.
+    """
     b = Builder('tile', pixels=pointer(f32), weight=pointer(f32), offsets=pointer(i64), start=f32, out=pointer(f32),
                 depth=i64, plane=i64, blocks=i64, taps=i64, line=i64, pitch=i64, count=i64)
     pixels, weight, offsets, start, out, depth, plane, blocks, taps, line, pitch, count = b.parameters
@@ -82,14 +86,15 @@ def _tile(lanes, rows, vectors, lines, stride, dilation, parts):
                 with b.loop(*bounds) as tap:
                     places = _rows_from(b, base + b.load(offsets + tap), line, met[-1][0] + 1)
                     at = factors.get()
-                    right = [b.splat(b.load(at + i), lanes) for i in range(lines)]
+                    right = [b.load(at + i * lanes, vector) if by_lane else b.splat(b.load(at + i), lanes)
+                             for i in range(lines)]
                     for row, pairs in met:
                         for v in range(vectors):
                             left = b.load(places[row] + v * lanes, vector)
                             for y, i in pairs:
                                 total = sums[y][part][v]
                                 total.set(b.fma(left, right[i], total.get()))
-                    factors.set(at + lines)
+                    factors.set(at + (lines * lanes if by_lane else lines))
     for v in range(vectors * parts):
         mask = b.first(count - v * lanes, lanes)
         for y, row in enumerate(_rows_from(b, out, pitch, rows)):
@@ -99,6 +104,8 @@ def _tile(lanes, rows, vectors, lines, stride, dilation, parts):
     return b.finish()
 
 
+PIXELS = ('threads', 'images', 'channels', 'height', 'width', 'out_height', 'out_width', 'blocks', 'taps', 'top',
+          'left', 'pitch', 'reach', 'band', 'bank')
 SIZES = ('threads', 'images', 'groups', 'depth', 'outputs', 'height', 'width', 'out_height', 'out_width', 'blocks',
          'taps', 'top', 'left', 'pitch', 'band', 'plane', 'bank')
 
@@ -220,4 +227,65 @@ def planes_in_weight(target, rows, rest, lines, stride, dilation):
                             add(rest, y, column)
         with b.loop(0, count) as i:
             b.store(b.reduce('add', b.load(totals + i * lanes, f32.vector(lanes))), out + group * count + i)
+    return b.finish()
+
+
+def pixels(target, columns, lines, stride, dilation):
+    """What `planes` does for one channel a group, of images whose channels lie side by side: vectors along channels.
+
+    It is the same with other roles: a chunk is a band of rows of a vector of channels, pixels in scratch memory are one
+    vector, a tile is `columns` of them, which meet `lines` columns of the kernel, and `taps` are its rows. Weights are
+    given as [vector of channels][block of columns][row][column of a block][channel].
+    """
+    lanes, (stride_y, stride_x) = target.lanes(f32), stride
+    arrays = {name: pointer(f32) for name in ('x', 'weight', 'out', 'scratch')}
+    b = Builder('pixels', offsets=pointer(i64), **arrays, **{name: i64 for name in PIXELS})
+    offsets, x, weight, out, scratch, *numbers = b.parameters
+    (threads, images, channels, height, width, out_height, out_width, blocks, taps, top, left, pitch, reach, band,
+     bank) = numbers
+    copy, tile = band_copy(lanes, True), _tile(lanes, columns, 1, lines, stride_x, dilation, 1, True)
+    bands, parts = (out_height + band - 1) // band, (channels + (lanes - 1)) // lanes
+    size, nothing = blocks * lines * lanes * taps, b.of_type(0, f32)
+    with b.parallel(images * bands * parts, threads) as chunk:
+        place, part, first = scratch + b.thread * bank, chunk % parts, chunk // parts % bands * band
+        image, last, channel = chunk // (parts * bands), b.smaller(first + band, out_height), part * lanes
+        kept = b.smaller(channels - channel, lanes)
+        b.call(copy, x + (image * height * width * channels + channel), place, channels, kept, first * stride_y - top,
+               (last - first - 1) * stride_y + reach, height, width, pitch, left, lanes)
+        with b.loop(first, last) as y, b.loop(0, out_width, columns) as column:
+            at = b.smaller(column, out_width - columns)
+            to = out + (((image * out_height + y) * out_width + at) * channels + channel)
+            b.call(tile, place + ((y - first) * stride_y * pitch + at * stride_x) * lanes, weight + part * size,
+                   offsets, nothing, to, 1, 0, blocks, taps, lanes, channels, kept)
+    return b.finish()
+
+
+def pixels_in_weight(target, columns, rest, lines, stride, dilation):
+    """What `planes_in_weight` does for images as in `pixels`; `out` is as the weight is there."""
+    lanes, (stride_y, stride_x) = target.lanes(f32), stride
+    arrays = {name: pointer(f32) for name in ('x', 'outer', 'out', 'scratch')}
+    b = Builder('pixels_in_weight', offsets=pointer(i64), **arrays, **{name: i64 for name in PIXELS})
+    offsets, x, outer, out, scratch, *numbers = b.parameters
+    (threads, images, channels, height, width, out_height, out_width, blocks, taps, top, left, pitch, reach, band,
+     bank) = numbers
+    copy = band_copy(lanes, True)
+    tiles = {count: _tile_in_weight(lanes, count, lines, stride_x, dilation) for count in {columns, rest}}
+    size, whole = blocks * lines * lanes * taps, out_width - rest
+    with b.parallel((channels + (lanes - 1)) // lanes, threads) as part:
+        place, channel, totals = scratch + b.thread * bank, part * lanes, out + part * size
+        kept = b.smaller(channels - channel, lanes)
+        with b.loop(0, size, lanes) as i:
+            b.store(b.constant(0, f32.vector(lanes)), totals + i)
+        with b.loop(0, images) as image, b.loop(0, out_height, band) as first:
+            last = b.smaller(first + band, out_height)
+            b.call(copy, x + (image * height * width * channels + channel), place, channels, kept,
+                   first * stride_y - top, (last - first - 1) * stride_y + reach, height, width, pitch, left, lanes)
+            with b.loop(first, last) as y:
+                def add(count, column):
+                    b.call(tiles[count], place + ((y - first) * stride_y * pitch + column * stride_x) * lanes,
+                           outer + (((image * out_height + y) * out_width + column) * channels + channel), totals,
+                           offsets, blocks, taps, lanes, channels, kept)
+                with b.loop(0, whole, columns) as column:
+                    add(columns, column)
+                add(rest, whole)
     return b.finish()

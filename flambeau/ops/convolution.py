@@ -56,6 +56,22 @@ def _halves_as_float32(function):
     return computed
 
 
+def _channels_last(array):
+    """Whether channels lie side by side in memory, where there are several dimensions beside them."""
+    return array.ndim > 3 and not array.flags.c_contiguous and np.moveaxis(array, 1, -1).flags.c_contiguous
+
+
+def _keeps_channels_last(function):
+    """A map of images and a weight whose result has its channels side by side where one of these has."""
+    @functools.wraps(function)
+    def computed(images, weight, *rest):
+        made = function(images, weight, *rest)
+        if _channels_last(made) or not (_channels_last(images) or _channels_last(weight)):
+            return made
+        return np.moveaxis(np.ascontiguousarray(np.moveaxis(made, 1, -1)), -1, 1)
+    return computed
+
+
 def _blocks(batch: int, out, bytes_per_position: int):
     """Splits the positions of an output into (images, rows of the first spatial axis) that share a patch buffer."""
     per_row = max(1, bytes_per_position * math.prod(out[1:]))
@@ -107,11 +123,12 @@ def _taps_last(w, groups: int, dims: int):
 
 
 def _by_kernel(name, first, second, geometry, *sizes):
-    """What the first family of kernels makes that takes these arrays, or None. One dimension is the columns of one row."""
+    """What the first family of kernels makes that takes these arrays, or None. One dimension is that of one row."""
     flat = len(geometry.stride) == 1
     if flat:
         first, second, sizes = first[:, :, None], second[:, :, None], [(1, *size) for size in sizes]
-        geometry = Geometry((1, *geometry.stride), ((0, 0), *geometry.padding), (1, *geometry.dilation), geometry.groups)
+        geometry = Geometry((1, *geometry.stride), ((0, 0), *geometry.padding), (1, *geometry.dilation),
+                            geometry.groups)
     for family in ('depthwise', 'convolution', 'volumes'):
         made = REFERENCE.kernel(f'{family}.{name}', first, second, geometry, *sizes)
         if made is not None:
@@ -119,6 +136,7 @@ def _by_kernel(name, first, second, geometry, *sizes):
     return None
 
 
+@_keeps_channels_last
 @_halves_as_float32
 def convolve(x: np.ndarray, w: np.ndarray, geometry: Geometry) -> np.ndarray:
     """Cross-correlates `x` (batch, channels, *spatial) with `w` (outputs, channels of a group, *kernel)."""
@@ -148,6 +166,7 @@ def convolve(x: np.ndarray, w: np.ndarray, geometry: Geometry) -> np.ndarray:
     return y.reshape(x.shape[0], w.shape[0], *out)
 
 
+@_keeps_channels_last
 @_halves_as_float32
 def gradient_in_input(g: np.ndarray, w: np.ndarray, geometry: Geometry, spatial) -> np.ndarray:
     """The gradient of `convolve` in its input of spatial sizes `spatial`: the adjoint map, a transposed convolution."""

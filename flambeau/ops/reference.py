@@ -196,7 +196,8 @@ class Reference:
         return x - self.xp.trunc(x)
 
     def where(self, condition, x, y):
-        return self.xp.where(condition, x, y)
+        made = self.kernel('fusion.run', chosen, condition, x, y) if condition.size >= LARGE else None
+        return self.xp.where(condition, x, y) if made is None else made
 
     def clamp_min(self, x, low):
         return self.xp.maximum(x, low)
@@ -211,7 +212,8 @@ class Reference:
         """`x` in the flambeau dtype `d`."""
         if x.dtype.kind == 'c' and not d.is_complex:
             x = x.real
-        made = self.kernel('conversion.converted', x, d.numpy) if x.dtype == np.float16 or d.numpy == np.float16 else None
+        half = np.float16 in (x.dtype, d.numpy)
+        made = self.kernel('conversion.converted', x, d.numpy) if half else None
         return x.astype(d.numpy) if made is None else made
 
     def stop(self, x):
@@ -340,6 +342,11 @@ class Reference:
     def zeros_of(self, shape, like):
         """Zeros of a shape in the dtype of `like`."""
         return self.xp.zeros(shape, like.dtype)
+
+
+def chosen(m, condition, x, y):
+    """The formula of `where`."""
+    return m.where(condition, x, y)
 
 
 def special_function(function):

@@ -8,10 +8,10 @@ import math
 
 import numpy as np
 
-from ...kernel.depthwise import planes, planes_in_weight
+from ...kernel.depthwise import pixels, pixels_in_weight, planes, planes_in_weight
 from ...kernel.types import f32
 from .build import compiled
-from .convolution import BAND, CHUNKS, FLOAT, SMALL, _phase, _scratch, _split
+from .convolution import BAND, CHUNKS, FLOAT, SMALL, _dense, _empty, _is_in_pixels, _phase, _scratch, _split
 from .properties import target
 
 __all__ = ['correlation', 'correlation_adjoint', 'correlation_in_weight']
@@ -78,16 +78,55 @@ def _along_planes(x, w, out, wide, sizes, stride, dilation, before, offsets, gro
     return out
 
 
+def _cut_pixels(x, taps, out, stride, dilation):
+    """How the work on images with channels side by side is cut: (lines, offsets, the numbers that kernels take)."""
+    images, channels, height, width = x.shape
+    lanes, lines = target().lanes(f32), _lines(taps[1])
+    pitch, reach = (out[1] - 1) * stride[1] + (taps[1] - 1) * dilation[1] + 1, (taps[0] - 1) * dilation[0] + 1
+    band = _band(out[0], pitch * lanes, stride[0], reach, images * -(-channels // lanes))
+    offsets = np.array([*(k * dilation[0] * pitch * lanes for k in range(taps[0])), 0, taps[0]], np.int64)
+    scratch, threads = _scratch(((band - 1) * stride[0] + reach) * pitch * lanes)
+    return lines, offsets, (scratch, threads, images, channels, height, width, *out, taps[1] // lines, taps[0]), (
+        pitch, reach, band, scratch.size // threads)
+
+
+def _along_channels(x, w, out, stride, dilation, before):
+    """Writes into `out` the cross-correlation of x and w (channels, lines, taps), all with channels side by side."""
+    lanes, taps, size = target().lanes(f32), w.shape[1:], out.shape[2:]
+    lines, offsets, numbers, more = _cut_pixels(x, taps, size, stride, dilation)
+    weight = np.zeros((-(-len(w) // lanes) * lanes, *taps), FLOAT)
+    weight[:len(w)] = w
+    weight = np.ascontiguousarray(weight.reshape(-1, lanes, taps[0], taps[1] // lines, lines).transpose(0, 3, 2, 4, 1))
+    most = max(1, min(ROWS, target().registers - lines - 3))
+    compiled(pixels, _split(size[1], most), lines, stride, dilation[1])(
+        offsets, x, weight, out, *numbers, *before, *more)
+    return out
+
+
+def _along_channels_in_weight(g, x, taps, stride, dilation, before):
+    """The gradient in w (channels, 1, *taps) of one channel a group, for images with channels side by side."""
+    lanes, size = target().lanes(f32), g.shape[2:]
+    lines, offsets, numbers, more = _cut_pixels(x, taps, size, stride, dilation)
+    columns = _split(size[1], max(1, min(ROWS_IN_WEIGHT, target().registers - max(4, lines) - 3)))
+    made = np.empty((-(-x.shape[1] // lanes), taps[1] // lines, taps[0], lines, lanes), FLOAT)
+    compiled(pixels_in_weight, columns, (size[1] - 1) % columns + 1, lines, stride, dilation[1])(
+        offsets, x, g, made, *numbers, *before, *more)
+    return np.ascontiguousarray(made.transpose(0, 4, 2, 1, 3).reshape(-1, 1, *taps)[:x.shape[1]])
+
+
 def correlation(x, w, geometry):
     """The cross-correlation of x (batch, channels, rows, columns) and w (outputs, channels of a group, lines, taps)."""
     groups, out = geometry.groups, geometry.output(x.shape[2:], w.shape[2:])
     shape = (x.shape[0], w.shape[0], *out)
     if not _applies(geometry, len(w) // groups, x, w) or min(out) <= 0 or math.prod(shape) * w[0].size < SMALL:
         return None
-    offsets = [k * geometry.dilation[1] for k in range(w.shape[3])]
-    before, made = [p for p, _ in geometry.padding], np.empty(shape, FLOAT)
-    return _along_planes(np.ascontiguousarray(x), w.reshape(groups, -1, *w.shape[1:]), made, out[1], out,
+    offsets, before = [k * geometry.dilation[1] for k in range(w.shape[3])], [p for p, _ in geometry.padding]
+    in_pixels = _is_in_pixels(x)
+    if in_pixels and groups == x.shape[1] == w.shape[0]:
+        return _along_channels(x, w[:, 0], _empty(shape, True), geometry.stride, geometry.dilation, before)
+    made = _along_planes(_dense(x), w.reshape(groups, -1, *w.shape[1:]), np.empty(shape, FLOAT), out[1], out,
                          geometry.stride, geometry.dilation[0], before, [offsets], groups)
+    return _dense(made, in_pixels)
 
 
 def correlation_adjoint(g, w, geometry, spatial):
@@ -95,7 +134,11 @@ def correlation_adjoint(g, w, geometry, spatial):
     if not _applies(geometry, w.shape[1], g, w) or g.size * w[0].size < SMALL or min(spatial) <= 0:
         return None
     groups, (stride, across), (padding, beside) = geometry.groups, geometry.stride, (p for p, _ in geometry.padding)
-    g, made = np.ascontiguousarray(g), np.empty((g.shape[0], groups * w.shape[1], *spatial), FLOAT)
+    in_pixels, shape = _is_in_pixels(g), (g.shape[0], groups * w.shape[1], *spatial)
+    if in_pixels and groups == g.shape[1] == shape[1] and geometry.stride == (1, 1):
+        before = [d * (k - 1) - p for d, k, (p, _) in zip(geometry.dilation, w.shape[2:], geometry.padding)]
+        return _along_channels(g, w[:, 0, ::-1, ::-1], _empty(shape, True), (1, 1), geometry.dilation, before)
+    g, made = _dense(g), np.empty(shape, FLOAT)
     w = w.reshape(groups, -1, *w.shape[1:]).swapaxes(1, 2)
     columns = [_phase(x, across, beside, geometry.dilation[1], w.shape[4]) for x in range(across)]
     left = max(part[4] for part in columns if part is not None)
@@ -107,7 +150,7 @@ def correlation_adjoint(g, w, geometry, spatial):
         _along_planes(g, w[:, :, :, first::step][:, :, :, ::-1, taps], made[:, :, row::stride], spatial[1],
                       (-(-(spatial[0] - row) // stride), -(-spatial[1] // across)), (1, 1), apart, (top, left), offsets,
                       groups)
-    return made
+    return _dense(made, in_pixels)
 
 
 def correlation_in_weight(g, x, geometry, kernel):
@@ -116,8 +159,10 @@ def correlation_in_weight(g, x, geometry, kernel):
     if (not _applies(geometry, g.shape[1] // groups, g, x)
             or g.size * x.shape[1] // groups * math.prod(kernel) < SMALL):
         return None
+    if _is_in_pixels(g) and _is_in_pixels(x) and groups == g.shape[1] == x.shape[1]:
+        return _along_channels_in_weight(g, x, tuple(kernel), stride, dilation, [p for p, _ in geometry.padding])
     (images, channels, height, width), outputs, out = x.shape, g.shape[1], g.shape[2:]
-    g, x = np.ascontiguousarray(g), np.ascontiguousarray(x)
+    g, x = _dense(g), _dense(x)
     depth, outputs, lanes = channels // groups, outputs // groups, target().lanes(f32)
     lines, reach = _lines(kernel[0]), (kernel[0] - 1) * dilation[0] + 1
     offsets = [k * dilation[1] for k in range(kernel[1])]
