@@ -23,7 +23,7 @@ from .definition import opaque, publish, view
 from .general import SIMPLE, invoke, lowered, raise_refusal
 from .overriding import Overridden, override, overrides
 from .record import complete, record
-from .reference import LARGE, REFERENCE, sized
+from .reference import LARGE, REFERENCE, chosen, sized
 from .results import viewing
 from .writing import change
 
@@ -774,19 +774,15 @@ def masked_fill(m, input, mask, value):
     if not fits_plainly(value, input.dtype.kind):
         value = number_array(value, input, 'masked_fill')
     if m is not IN_PLACE:
-        return m.fused(_filled, mask, input, value)
+        return m.where(mask, value, input)
     _require_shape(input, shape)
     fill(input, mask, value)
     return input
 
 
-def _filled(m, mask, input, value):
-    return m.where(mask, value, input)
-
-
 def fill(array: np.ndarray, mask: np.ndarray, value) -> None:
     """Writes a number that fits where a mask, which broadcasts to the array, is true."""
-    made = REFERENCE.kernel('fusion.run', _filled, mask, array, value) if mask.size >= LARGE else None
+    made = REFERENCE.kernel('fusion.run', chosen, mask, value, array) if array.size >= LARGE else None
     np.copyto(array, value if made is None else made, where=mask if made is None else True)
 
 

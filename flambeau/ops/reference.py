@@ -196,8 +196,11 @@ class Reference:
         return x - self.xp.trunc(x)
 
     def where(self, condition, x, y):
-        made = self.kernel('fusion.run', chosen, condition, x, y) if condition.size >= LARGE else None
-        return self.xp.where(condition, x, y) if made is None else made
+        if condition.size >= LARGE or max(getattr(x, 'size', 1), getattr(y, 'size', 1)) >= LARGE:
+            made = self.kernel('fusion.run', chosen, condition, x, y)
+            if made is not None:
+                return made
+        return self.xp.where(condition, x, y)
 
     def clamp_min(self, x, low):
         return self.xp.maximum(x, low)
