@@ -73,19 +73,20 @@ def stages(program):
     return stage, varies
 
 
-def fused(target, program, dtypes, outputs, computed, numbers, upright=False):
+def fused(target, program, dtypes, outputs, computed, numbers, upright=False, split=False):
     """The kernel of a program.
 
     dtypes: of the arrays in. outputs: (instruction, 'full' | 'row' | 'column', dtype) each; 'column' sums over the rows of
     a chunk, into a row of its own for each chunk. computed: the dtype that is computed in. numbers: how many come in.
     Parameters: arrays in and out; numbers; O, Q, I, rows of a chunk, elements of a block of I, and for each array its
-    strides along O and Q.
+    strides along O and Q. Where O is `split` in two, the size of its inner part comes too, and for each array its stride
+    along the outer part.
     """
-    return (_Upright if upright else _Fusion)(target, program, dtypes, outputs, named(computed), numbers).write()
+    return (_Upright if upright else _Fusion)(target, program, dtypes, outputs, named(computed), numbers, split).write()
 
 
 class _Fusion:
-    def __init__(self, target, program, dtypes, outputs, computed, numbers):
+    def __init__(self, target, program, dtypes, outputs, computed, numbers, split):
         self.program, self.outputs, self.computed = program, outputs, computed
         self.lanes = target.lanes(computed)
         arrays = [named(d) for d in dtypes] + [named(d) for _, _, d in outputs]
@@ -95,12 +96,15 @@ class _Fusion:
         parameters |= {f'number{k}': f64 for k in range(numbers)}
         parameters |= dict.fromkeys(('rows', 'middle', 'inner', 'group', 'block'), i64)
         parameters |= {f's{k}{c}': i64 for k in range(self.arrays) for c in 'oq'}
+        parameters |= dict.fromkeys(['part', *[f's{k}p' for k in range(self.arrays)]] if split else (), i64)
         self.b = Builder('fused', **parameters)
         p = self.b.parameters
         self.pointers, p = p[:self.arrays], p[self.arrays:]
         self.numbers, p = p[:numbers], p[numbers:]
         self.rows, self.middle, self.inner, self.group, self.block = p[:5]
-        self.strides = list(zip(p[5::2], p[6::2]))
+        p = p[5:]
+        self.strides = list(zip(p[:2 * self.arrays:2], p[1:2 * self.arrays:2]))
+        self.part, self.outer_strides = (p[2 * self.arrays], p[2 * self.arrays + 1:]) if split else (None, ())
         self.stage, self.varies = stages(program)
         self.last = max((self.stage[k] for k, _, _ in outputs), default=0)
         self.kept = self._kept()
@@ -160,7 +164,11 @@ class _Fusion:
 
     def _address(self, array, row, q):
         along_o, along_q = self.strides[array]
-        pointer = self.pointers[array] + row * along_o
+        if self.part is None:
+            pointer = self.pointers[array] + row * along_o
+        else:
+            outer = row / self.part
+            pointer = self.pointers[array] + (outer * self.outer_strides[array] + (row - outer * self.part) * along_o)
         return pointer if q is None else pointer + q * along_q
 
     # ---- a row
@@ -267,8 +275,8 @@ class _Fusion:
         if not self.varies[k]:
             made = b.splat(self._rounded(values[k]), self.lanes)
         elif op == 'input' or k in self.kept and self.stage[k] < stage:
-            array = operands[0] if op == 'input' else self.inputs + self.kept[k]
-            made = self._loaded(self._address(array, row, q), i, mask)
+            array, wide = (operands[0], operands[2]) if op == 'input' else (self.inputs + self.kept[k], True)
+            made = self._loaded(self._address(array, row, q), wide, i, mask)
         elif op == 'hot':
             places = b.iota(i32.vector(self.lanes)) + b.splat(b.convert(i, i32), self.lanes)
             made = places == b.splat(b.convert(values[operands[0]], i32), self.lanes)
@@ -277,8 +285,11 @@ class _Fusion:
         known[k] = made
         return made
 
-    def _loaded(self, pointer, i, mask):
-        """A vector of numbers side by side, in the dtype that is computed in."""
+    def _loaded(self, pointer, wide, i, mask):
+        """A vector of numbers side by side, or of one number where not `wide`, in the dtype that is computed in."""
+        if not wide:
+            loaded = self.b.load(pointer)
+            return self.b.splat(self.b.convert(loaded, self.computed) if loaded.type.is_float else loaded, self.lanes)
         kind = pointer.type.to.vector(self.lanes)
         loaded = self.b.load(pointer + i, kind) if mask is None else self.b.load(pointer + i, kind, mask=mask)
         return loaded if kind.kind == 'b' else self.b.convert(loaded, self.computed)
@@ -320,19 +331,13 @@ class _Upright(_Fusion):
             if k in values or self.varies[k] or self.stage[k] > stage or op == 'fold':
                 continue
             if op == 'input':
-                values[k] = self._column(self._address(operands[0], row, None), operands[2], i, mask)
+                values[k] = self._loaded(self._address(operands[0], row, None), operands[2], i, mask)
             elif op in GIVEN:
                 number = self.numbers[operands[0]] if op == 'number' else b.convert(self.middle, f64) if op == 'count' else \
                     b.constant(operands[0], f64)
                 values[k] = b.splat(self._rounded(number), lanes)
             elif all(a in values for a in operands):
                 values[k] = OPERATIONS[op](b, *[values[a] for a in operands])
-
-    def _column(self, pointer, wide, i, mask):
-        if wide:
-            return self._loaded(pointer, i, mask)
-        loaded = self.b.load(pointer)
-        return self.b.splat(self.b.convert(loaded, self.computed) if loaded.type.is_float else loaded, self.lanes)
 
     def _pass_down(self, stage, row, places, mask, columns):
         """One pass down the columns: folds what this stage folds, writes what it can write."""
@@ -357,9 +362,4 @@ class _Upright(_Fusion):
             values.update((k, total.get()) for k, total in totals.items())
 
     def _element(self, k, row, q, i, values, known, stage, mask):
-        op, *operands = self.program[k]
-        if not self.varies[k]:
-            return values[k]
-        if op == 'input' and not operands[2] and k not in known:
-            known[k] = self._column(self._address(operands[0], row, q), False, i, mask)
-        return super()._element(k, row, q, i, values, known, stage, mask)
+        return super()._element(k, row, q, i, values, known, stage, mask) if self.varies[k] else values[k]

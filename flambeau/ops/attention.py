@@ -27,9 +27,23 @@ ROOM = 2 ** 18  # how many weights are held at once: what fits a processor's cac
 
 # ---- the operation -------------------------------------------------------------------------------------------------
 
+def _shares(m, scores, mask):
+    """softmax(scores + mask), for `_weights`."""
+    if mask is not None:
+        scores = m.where(mask, scores, -math.inf) if _is_bool(mask) else scores + mask
+    peak = m.amax(scores, -1, True)
+    powers = m.exp(scores - m.where(peak == -math.inf, 0.0, peak))
+    total = m.sum(powers, -1, True)
+    return powers / m.where(total == 0, 1.0, total)
+
+
 def _weights(m, query, key, mask, scale):
     """softmax(query @ key^T * scale + mask); mask: None, bool (True where a key is looked at) or added."""
     scores = m.matmul(query * scale, m.transpose(key, -2, -1))
+    if m is REFERENCE:
+        plan = m.planned(_shares, (scores, mask))
+        if plan:
+            return plan(scores, mask)
     if mask is not None:
         scores = over(m, 'kept', scores, mask, -math.inf) if _is_bool(mask) else over(m, 'add', scores, mask)
     peak = m.stop(m.amax(scores, -1, True))
@@ -47,6 +61,10 @@ def _attended(m, query, key, value, mask, kept, scale, factor):
     return m.matmul(weights if kept is None else weights * (kept * factor), value)
 
 
+def _softmax_slopes(m, dweights, along, weights):
+    return (dweights - along) * weights
+
+
 def _attended_gradient(m, g, output, query, key, value, mask, kept, scale, factor):
     """The gradients of query, key, value and an added mask."""
     weights = _weights(m, query, key, mask, scale)
@@ -55,7 +73,7 @@ def _attended_gradient(m, g, output, query, key, value, mask, kept, scale, facto
         kept = kept * factor
         dropped, dscores = weights * kept, over(m, 'mul', dscores, kept)
     dvalue = m.matmul(m.transpose(dropped, -2, -1), g)
-    dscores = over(m, 'mul', over(m, 'sub', dscores, m.sum(g * output, -1, True)), weights)
+    dscores = m.fused(_softmax_slopes, dscores, m.sum(g * output, -1, True), weights)
     return m.matmul(dscores, key) * scale, m.matmul(m.transpose(dscores, -2, -1), query) * scale, dvalue, dscores
 
 
@@ -134,6 +152,11 @@ def attention(m, query, key, value, mask, kept, scale, factor, causal):
 # ---- scaled_dot_product_attention ---------------------------------------------------------------------------------
 
 def _check_attention(query, key, value, mask, dropout_p, is_causal):
+    if mask is None and type(query) is type(key) is type(value) is Tensor:  # the usual call, looked at quickly
+        q, k, v = query._array, key._array, value._array
+        if (q.dtype is k.dtype is v.dtype and q.dtype.kind == 'f' and min(q.ndim, k.ndim, v.ndim) > 1
+                and q.shape[-1] == k.shape[-1] and k.shape[-2] == v.shape[-2] and 0 <= dropout_p <= 1):
+            return
     tensors = {'query': query, 'key': key, 'value': value}
     for position, (name, t) in enumerate(tensors.items(), 1):
         if not isinstance(t, Tensor):
@@ -200,15 +223,16 @@ def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p=0.
     _check_attention(query, key, value, attn_mask, dropout_p, is_causal)
     if enable_gqa:
         key, value = _repeated_heads(query, key, value)
-    lead, matrix = query.shape[:-2], (query.shape[-2], key.shape[-2])
-    if not lead == key.shape[:-2] == value.shape[:-2]:
+    shapes = [t._array.shape for t in (query, key, value)]
+    lead, matrix = shapes[0][:-2], (shapes[0][-2], shapes[1][-2])
+    if not lead == shapes[1][:-2] == shapes[2][:-2]:
         try:
-            lead = np.broadcast_shapes(lead, key.shape[:-2], value.shape[:-2])
+            lead = np.broadcast_shapes(*(shape[:-2] for shape in shapes))
         except ValueError:
             raise RuntimeError('scaled_dot_product_attention: the leading sizes of query, key and value cannot be '
                                f'broadcast: {list(query.shape)}, {list(key.shape)}, {list(value.shape)}') from None
         query, key, value = (t.expand(*lead, *t.shape[-2:]) for t in (query, key, value))
-    scale = 1 / math.sqrt(query.shape[-1] or 1) if scale is None else scale
+    scale = 1 / math.sqrt(shapes[0][-1] or 1) if scale is None else scale
     if is_causal:
         attn_mask = _causal_mask(*matrix)
     elif attn_mask is not None:

@@ -61,17 +61,40 @@ def _normalize_gradients(m, g, input, weight, bias_shape, bias_dtype, output1, o
     if of_output is None:
         of_output = m.zeros_of(input.shape, variance)
     shape, axes, affine_shape = layout.shape, layout.axes, layout.affine_shape
-    slopes, of_weight, of_bias = m.fused(
-        _standardized_gradients, _like(m, m.reshape(of_output, shape), variance), _like(m, m.reshape(input, shape), variance),
+    arguments = (
+        _like(m, m.reshape(of_output, shape), variance), _like(m, m.reshape(input, shape), variance),
         None if weight is None else m.reshape(_like(m, weight, variance), affine_shape), mean if layout.centered else None,
-        variance, of_mean, of_variance, axes, affine_shape,
-        float(max(layout.count, 1)), float(layout.eps), 'input' in needed, 'weight' in needed, 'bias' in needed)
+        variance, of_mean, of_variance, axes, affine_shape, float(max(layout.count, 1)), float(layout.eps))
+    slopes, of_weight, of_bias = _all_gradients(m, arguments, 'input' in needed, 'weight' in needed, 'bias' in needed)
     parameter_shape = bias_shape if weight is None else weight.shape
     found = {name: m.reshape(value, to) for name, value, to in (
         ('input', slopes, input.shape), ('weight', of_weight, parameter_shape), ('bias', of_bias, parameter_shape))
         if value is not None}
     return {name: _to_dtype_of(m, value, {'input': input, 'weight': weight}.get(name), bias_dtype)
             for name, value in found.items()}
+
+
+def _all_gradients(m, arguments, of_input, of_weight, of_bias):
+    """`_standardized_gradients`: in one pass, or where weight and bias differ along rows of a sample, in two."""
+    wanted = of_input, of_weight, of_bias
+    if m is not REFERENCE or not of_weight and not of_bias:
+        return m.fused(_standardized_gradients, *arguments, *wanted)
+    plan = m.planned(_standardized_gradients, (*arguments, *wanted))
+    if plan:
+        return plan(*arguments, *wanted)
+    g, x, _, mean, variance, _, _, axes, affine_shape, _, eps = arguments
+    last = x.ndim - 1
+    plan = affine_shape[last] == 1 and mean is not None and m.planned(_parameter_sums, (g, x, mean, variance, eps, last))
+    if not plan:
+        return _standardized_gradients(m, *arguments, *wanted)
+    slopes = m.fused(_standardized_gradients, *arguments, True, False, False)[0] if of_input else None
+    of_weight, of_bias = plan(g, x, mean, variance, eps, last)
+    return slopes, m.sum_to_size(of_weight, affine_shape), m.sum_to_size(of_bias, affine_shape)
+
+
+def _parameter_sums(m, g, x, mean, variance, eps, axis):
+    """What gradients of weight and bias sum up, summed along one axis."""
+    return m.sum(g * ((x - mean) * m.rsqrt(variance + eps)), axis, True), m.sum(g, axis, True)
 
 
 def _standardized_gradients(m, g, x, weight, mean, variance, of_mean, of_variance, axes, affine_shape, count, eps,

@@ -14,6 +14,7 @@ from .. import dtypes
 from ..errors import ArgumentError
 from .axis_map import AxisMap
 from .definition import PUBLIC, composite, export, opaque
+from .general import SIMPLE
 from .reference import LARGE, REFERENCE
 from .sampling import rand
 from .windows import Window, batched, chunks, pad_spatial, per_axis, same_for_batch, taps, unpad_spatial
@@ -82,6 +83,9 @@ def place_planes(x: np.ndarray, indices: np.ndarray, spatial) -> np.ndarray:
     return y.reshape(x.shape[:2] + tuple(spatial))
 
 
+SIMPLE.add(Window)
+
+
 # ---- maxima --------------------------------------------------------------------------------------------
 
 def max_pool(x: np.ndarray, window: Window, kernel) -> np.ndarray:
@@ -122,6 +126,7 @@ def max_pool_with_indices(x: np.ndarray, window: Window, kernel) -> tuple[np.nda
     return best.astype(x.dtype, copy=False), indices
 
 
+@lru_cache(maxsize=256)
 def _positions(window: Window, spatial, out):
     """The flat positions of each window's first element inside the plane, and of its corner, be that inside or not."""
     steps = plane_steps(spatial)
@@ -253,6 +258,7 @@ def fractional_max_pool(x: np.ndarray, kernel, out, samples: np.ndarray) -> tupl
 
 # ---- averages ------------------------------------------------------------------------------------------
 
+@lru_cache(maxsize=256)
 def divisors(spatial, window: Window, count_include_pad: bool, dtype) -> np.ndarray:
     """How many elements each window averages over: of the input alone, or of the padding too."""
     lengths = []
@@ -289,11 +295,15 @@ def avg_pool_adjoint(g: np.ndarray, window: Window, spatial, count_include_pad: 
 
 def sum_windows(padded: np.ndarray, window: Window, out) -> np.ndarray:
     """The sum of every window of an input padded to hold them all."""
-    y = np.zeros(padded.shape[:2] + tuple(out), padded.dtype)
-    by_windows = window.by_windows(out)
+    if not window.by_windows(out):
+        (_, first), *others = window.parts(out)
+        y = padded[first].copy()
+        for _, index in others:
+            y += padded[index]
+        return y
+    y = np.empty(padded.shape[:2] + tuple(out), padded.dtype)
     for where, index in window.parts(out):
-        part = padded[index]
-        y[where] += part.sum(axis=tuple(range(2, part.ndim)), keepdims=True) if by_windows else part
+        y[where] = padded[index].sum(axis=tuple(range(2, padded.ndim)), keepdims=True)
     return y
 
 
@@ -377,7 +387,16 @@ def _fractional_max_pool(m, input, kernel, out, samples):
     return fractional_max_pool(input, kernel, out, samples[:input.shape[0]])
 
 
-def _window(operation, dims, kernel_size, stride, padding, dilation, ceil_mode) -> Window:
+def _window(*arguments) -> Window:
+    """The window that the arguments of `_described_window` describe, remembered where they can be."""
+    try:
+        return _described_window(*arguments)
+    except TypeError:
+        return _described_window.__wrapped__(*arguments)
+
+
+@lru_cache(maxsize=256, typed=True)
+def _described_window(operation, dims, kernel_size, stride, padding, dilation, ceil_mode) -> Window:
     """The window that the arguments describe. Raises RuntimeError for sizes that make none."""
     kernel = per_axis(kernel_size, dims, operation, 'kernel_size')
     stride = kernel if stride is None or stride == () or stride == [] else per_axis(stride, dims, operation, 'stride')

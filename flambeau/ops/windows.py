@@ -73,11 +73,13 @@ class Window:
     dilation: tuple[int, ...]
     ceil_mode: bool = False
 
+    @lru_cache(maxsize=1024)
     def output(self, spatial) -> tuple[int, ...]:
         """The number of windows along each axis of an input of sizes `spatial`."""
         return tuple(output_size(*axis, self.ceil_mode)
                      for axis in zip(spatial, self.kernel, self.stride, self.padding, self.dilation))
 
+    @lru_cache(maxsize=1024)
     def cover(self, spatial, out) -> tuple[tuple[int, int], ...]:
         """The padding with which an input of sizes `spatial` holds all `out` windows, overhanging ones included."""
         return tuple((before, max(after, (n - 1) * s + d * (k - 1) + 1 - size - before))
@@ -88,16 +90,14 @@ class Window:
         """Whether there are fewer windows than taps, so that a loop had better go over windows."""
         return math.prod(self.kernel) > math.prod(out)
 
+    @lru_cache(maxsize=256)
     def parts(self, out):
-        """Yields index pairs (where in the windows, where in the padded input) that together pair every window with
-        every one of its taps: by taps or by windows, whichever are fewer.
+        """Index pairs (where in the windows, where in the padded input) that together pair every window with every one
+        of its taps: by taps or by windows, whichever are fewer.
         """
         if not self.by_windows(out):
-            for tap in taps(self.kernel):
-                yield ..., tap_slices(tap, out, self.stride, self.dilation)
-        else:
-            for at in taps(out):
-                yield (..., *(slice(i, i + 1) for i in at)), self.at(at)
+            return [(..., tap_slices(tap, out, self.stride, self.dilation)) for tap in taps(self.kernel)]
+        return [((..., *(slice(i, i + 1) for i in at)), self.at(at)) for at in taps(out)]
 
     def at(self, position) -> tuple:
         """The index of all elements of the window at `position` in the padded input."""

@@ -14,7 +14,7 @@ from .properties import target
 
 __all__ = ['forward', 'backward']
 
-SMALLEST = 1 << 14  # scores times features from which on a kernel beats array functions
+SMALLEST = 1 << 10  # scores times features from which on a kernel beats array functions
 MOST = 1 << 14      # keys whose scores a thread's scratch may hold
 
 

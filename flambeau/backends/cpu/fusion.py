@@ -143,7 +143,7 @@ class Plan:
         summed = {r.axes for r in wanted if isinstance(r, BroadcastSum)}
         if len(summed) > 1:
             raise Untraceable('sums over different rows')
-        o, q, i, strides, kinds, upright = _layout(looked_at, shape, folded, frozenset(*summed))
+        o, q, i, strides, kinds, upright, (part, outer) = _layout(looked_at, shape, folded, frozenset(*summed))
         program = tuple((op, *rest, *kinds[rest[0]]) if op == 'input' else (op, *rest) for op, *rest in instructions)
         outputs = tuple((r.of.index if isinstance(r, BroadcastSum) else r.index, kind, dtype.name)
                         for r, (kind, dtype) in zip(wanted, described))
@@ -159,10 +159,13 @@ class Plan:
             if kind == 'column':
                 strides[len(arrays) + k] = (i, 0)
                 self.made[k] = ((self.chunks, i) if self.chunks > 1 else self.made[k][0], self.made[k][1])
-        self.sizes = (o, q, i, group, block, *[s for pair in strides for s in pair])
+        split = part > 0
+        if split and any(kind == 'column' for kind, _ in described):
+            raise Untraceable('sums over rows of two axes')
+        self.sizes = (o, q, i, group, block, *[s for pair in strides for s in pair], *([part, *outer] if split else ()))
         self.steps = sum(1 + (op in fusion.SEVERAL) for op, *_ in program if op not in fusion.GIVEN)
         self.kernel = (fusion.fused, program, tuple(a.dtype.name for a in arrays), outputs, computed.name,
-                       sum(x.__class__ is float for x in arguments), upright)
+                       sum(x.__class__ is float for x in arguments), upright, split)
         self.positions = [k for k, r in enumerate(results) if r is not None]
         self.count = len(results)
         self.kinds = [kind for kind, _ in described]
@@ -229,7 +232,9 @@ def _check(program, outputs):
 
 
 def _layout(looked_at, shape, folded, summed):
-    """(O, Q, I, [strides along O and Q of each array, in elements], [(along, wide) of each array], upright).
+    """(O, Q, I, [strides along O and Q of each array], [(along, wide) of each array], upright, split). In elements.
+
+    split: (the inner size of an O of two axes, or 0; [strides along the outer]).
 
     Neighbouring axes that lie behind each other in every array are one. Raises Untraceable where three are too few, or the
     last does not run through memory.
@@ -255,19 +260,23 @@ def _layout(looked_at, shape, folded, summed):
     upright = bool(folded) and not inner[2][0]
     if any(s not in (0, 1) for s in inner[1]) or inner[2][1]:
         raise Untraceable('memory that does not run along the last axis')
-    outer, middle = [1, nothing], [1, nothing]
+    outer, middle, rows = [1, nothing], [1, nothing], []
     for n, steps, (is_folded, is_summed) in axes:
         if summed and not is_summed:
             raise Untraceable('sums over axes inside of others')
-        if folded and is_folded or not folded and outer[0] != 1:
+        if is_folded:
             if middle[0] != 1:
                 raise Untraceable('too many axes')
             middle = [n, steps]
         else:
-            if outer[0] != 1:
-                raise Untraceable('too many axes')
-            outer = [n, steps]
-    along = [bool(step) for step in (middle if upright else inner)[1]]
-    if not upright and any(down and not step for down, step in zip(middle[1], inner[1])):
-        raise Untraceable('values that vary in the middle only')
-    return outer[0], middle[0], inner[0], list(zip(outer[1], middle[1])), list(zip(along, map(bool, inner[1]))), upright
+            rows.append([n, steps])
+    if rows and len(rows) > 1 and not folded:
+        middle = rows.pop()
+    if len(rows) > 2:
+        raise Untraceable('too many axes')
+    if rows:
+        outer = rows.pop()
+    part, outermost = (outer[0], rows[0]) if rows else (0, [1, nothing])
+    along = [bool(down or step and not upright) for down, step in zip(middle[1], inner[1])]
+    return (outermost[0] * outer[0], middle[0], inner[0], list(zip(outer[1], middle[1])), list(zip(along, map(bool, inner[1]))),
+            upright, (part, outermost[1]))
