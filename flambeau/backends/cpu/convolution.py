@@ -23,10 +23,12 @@ __all__ = ['correlation', 'correlation_adjoint', 'correlation_in_weight']
 
 BAND = 64 << 10     # numbers of a band: what stays in a core's second cache beside a strip of weights
 CHUNKS = 8          # at least so many chunks, where that does not cost too much copying
+MERGED = 256        # pixels of an image below which the images of a batch become one matrix
 NARROW = 32         # channels that a chunk of the gradient in the weight should have at least
 SLAB = 256          # tiles whose products with all others are taken at a time in the gradient in a weight
 SMALL = 1 << 14     # multiplications below which the reference is as quick
 FLOAT = np.dtype(np.float32)
+ACCEPTED = {FLOAT}, {np.dtype(np.float64)}  # dtypes of all arrays
 
 
 class Placed(NamedTuple):
@@ -43,9 +45,10 @@ class Placed(NamedTuple):
 
 
 def _applies(geometry, *arrays):
-    """Whether these are arrays and steps that kernels take."""
-    return (len(geometry.stride) == 2
-            and all(a.dtype == FLOAT and a.ndim == 4 and a.size and a.size < 1 << 31 for a in arrays))
+    """Whether these are arrays that kernels take."""
+    dims = len(geometry.stride)
+    return ({a.dtype for a in arrays} in ACCEPTED
+            and all(a.ndim == dims + 2 and a.size and a.size < 1 << 31 for a in arrays))
 
 
 def _is_in_pixels(array):
@@ -73,12 +76,21 @@ def _placed(x, out, groups):
 
 
 def _is_pointwise(geometry, kernel) -> bool:
-    """Whether each pixel meets itself alone: then a convolution is a product of matrices."""
-    return kernel == geometry.stride == (1, 1) and not any(map(any, geometry.padding))
+    """Whether a pixel meets itself alone: then a convolution is a product of matrices."""
+    return geometry.groups == 1 and tuple(kernel) == (1, 1) and not any(map(any, geometry.padding))
+
+
+def _met(x, geometry):
+    """The pixels of x that a pointwise convolution meets."""
+    return x[:, :, ::geometry.stride[0], ::geometry.stride[1]]
 
 
 def _matrices(x):
-    """The channels of all pixels, as (images, channels, pixels)."""
+    """The channels of all pixels, as (images, channels, pixels); of small images as (1, channels, pixels of all)."""
+    if _is_in_pixels(x):
+        return x.transpose(0, 2, 3, 1).reshape(-1, x.shape[1]).T[None]
+    if len(x) > 1 and x[0, 0].size < MERGED:
+        return _dense(x.swapaxes(0, 1)).reshape(1, x.shape[1], -1)
     return x.reshape(*x.shape[:2], -1)
 
 
@@ -88,8 +100,11 @@ def _pointwise(matrix, x):
     if _is_in_pixels(x):
         made = matmul(x.transpose(0, 2, 3, 1).reshape(-1, channels), matrix.T)
         return None if made is None else made.reshape(images, height, width, -1).transpose(0, 3, 1, 2)
-    made = matmul(np.broadcast_to(matrix, (images, *matrix.shape)), _matrices(x))
-    return None if made is None else made.reshape(images, matrix.shape[0], height, width)
+    columns = _matrices(x)
+    made = matmul(np.broadcast_to(matrix, (len(columns), *matrix.shape)), columns)
+    if made is None or len(columns) == images:
+        return None if made is None else made.reshape(images, -1, height, width)
+    return _dense(made.reshape(-1, images, height, width).swapaxes(0, 1))
 
 
 def _split(length, most):
@@ -97,10 +112,10 @@ def _split(length, most):
     return -(-length // -(-length // most))
 
 
-def _scratch(bank):
+def _scratch(bank, dtype=FLOAT):
     """(memory of `bank` numbers for each thread, how many threads it is for)."""
     threads = get_num_threads()
-    return np.empty(threads * bank, FLOAT), threads
+    return np.empty(threads * bank, dtype), threads
 
 
 def _rows_of_band(out, stride, lines, numbers_per_row):
@@ -204,7 +219,7 @@ def _direct(x, parts, out, placed, size, stride, before, dilation):
     span = max(beside + (part.shape[4] - 1) * dilation[1] + 1 for part, beside in parts)
     band, block = _cut(size, stride, reach, span, channels)
     columns = (block - 1) * stride[1] + span
-    lanes = tile_columns(target()) // 2
+    lanes = tile_columns(target(), x.dtype.name) // 2
     vectors = 1 if outputs <= lanes else 2
     strips = -(-outputs // (vectors * lanes))
     chunks = placed.images * placed.inner * -(-size[0] // band) * -(-size[1] // block)
@@ -218,12 +233,12 @@ def _direct(x, parts, out, placed, size, stride, before, dilation):
         runs = 1 if dilation[1] == 1 else part.shape[4]
         table += [_distance(weight, part), to, runs, part.shape[4] // max(1, runs), beside]
         to += whole * part.shape[4]
-    run = compiled(direct, rows, vectors, len(parts) == 1 and weight.flags.c_contiguous, len(parts), placed.in_pixels)
-    scratch, threads = _scratch(bank)
-    run(np.array(table, np.int64), x, weight, out, np.empty(groups * whole * taps, FLOAT), scratch, threads,
+    run = compiled(direct, x.dtype.name, rows, vectors, len(parts) == 1 and weight.flags.c_contiguous, len(parts), placed.in_pixels)
+    scratch, threads = _scratch(bank, x.dtype)
+    run(np.array(table, np.int64), x, weight, out, np.empty(groups * whole * taps, x.dtype), scratch, threads,
         *placed[:3], channels, *x.shape[2:], outputs, *size, lines, *stride, *dilation, *before, columns, band, block,
-        bank, *placed.x, *placed.out, out.strides[2] // 4, out.shape[3], -(-strips // cuts), taps,
-        *(s // 4 for s in weight.strides))
+        bank, *placed.x, *placed.out, out.strides[2] // out.itemsize, out.shape[3], -(-strips // cuts), taps,
+        *(s // weight.itemsize for s in weight.strides))
     return out
 
 
@@ -240,17 +255,17 @@ def _by_group(w, groups):
 def _correlate(x, w, out, stride, before, dilation):
     """Writes into `out` the correlation of x and w (groups, outputs, channels, lines, taps); both in the same order."""
     groups, outputs, channels, *taps = w.shape
-    if groups == 1 and _is_minimal(channels, outputs, taps, out.shape, stride, dilation):
+    if groups == 1 and x.dtype == FLOAT and _is_minimal(channels, outputs, taps, out.shape, stride, dilation):
         if _is_in_pixels(x):
             return _dense(_filter(_dense(x), w[0], np.empty(out.shape, FLOAT), before), True)
         return _filter(x, w[0], out, before)
     return _direct(x, [(w, 0)], out, _placed(x, out, groups), out.shape[2:], stride, before, dilation)
 
 
-def _empty(shape, in_pixels):
+def _empty(shape, in_pixels, dtype):
     """An array of images whose channels lie one behind the other, or side by side."""
     images, channels, *size = shape
-    return np.empty((images, *size, channels), FLOAT).transpose(0, 3, 1, 2) if in_pixels else np.empty(shape, FLOAT)
+    return np.empty((images, *size, channels), dtype).transpose(0, 3, 1, 2) if in_pixels else np.empty(shape, dtype)
 
 
 def correlation(x, w, geometry):
@@ -258,20 +273,20 @@ def correlation(x, w, geometry):
 
     It has its channels side by side where x or w has.
     """
-    if not _applies(geometry, x, w):
+    if len(geometry.stride) != 2 or not _applies(geometry, x, w):
         return None
     out, groups = geometry.output(x.shape[2:], w.shape[2:]), geometry.groups
     shape = (x.shape[0], w.shape[0], *out)
     if min(out) <= 0 or math.prod(shape) * w[0].size < SMALL:
         return None
     in_pixels, before = _is_in_pixels(x) or _is_in_pixels(w), tuple(p for p, _ in geometry.padding)
+    if _is_pointwise(geometry, w.shape[2:]):
+        return _pointwise(w[:, :, 0, 0], _dense(_met(x, geometry), in_pixels))
     x = _dense(x, in_pixels)
-    if groups == 1 and _is_pointwise(geometry, w.shape[2:]):
-        return _pointwise(w[:, :, 0, 0], x)
-    if (groups == 1 and w.shape[0] <= tile_rows(target()) and geometry.stride == geometry.dilation == (1, 1)
+    if (groups == 1 and x.dtype == FLOAT and w.shape[0] <= tile_rows(target()) and geometry.stride == geometry.dilation == (1, 1)
             and not _is_minimal(x.shape[1], w.shape[0], w.shape[2:], shape, (1, 1), (1, 1))):
         return _dense(_planes(_dense(x), w.transpose(2, 3, 1, 0), np.empty(shape, FLOAT), before, (1, 1)), in_pixels)
-    made = _empty(shape, _is_in_pixels(x))
+    made = _empty(shape, _is_in_pixels(x), x.dtype)
     return _correlate(x, _by_group(w, groups), made, geometry.stride, before, geometry.dilation)
 
 
@@ -327,10 +342,10 @@ def _adjoint_in_planes(g, w, geometry, out):
     return _planes(g, made.reshape(*sizes, w.shape[0], -1), out, before, geometry.stride)
 
 
-def _blank(shape, geometry, kernel):
+def _blank(shape, geometry, kernel, dtype):
     """An array for an adjoint: of zeros where some of its elements meet no tap."""
     met = all(min(k, s // math.gcd(s, d)) == s for k, s, d in zip(kernel, geometry.stride, geometry.dilation))
-    return (np.empty if met else np.zeros)(shape, FLOAT)
+    return (np.empty if met else np.zeros)(shape, dtype)
 
 
 def _adjoint(g, w, geometry, out, placed):
@@ -357,27 +372,33 @@ def _adjoint(g, w, geometry, out, placed):
 
 def correlation_adjoint(g, w, geometry, spatial):
     """The adjoint of `correlation` in x of sizes `spatial`: a correlation for each phase of the strides."""
-    if not _applies(geometry, g, w) or g.size * w[0].size < SMALL or min(spatial) <= 0:
+    if len(geometry.stride) != 2 or not _applies(geometry, g, w) or g.size * w[0].size < SMALL or min(spatial) <= 0:
         return None
     in_pixels, groups, strides = _is_in_pixels(g) or _is_in_pixels(w), geometry.groups, geometry.stride
     g = _dense(g, in_pixels)
-    if groups == 1 and _is_pointwise(geometry, w.shape[2:]):
-        return _pointwise(w[:, :, 0, 0].T, g)
     shape = (g.shape[0], groups * w.shape[1], *spatial)
-    if (groups == 1 and math.prod(strides) * shape[1] <= 2 * tile_rows(target())
+    if _is_pointwise(geometry, w.shape[2:]):
+        made = _pointwise(w[:, :, 0, 0].T, g)
+        if made is None or strides == (1, 1):
+            return made
+        whole = _empty(shape, in_pixels, g.dtype)
+        whole[...] = 0
+        _met(whole, geometry)[...] = made
+        return whole
+    if (groups == 1 and g.dtype == FLOAT and math.prod(strides) * shape[1] <= 2 * tile_rows(target())
             and not _is_minimal(g.shape[1], shape[1], w.shape[2:], shape, strides, geometry.dilation)):
         return _dense(_adjoint_in_planes(_dense(g), w, geometry, np.empty(shape, FLOAT)), in_pixels)
     if strides != (1, 1):
-        g, made = _dense(g), _blank(shape, geometry, w.shape[2:])
+        g, made = _dense(g), _blank(shape, geometry, w.shape[2:], g.dtype)
         return _dense(_adjoint(g, _by_group(w, groups), geometry, made, _placed(g, made, groups)), in_pixels)
     before = tuple(d * (k - 1) - p for d, k, (p, _) in zip(geometry.dilation, w.shape[2:], geometry.padding))
     flipped = _by_group(w, groups).swapaxes(1, 2)[..., ::-1, ::-1]
-    return _correlate(g, flipped, _empty(shape, _is_in_pixels(g)), strides, before, geometry.dilation)
+    return _correlate(g, flipped, _empty(shape, _is_in_pixels(g), g.dtype), strides, before, geometry.dilation)
 
 
 def _pointwise_in_weight(g, x):
     """The sum over images of g @ x, transposed."""
-    made = np.empty((g.shape[1], x.shape[1]), FLOAT)
+    made = np.empty((g.shape[1], x.shape[1]), g.dtype)
     for image, (left, right) in enumerate(zip(*map(_matrices, (g, x)))):
         if matmul(left, right.T, made, None, image > 0) is None:
             return None
@@ -386,7 +407,7 @@ def _pointwise_in_weight(g, x):
 
 def _in_weight(g, x, outputs, channels, kernel, placed, stride, before, dilation):
     """The gradient in weights (outputs and channels of a group, *kernel), of images placed as in `_direct`."""
-    groups, (lines, taps), size, strip = placed.groups, kernel, g.shape[2:], tile_columns(target())
+    groups, (lines, taps), size, strip = placed.groups, kernel, g.shape[2:], tile_columns(target(), g.dtype.name)
     strips = -(-outputs // strip)
     part = _split(channels, max(NARROW, -(-channels * strips * groups // CHUNKS)))
     runs, reach, span = 1 if dilation[1] == 1 else taps, (lines - 1) * dilation[0] + 1, (taps - 1) * dilation[1] + 1
@@ -396,9 +417,9 @@ def _in_weight(g, x, outputs, channels, kernel, placed, stride, before, dilation
     outer_at = -(-(((band - 1) * stride[0] + reach) * columns * part + 64) // 16) * 16
     total_at = outer_at + band * block * strip
     bank = total_at + lines * runs * (taps // runs * part + rows) * strip
-    made = np.empty((groups * outputs, channels, *kernel), FLOAT)
-    scratch, threads = _scratch(bank)
-    compiled(weight_gradient, rows, placed.in_pixels)(
+    made = np.empty((groups * outputs, channels, *kernel), g.dtype)
+    scratch, threads = _scratch(bank, g.dtype)
+    compiled(weight_gradient, g.dtype.name, rows, placed.in_pixels)(
         x, g, made, scratch, threads, *placed[:3], channels, *x.shape[2:], outputs, *size, lines, *stride, *dilation,
         *before, columns, band, block, bank, *placed.x, *placed.out, runs, taps // runs, part, outer_at, total_at)
     return made
@@ -407,13 +428,14 @@ def _in_weight(g, x, outputs, channels, kernel, placed, stride, before, dilation
 def correlation_in_weight(g, x, geometry, kernel):
     """The gradient of `correlation` in w of sizes `kernel`, for the gradient g of its output."""
     groups, stride, dilation = geometry.groups, geometry.stride, geometry.dilation
-    if not _applies(geometry, g, x) or g.size * x.shape[1] // groups * math.prod(kernel) < SMALL:
+    if len(stride) != 2 or not _applies(geometry, g, x) or g.size * x.shape[1] // groups * math.prod(kernel) < SMALL:
         return None
     in_pixels, before = _is_in_pixels(g) and _is_in_pixels(x), tuple(p for p, _ in geometry.padding)
-    if groups == 1 and x.shape[1] >= 8 and _is_minimal(x.shape[1], g.shape[1], kernel, g.shape, stride, dilation):
+    if groups == 1 and x.dtype == FLOAT and x.shape[1] >= 8 and _is_minimal(x.shape[1], g.shape[1], kernel, g.shape, stride, dilation):
         return _filter_in_weight(_dense(g), _dense(x), np.empty((g.shape[1], x.shape[1], *kernel), FLOAT), before)
-    g, x = _dense(g, in_pixels), _dense(x, in_pixels)
-    if groups == 1 and _is_pointwise(geometry, tuple(kernel)):
-        return _pointwise_in_weight(g, x)
+    g = _dense(g, in_pixels)
+    if _is_pointwise(geometry, kernel):
+        return _pointwise_in_weight(g, _dense(_met(x, geometry), in_pixels))
+    x = _dense(x, in_pixels)
     return _in_weight(g, x, g.shape[1] // groups, x.shape[1] // groups, tuple(kernel), _placed(x, g, groups), stride,
                       before, dilation)
