@@ -62,7 +62,7 @@ CPU = device('cpu')
 
 def resolve(wanted: device | str | int | None) -> device:
     """The device that an argument `device=` stands for. Raises where this installation cannot compute on it."""
-    if wanted is None or wanted is CPU:
+    if wanted is None or wanted is CPU or wanted.__class__ is str and wanted == 'cpu':
         return CPU
     wanted = device(wanted)
     if wanted.type == 'cpu':

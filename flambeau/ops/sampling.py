@@ -31,6 +31,8 @@ __all__ = ['rand', 'randn', 'randint', 'randperm', 'rand_like', 'randn_like', 'r
            'multinomial', 'poisson', 'binomial', 'dropout', 'alpha_dropout', 'feature_dropout',
            'feature_alpha_dropout', 'native_dropout', 'rrelu']
 
+DRIVERS = REFERENCE.drivers
+
 
 def _source(generator) -> Generator:
     if generator is None:
@@ -306,33 +308,32 @@ def _maker(operation, size, default):
     return lambda dtype: np.empty(shape, (dtype or default()).numpy)
 
 
-@export()
-def rand(*size, generator=None, names=None, **options):
-    """Samples uniform in [0, 1). `rand(2, 3)` or `rand((2, 3))`; dtype, requires_grad, out ... as for `zeros`.
+def _standard(name, fill, driver, summary):
+    """Declares the function that makes tensors of standard samples: those of `fill` without arguments."""
+    def draw(*size, generator=None, names=None, dtype=None, device=None, requires_grad=False, **options):
+        if options or not size:
+            make = _maker(name, _given_sizes(name, size, options), dtypes.get_default_dtype)
+            return _filled(fill, make, generator=generator, dtype=dtype, device=device, requires_grad=requires_grad, **options)
+        if device is not None:
+            resolve(device)
+        array = np.empty(sizes(size, name), (dtype or dtypes.get_default_dtype()).numpy)
+        source = default_generator if generator is None else _source(generator)
+        if DRIVERS[driver](array, source, 0.0, 1.0) is None:
+            fill(None, array, generator=source)
+        return wrap(array).requires_grad_() if requires_grad else wrap(array)
 
+    draw.__name__ = draw.__qualname__ = name
+    draw.__doc__ = summary
+    return export()(draw)
+
+
+rand = _standard('rand', uniform_, 'random.uniform', """Samples uniform in [0, 1).
+
+    `rand(2, 3)` or `rand((2, 3))`; dtype, requires_grad, out ... as for `zeros`.
     Raises NotImplementedError for an integer dtype, RuntimeError for a negative size.
-    """
-    if size and not options:
-        array = np.empty(sizes(size, 'rand'), dtypes.get_default_dtype().numpy)
-        source = default_generator if generator is None else _source(generator)
-        if REFERENCE.drivers['random.uniform'](array, source, 0.0, 1.0) is None:
-            draws.fill_uniform(source, array)
-        return wrap(array)
-    return _filled(uniform_, _maker('rand', _given_sizes('rand', size, options), dtypes.get_default_dtype),
-                   generator=generator, **options)
-
-
-@export()
-def randn(*size, generator=None, names=None, **options):
-    """Standard normal samples; complex ones have variance 1, half of it in each part."""
-    if size and not options:
-        array = np.empty(sizes(size, 'randn'), dtypes.get_default_dtype().numpy)
-        source = default_generator if generator is None else _source(generator)
-        if REFERENCE.drivers['random.normal'](array, source, 0.0, 1.0) is None:
-            draws.fill_normal(source, array)
-        return wrap(array)
-    return _filled(normal_, _maker('randn', _given_sizes('randn', size, options), dtypes.get_default_dtype),
-                   generator=generator, **options)
+    """)
+randn = _standard('randn', normal_, 'random.normal',
+                  """Standard normal samples; complex ones have variance 1, half of it in each part.""")
 
 
 def _given_sizes(operation, given, options):
