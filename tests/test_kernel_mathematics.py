@@ -29,7 +29,7 @@ LIMITS = {
     'asin': (1.5, 1.5), 'acos': (1.4, 1.4), 'atan': (1.9, 1.9), 'atan2': (1.9, 1.9), 'erf': (2, 1.5), 'erfc': (1.9, 1.9),
     'erfinv': (1.9, 1.9), 'lgamma': (1, 2)}
 POSITIVE = ('pow', 'lgamma')  # whose first operand is sampled so; the others over all numbers
-SPECIAL = [0.0, -0.0, math.inf, -math.inf, math.nan, -1.0, 1.0, 5e-324, -5e-324, 1e-40, 0.5, -0.5, 2.0, 3.0, -3.0, 1e300, -1e300]
+SPECIAL = [0.0, 3.99, 4.0, -5.0, 20.0, -1e4, -0.0, math.inf, -math.inf, math.nan, -1.0, 1.0, 5e-324, -5e-324, 1e-40, 0.5, -0.5, 2.0, 3.0, -3.0, 1e300, -1e300]
 
 
 def pointwise(target, name, kind, count):

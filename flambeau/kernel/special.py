@@ -28,14 +28,15 @@ def erf(b, x):
 def _erf_by_pieces(b, x):
     """erf by a polynomial whose coefficients are looked up in registers: the quickest way to compute it where they are wide."""
     piece = fitted.ERF_PIECE
-    size = b.smaller(b.of_type(15.49 * piece, x.type), b.abs(x))
+    size = b.abs(x)
+    near = b.smaller(b.of_type(15.49 * piece, x.type), size)
     shift = 1.5 * 2.0**23  # leaves the number of the piece in the last bits
-    shifted = b.fma(size, 1 / piece, shift)
+    shifted = b.fma(near, 1 / piece, shift)
     index = b.bitcast(shifted, i32.like(x.type))
     number = shifted - shift
-    offset = b.fma(number, -piece, size)
+    offset = b.fma(number, -piece, near)
     value = polynomial(b, offset, [b.lookup(row, index, f32) for row in fitted.ERF_PIECES])
-    value = b.fma(size, value, b.select(number < 3.5, size, b.of_type(0.0, x.type)))
+    value = b.fma(size, value, b.select(number < 3.5, size, b.of_type(0.0, x.type)))  # beyond the last piece it is above 1
     return b.copysign(b.smaller(b.of_type(1.0, x.type), value), x)
 
 

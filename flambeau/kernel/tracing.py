@@ -15,7 +15,7 @@ __all__ = ['Untraceable', 'trace', 'Noted']
 
 OPERATORS = {'add': 'add', 'sub': 'sub', 'mul': 'mul', 'truediv': 'div', 'and': 'and', 'or': 'or'}
 COMPARISONS = ('eq', 'ne', 'lt', 'le', 'gt', 'ge')
-SIMPLE = frozenset('abs sqrt floor ceil trunc rsqrt maximum minimum sign copysign'.split()) | frozenset(FUNCTIONS)
+SIMPLE = frozenset('abs sqrt floor ceil trunc rint rsqrt maximum minimum sign copysign'.split()) | frozenset(FUNCTIONS)
 NAMED = {'true_divide': 'div', 'logical_and': 'and', 'logical_or': 'or', 'logical_not': 'not', 'add': 'add', 'sub': 'sub',
          'mul': 'mul', 'neg': 'neg', 'clamp_min': 'maximum', 'clamp_max': 'minimum', **{c: c for c in COMPARISONS}}
 LONG = 1 << 14  # numbers of a row from which on its sum is one for all threads
@@ -149,6 +149,25 @@ class Program:
     def pow(self, x, exponent):
         short = isinstance(exponent, (int, float)) and POWERS.get(exponent)
         return short(self, x) if short else self.apply('pow', x, exponent)
+
+    def isnan(self, x):
+        return self.apply('ne', x, x)
+
+    def isinf(self, x):
+        return self.abs(x) == math.inf
+
+    def isfinite(self, x):
+        return self.abs(x) < math.inf
+
+    def frac(self, x):
+        return x - self.trunc(x)
+
+    def logaddexp(self, x, y):
+        return self.where(x == y, x + math.log(2), self.maximum(x, y) + self.log1p(self.exp(-self.abs(x - y))))
+
+    def logaddexp2(self, x, y):
+        more = self.log1p(self.exp2(-self.abs(x - y))) * (1 / math.log(2))
+        return self.where(x == y, x + 1.0, self.maximum(x, y) + more)
 
     def zeros_like(self, x):
         return self.value(0.0)

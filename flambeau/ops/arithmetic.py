@@ -170,7 +170,7 @@ def _pow_gradient_of_exponent(m, g, input, other, output):
     return g * conjugated(m, slope)
 
 
-@elementwise(kernel='pow', inplace=True, number_first=True, domain=(0.2, 2.0), grad={
+@elementwise(kernel='pow', inplace=True, number_first=True, domain=(0.2, 2.0), own_formulas=(1, 2, 3, 0.5, -1, -2), grad={
     'input': _pow_gradient_of_base, 'other': _pow_gradient_of_exponent})
 def pow(m, input, other):
     """input to the power of other; an integer to a negative integer power is refused."""

@@ -182,10 +182,12 @@ def _fused(formula, several):
 def large_runner(op):
     """large(kernel, arrays...): one generated kernel for large arrays, else the array function `kernel`."""
     formula = op.formula
+    own = {number: np.float64(number) for number in op.own_formulas}  # which are part of the kernel
 
     def large(kernel, *operands):
         if operands[0].dtype.kind == 'f':
-            made = REFERENCE.kernel('fusion.run', formula, *[float(x) if x.__class__ is int else x for x in operands])
+            made = REFERENCE.kernel('fusion.run', formula, *[
+                x if x.__class__ is ndarray else own.get(x) or float(x) for x in operands])
             if made is not None:
                 return made
         return kernel(*operands)

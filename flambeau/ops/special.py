@@ -190,17 +190,17 @@ def _logit_gradient(m, g, input, eps):
              grad={'input': _logit_gradient})
 def logit(m, input, eps=None):
     """log(input / (1 - input)), of input limited to [eps, 1 - eps]."""
-    x = input if eps is None else m.xp.clip(input, input.dtype.type(eps), input.dtype.type(1 - eps))
-    return m.xp.log(x / (1 - x))
+    x = input if eps is None else m.minimum(m.maximum(input, eps), 1 - eps)
+    return m.log(x / (1 - x))
 
 
 @elementwise(namespace='special', method=False, promote='float', domain=(0.1, 2.0), grad={
     'input': lambda m, g, input: -g * (m.log(input) + 1)})
 def entr(m, input):
     """-input * log(input), 0 at 0 and -inf below."""
-    safe = m.xp.where(input > 0, input, m.xp.ones_like(input))
-    value = m.xp.where(input > 0, -input * m.xp.log(safe), m.xp.where(input == 0, input * 0, -math.inf))
-    return m.xp.where(m.xp.isnan(input), input, value).astype(input.dtype)
+    safe = m.where(input > 0, input, m.ones_like(input))
+    value = m.where(input > 0, -input * m.log(safe), m.where(input == 0, m.zeros_like(input), -math.inf + m.zeros_like(input)))
+    return m.where(m.isnan(input), input, value)
 
 
 @elementwise(namespace='special', method=False, promote='float', domain=(0.1, 2.0), grad={
@@ -208,8 +208,8 @@ def entr(m, input):
     'other': lambda m, g, input, other: g * input / (other + 1)})
 def xlog1py(m, input, other):
     """input * log1p(other), 0 where input is 0 (nan where other is)."""
-    value = m.xp.where(input == 0, input * 0, input * m.xp.log1p(other))
-    return m.xp.where(m.xp.isnan(other), other, value)
+    value = m.where(input == 0, m.zeros_like(input * other), input * m.log1p(other))
+    return m.where(m.isnan(other), other, value)
 
 
 # ---- orthogonal polynomials
