@@ -1,4 +1,4 @@
-"""Kernels of 2-d convolutions of float32 images in planes (batch, channels, rows, columns), and of their gradients.
+"""Kernels of 2-d convolutions of images in planes (batch, channels, rows, columns), and of their gradients.
 
 A chunk of work copies a band of rows into scratch memory of its thread, padded with zeros and with the channels of a
 pixel side by side. Tiles of some pixels of an output row by two vectors of output channels are then summed up in
@@ -14,17 +14,17 @@ from .types import f32, i32, i64, pointer
 __all__ = ['band_copy', 'direct', 'weight_gradient']
 
 
-def _zero(b, lanes, place, count):
+def _zero(b, forms, place, count):
     """Clears `count` numbers."""
-    nothing = b.constant(0, f32.vector(lanes))
-    with b.loop(0, count, lanes) as i:
-        b.store(nothing, place + i, mask=b.first(count - i, lanes))
+    nothing = b.constant(0, forms.vector)
+    with b.loop(0, count, forms.lanes) as i:
+        b.store(nothing, place + i, mask=b.first(count - i, forms.lanes))
 
 
-def _turn(b, lanes, row, line, start, stop, plane, channels, pixel):
+def _turn(b, forms, row, line, start, stop, plane, channels, pixel):
     """Copies columns of the same row of planes into pixels, in squares."""
-    vector = f32.vector(lanes)
-    corner = b.buffer(f32, lanes * lanes)
+    lanes, vector = forms.lanes, forms.vector
+    corner = b.buffer(forms.sum, lanes * lanes)
     with b.loop(0, channels, lanes) as c:
         kept = b.first(channels - c, lanes)
         planes = [row + b.smaller(c + k, channels - 1) * plane for k in range(lanes)]
@@ -42,23 +42,23 @@ def _turn(b, lanes, row, line, start, stop, plane, channels, pixel):
                     b.store(b.load(corner + k * lanes, vector), to + k * pixel, mask=kept)
 
 
-def band_copy(lanes, in_pixels=False):
+def band_copy(forms, in_pixels=False):
     """Copies rows of planes, `plane` numbers apart, into pixels: place[row][column][channel], zero outside the image.
 
     `first` is the image row of row 0 and `left` the column of the image's first pixel; a place has `columns` columns of
     `pixel` numbers each. `in_pixels`: the image has its channels side by side too, its pixels `plane` numbers apart.
     """
-    b = Builder('band', source=pointer(f32), place=pointer(f32), plane=i64, channels=i64, first=i64, rows=i64,
+    b = Builder('band', source=pointer(forms.sum), place=pointer(forms.sum), plane=i64, channels=i64, first=i64, rows=i64,
                 height=i64, width=i64, columns=i64, left=i64, pixel=i64)
     source, place, plane, channels, first, rows, height, width, columns, left, pixel = b.parameters
-    zero, vector = b.of_type(0, i64), f32.vector(lanes)
+    lanes, vector, zero = forms.lanes, forms.vector, b.of_type(0, i64)
     start = b.smaller(b.larger(left, zero), columns)
     stop = b.larger(start, b.smaller(left + width, columns))
     with b.loop(0, rows) as r:
         y, line = first + r, place + r * columns * pixel
         with b.when((y >= 0) & (y < height)):
-            _zero(b, lanes, line, start * pixel)
-            _zero(b, lanes, line + stop * pixel, (columns - stop) * pixel)
+            _zero(b, forms, line, start * pixel)
+            _zero(b, forms, line + stop * pixel, (columns - stop) * pixel)
             if in_pixels:
                 with b.loop(start, stop) as p, b.loop(0, channels, lanes) as c:
                     kept = b.first(channels - c, lanes)
@@ -70,15 +70,15 @@ def band_copy(lanes, in_pixels=False):
                         there = b.first(stop - p, lanes)
                         b.store(b.load(source + (y * width - left + p), vector, mask=there), line + p, mask=there)
                 with b.otherwise():
-                    _turn(b, lanes, source + (y * width - left), line, start, stop, plane, channels, pixel)
+                    _turn(b, forms, source + (y * width - left), line, start, stop, plane, channels, pixel)
         with b.otherwise():
-            _zero(b, lanes, line, columns * pixel)
+            _zero(b, forms, line, columns * pixel)
     return b.finish()
 
 
-def _pack(b, lanes, vectors, weight, panels, groups, outputs, channels, height, width, panel, strides):
+def _pack(b, forms, vectors, weight, panels, groups, outputs, channels, height, width, panel, strides):
     """Weights as [group][strip of outputs][row][column][channel][output], zero for outputs that are missing."""
-    by_group, by_output, by_channel, by_row, by_column = strides
+    lanes, (by_group, by_output, by_channel, by_row, by_column) = forms.lanes, strides
     strips = (outputs + (vectors * lanes - 1)) // (vectors * lanes)
     strip_size = height * width * channels * (vectors * lanes)
     with b.parallel(groups * strips * height) as task:
@@ -96,9 +96,10 @@ def _pack(b, lanes, vectors, weight, panels, groups, outputs, channels, height, 
                     b.store(b.gather(at + by_output * (v * lanes), index, mask=masks[v]), to + v * lanes)
 
 
-def _pack_in_order(b, lanes, vectors, weight, panels, groups, outputs, channels, taps, panel):
+def _pack_in_order(b, forms, vectors, weight, panels, groups, outputs, channels, taps, panel):
     """What `_pack` does for a contiguous weight, by squares of outputs and of the numbers of each."""
-    depth, strips = channels * taps, (outputs + (vectors * lanes - 1)) // (vectors * lanes)
+    lanes, depth = forms.lanes, channels * taps
+    strips = (outputs + (vectors * lanes - 1)) // (vectors * lanes)
     with b.parallel(groups * strips) as task:
         group, strip = task // strips, task % strips
         place = panels + (group * panel + strip * depth * (vectors * lanes))
@@ -106,7 +107,7 @@ def _pack_in_order(b, lanes, vectors, weight, panels, groups, outputs, channels,
                   for k in range(vectors * lanes)]
         with b.loop(0, depth, lanes) as first:
             there = b.first(depth - first, lanes)
-            halves = [transposed(b, [b.load(start + first, f32.vector(lanes), mask=there) for start in half])
+            halves = [transposed(b, [b.load(start + first, forms.vector, mask=there) for start in half])
                       for half in (starts[v * lanes:][:lanes] for v in range(vectors))]
             for k in range(lanes):
                 with b.when(first + k < depth):
@@ -121,7 +122,7 @@ def _tile(forms, rows, vectors, in_pixels):
 
     `out` gets a vector of pixels for every output; `in_pixels`, the outputs of every pixel, `plane` numbers apart.
     """
-    b = Builder('tile', pixels=pointer(f32), panel=pointer(f32), out=pointer(f32), pixel=i64,
+    b = Builder('tile', pixels=pointer(forms.sum), panel=pointer(forms.sum), out=pointer(forms.sum), pixel=i64,
                 line=i64, lines=i64, runs=i64, run=i64, run_step=i64, plane=i64, outputs=i64)
     pixels, panel, out, pixel, line, lines, runs, run, run_step, plane, outputs = b.parameters
     lanes, vector = forms.lanes, forms.vector
@@ -144,7 +145,7 @@ def _tile(forms, rows, vectors, in_pixels):
 
 def _write(forms, rows, vectors, phases):
     """Writes the vectors of pixels of a tile for each phase, woven, to `wide` numbers of a row of planes of outputs."""
-    b = Builder('write', source=pointer(f32), out=pointer(f32), plane=i64, outputs=i64, wide=i64)
+    b = Builder('write', source=pointer(forms.sum), out=pointer(forms.sum), plane=i64, outputs=i64, wide=i64)
     source, out, plane, outputs, wide = b.parameters
     lanes = forms.lanes
     with b.loop(0, b.smaller(outputs, b.of_type(vectors * lanes, i64))) as o:
@@ -161,7 +162,7 @@ NUMBERS = ('threads', 'images', 'inner', 'groups', 'channels', 'height', 'width'
            'bank', 'x_image', 'x_inner', 'x_plane', 'out_image', 'out_inner', 'out_plane')
 
 
-def direct(target, rows, vectors, in_order, phases, in_pixels):
+def direct(target, element, rows, vectors, in_order, phases, in_pixels):
     """out = the cross-correlation of x and weight.
 
     There are `inner` images side by side in each of `images`; they use the weights of `groups` in turn. A tile is
@@ -173,9 +174,9 @@ def direct(target, rows, vectors, in_order, phases, in_pixels):
     `in_order`: the weight is contiguous, else it may have any strides. `in_pixels`: x and out have channels side by
     side, and pixels `plane` numbers apart.
     """
-    forms = Forms(target, 'float32')
+    forms = Forms(target, element)
     lanes, strip_width = forms.lanes, vectors * forms.lanes
-    arrays = {name: pointer(f32) for name in ('x', 'weight', 'out', 'panels', 'scratch')}
+    arrays = {name: pointer(forms.sum) for name in ('x', 'weight', 'out', 'panels', 'scratch')}
     more = ('out_row', 'wide', 'strips', 'taps', 'by_group', 'by_output', 'by_channel', 'by_row', 'by_column')
     b = Builder('convolution', table=pointer(i64), **arrays, **{name: i64 for name in (*NUMBERS, *more)})
     table, x, weight, out, panels, scratch, *numbers = b.parameters
@@ -185,15 +186,15 @@ def direct(target, rows, vectors, in_order, phases, in_pixels):
     all_strips = (outputs + (strip_width - 1)) // strip_width
     panel = all_strips * strip_width * channels * lines * taps
     if in_order:
-        _pack_in_order(b, lanes, vectors, weight, panels, groups, outputs, channels, lines * taps, panel)
+        _pack_in_order(b, forms, vectors, weight, panels, groups, outputs, channels, lines * taps, panel)
     else:
         for phase in range(phases):
             start, to, runs, run_taps = (b.load(table + (phase * 5 + k)) for k in range(4))
-            _pack(b, lanes, vectors, weight + start, panels + to, groups, outputs, channels, lines, runs * run_taps,
+            _pack(b, forms, vectors, weight + start, panels + to, groups, outputs, channels, lines, runs * run_taps,
                   panel, strides)
     bands, across = (out_height + band - 1) // band, (out_width + block - 1) // block
     parts = (all_strips + strips - 1) // strips
-    copy, tile = band_copy(lanes, in_pixels), _tile(forms, rows, vectors, in_pixels)
+    copy, tile = band_copy(forms, in_pixels), _tile(forms, rows, vectors, in_pixels)
     write = _write(forms, rows, vectors, phases)
     with b.parallel(images * inner * bands * across * parts, threads) as chunk:
         part, rest = chunk % parts, chunk // parts
@@ -205,7 +206,7 @@ def direct(target, rows, vectors, in_order, phases, in_pixels):
                (count - 1) * stride_y + (lines - 1) * dilation_y + 1, height, width, columns, left - start * stride_x,
                channels)
         to = out + (outside * out_image + inside * out_inner)
-        turned = None if in_pixels else b.buffer(f32, phases * strip_width * lanes)
+        turned = None if in_pixels else b.buffer(forms.sum, phases * strip_width * lanes)
         with b.loop(part * strips, b.smaller((part + 1) * strips, all_strips)) as strip:
             output = strip * strip_width
             with b.loop(0, count) as y, b.loop(start, stop, rows) as column:
@@ -226,7 +227,7 @@ def direct(target, rows, vectors, in_order, phases, in_pixels):
 
 def _weight_tile(forms, rows):
     """Adds to `rows` numbers side by side in a pixel by two vectors of outputs the products over a band of pixels."""
-    b = Builder('weight_tile', pixels=pointer(f32), outer=pointer(f32), total=pointer(f32), height=i64, width=i64,
+    b = Builder('weight_tile', pixels=pointer(forms.sum), outer=pointer(forms.sum), total=pointer(forms.sum), height=i64, width=i64,
                 pixel=i64, line=i64)
     pixels, outer, total, height, width, pixel, line = b.parameters
     lanes, vector = forms.lanes, forms.vector
@@ -241,24 +242,24 @@ def _weight_tile(forms, rows):
     return b.finish()
 
 
-def weight_gradient(target, rows, in_pixels):
+def weight_gradient(target, element, rows, in_pixels):
     """out[o][c][taps] = the sums over images and pixels of `outer` times what the tap met in x.
 
     A chunk is a strip of outputs by `part` channels of a group; it goes through all bands of all images, `block`
     columns at a time. A thread's `bank` of scratch holds a band of x, one of `outer` from `outer_at`, and sums from
     `total_at`. Images, groups and `in_pixels` are as in `direct`.
     """
-    forms = Forms(target, 'float32')
+    forms = Forms(target, element)
     lanes = forms.lanes
     strip = 2 * lanes
-    arrays = {name: pointer(f32) for name in ('x', 'outer', 'out', 'scratch')}
+    arrays = {name: pointer(forms.sum) for name in ('x', 'outer', 'out', 'scratch')}
     more = ('runs', 'run_taps', 'part', 'outer_at', 'total_at')
     b = Builder('weight_gradient', **arrays, **{name: i64 for name in (*NUMBERS, *more)})
     x, outer, out, scratch, *numbers = b.parameters
     (threads, images, inner, groups, channels, height, width, outputs, out_height, out_width, lines, stride_y, stride_x,
      dilation_y, dilation_x, top, left, columns, band, block, bank, x_image, x_inner, x_plane, out_image, out_inner,
      out_plane, runs, run_taps, part, outer_at, total_at) = numbers
-    tile, copy = _weight_tile(forms, rows), band_copy(lanes, in_pixels)
+    tile, copy = _weight_tile(forms, rows), band_copy(forms, in_pixels)
     parts, strips = (channels + part - 1) // part, (outputs + (strip - 1)) // strip
     with b.parallel(groups * strips * parts, threads) as chunk:
         group, output, channel = chunk // (parts * strips), chunk // parts % strips * strip, chunk % parts * part
@@ -268,7 +269,7 @@ def weight_gradient(target, rows, in_pixels):
         pixels = scratch + b.thread * bank
         gradients, totals = pixels + outer_at, pixels + total_at
         from_x, from_outer = (channel, output) if in_pixels else (channel * x_plane, output * out_plane)
-        _zero(b, lanes, totals, lines * runs * padded * strip)
+        _zero(b, forms, totals, lines * runs * padded * strip)
         with b.loop(0, images) as outside, b.loop(group, inner, groups) as inside:
             with b.loop(0, out_height, band) as first, b.loop(0, out_width, block) as start:
                 count, across = b.smaller(band, out_height - first), b.smaller(block, out_width - start)
@@ -289,6 +290,6 @@ def weight_gradient(target, rows, in_pixels):
             at = totals + (r * padded + k * depth + c) * strip
             to = out + (((group * outputs + output) * channels + channel + c) * taps + r * run_taps + k)
             for v in range(2):
-                b.scatter(b.load(at + v * lanes, f32.vector(lanes)), to + channels * taps * (v * lanes), index,
+                b.scatter(b.load(at + v * lanes, forms.vector), to + channels * taps * (v * lanes), index,
                           mask=b.first(kept - v * lanes, lanes))
     return b.finish()

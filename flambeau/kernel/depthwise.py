@@ -1,4 +1,4 @@
-"""Kernels of convolutions of few channels a group, depthwise ones above all, of float32 planes (batch, channels, rows,
+"""Kernels of convolutions of few channels a group, depthwise ones above all, of planes (batch, channels, rows,
 columns), and of their gradients: vectors lie along the columns of a plane, or along channels that are side by side.
 
 A chunk of work copies a band of rows of a group's planes into scratch memory of its thread, padded with zeros to a
@@ -10,21 +10,21 @@ from __future__ import annotations
 
 from .convolution import band_copy
 from .ir import Builder
-from .tiles import woven
-from .types import f32, i32, i64, pointer
+from .tiles import Forms, woven
+from .types import i32, i64, pointer
 
 __all__ = ['pixels', 'pixels_in_weight', 'planes', 'planes_in_weight']
 
 
-def _copy(lanes, stride):
+def _copy(forms, stride):
     """Copies rows of a plane to place[row][part][column], zero outside the image.
 
     `first` is the image row of row 0 and `left` the column of the image's first pixel.
     """
-    b = Builder('copy', source=pointer(f32), place=pointer(f32), first=i64, rows=i64, height=i64, width=i64, pitch=i64,
+    b = Builder('copy', source=pointer(forms.sum), place=pointer(forms.sum), first=i64, rows=i64, height=i64, width=i64, pitch=i64,
                 left=i64)
     source, place, first, rows, height, width, pitch, left = b.parameters
-    vector, index, zero = f32.vector(lanes), b.iota(i32.vector(lanes)), b.of_type(0, i64)
+    lanes, vector, index, zero = forms.lanes, forms.vector, b.iota(i32.vector(forms.lanes)), b.of_type(0, i64)
     begin = b.smaller(b.larger(-first, zero), rows)
     end = b.larger(begin, b.smaller(height - first, rows))
     line, row = pitch * stride, source + (first * width - left)
@@ -66,15 +66,15 @@ def _meetings(rows, lines, stride, dilation):
     return sorted(met.items())
 
 
-def _tile(lanes, rows, vectors, lines, stride, dilation, parts, by_lane=False):
+def _tile(forms, rows, vectors, lines, stride, dilation, parts, by_lane=False):
     """Writes `rows` rows of `vectors` vectors, each woven of the sums of `parts` parts, from `start` on.
 
     `by_lane`: each lane has weights of its own.
     """
-    b = Builder('tile', pixels=pointer(f32), weight=pointer(f32), offsets=pointer(i64), start=f32, out=pointer(f32),
+    b = Builder('tile', pixels=pointer(forms.sum), weight=pointer(forms.sum), offsets=pointer(i64), start=forms.sum, out=pointer(forms.sum),
                 depth=i64, plane=i64, blocks=i64, taps=i64, line=i64, pitch=i64, count=i64)
     pixels, weight, offsets, start, out, depth, plane, blocks, taps, line, pitch, count = b.parameters
-    vector = f32.vector(lanes)
+    lanes, vector = forms.lanes, forms.vector
     sums = [[[b.variable(b.splat(start, lanes)) for _ in range(vectors)] for _ in range(parts)] for _ in range(rows)]
     factors = b.variable(weight)
     met = _meetings(rows, lines, stride, dilation)
@@ -110,7 +110,7 @@ SIZES = ('threads', 'images', 'groups', 'depth', 'outputs', 'height', 'width', '
          'taps', 'top', 'left', 'pitch', 'band', 'plane', 'bank')
 
 
-def planes(target, rows, vectors, lines, stride, dilation, parts):
+def planes(target, element, rows, vectors, lines, stride, dilation, parts):
     """out = the cross-correlation of each group's `depth` planes of x with its weights, from `bias` on.
 
     `rows` and `vectors` make a tile, `stride` is that of rows and columns, `lines` of the kernel, `dilation` apart,
@@ -119,14 +119,15 @@ def planes(target, rows, vectors, lines, stride, dilation, parts):
     An output has rows of `pitch_of_out` numbers in planes of `plane_of_out`, of which `wide` are written.
     A chunk is `together` groups of an image, or a band of one.
     """
-    lanes, (stride_y, stride_x) = target.lanes(f32), stride
-    arrays = {name: pointer(f32) for name in ('x', 'weight', 'bias', 'out', 'scratch')}
+    forms, (stride_y, stride_x) = Forms(target, element), stride
+    lanes = forms.lanes
+    arrays = {name: pointer(forms.sum) for name in ('x', 'weight', 'bias', 'out', 'scratch')}
     more = ('together', 'wide', 'pitch_of_out', 'plane_of_out')
     b = Builder('planes', offsets=pointer(i64), **arrays, **{name: i64 for name in (*SIZES, *more)})
     offsets, x, weight, bias, out, scratch, *numbers = b.parameters
     (threads, images, groups, depth, outputs, height, width, out_height, out_width, blocks, taps, top, left, pitch,
      band, plane, bank, together, wide, pitch_of_out, plane_of_out) = numbers
-    copy, tile = _copy(lanes, stride_x), _tile(lanes, rows, vectors, lines, stride_y, dilation, parts)
+    copy, tile = _copy(forms, stride_x), _tile(forms, rows, vectors, lines, stride_y, dilation, parts)
     bands, all_groups = (out_height + band - 1) // band, images * groups
     line, step = pitch * stride_x, vectors * lanes
     size = depth * blocks * lines * taps
@@ -153,12 +154,12 @@ def planes(target, rows, vectors, lines, stride, dilation, parts):
     return b.finish()
 
 
-def _tile_in_weight(lanes, rows, lines, stride, dilation):
+def _tile_in_weight(forms, rows, lines, stride, dilation):
     """Adds to totals[block][tap][line] vectors of the products of a tile of `outer` with what each tap met in x."""
-    b = Builder(f'tile_in_weight_{rows}', pixels=pointer(f32), outer=pointer(f32), total=pointer(f32),
+    b = Builder(f'tile_in_weight_{rows}', pixels=pointer(forms.sum), outer=pointer(forms.sum), total=pointer(forms.sum),
                 offsets=pointer(i64), blocks=i64, taps=i64, line=i64, pitch=i64, count=i64)
     pixels, outer, total, offsets, blocks, taps, line, pitch, count = b.parameters
-    vector, mask = f32.vector(lanes), b.first(count, lanes)
+    lanes, vector, mask = forms.lanes, forms.vector, b.first(count, forms.lanes)
     gradients = [b.load(row, vector, mask=mask) for row in _rows_from(b, outer, pitch, rows)]
     sets = -(-4 // lines)  # enough sums that none waits for the one before
     place = b.variable(total)
@@ -183,23 +184,24 @@ def _tile_in_weight(lanes, rows, lines, stride, dilation):
     return b.finish()
 
 
-def planes_in_weight(target, rows, rest, lines, stride, dilation):
+def planes_in_weight(target, element, rows, rest, lines, stride, dilation):
     """out[group][output][channel][block][tap][line] = the sums of `outer` times what it met in x over all pixels.
 
     A chunk is `together` groups, through all images. Bands are of tiles of `rows` rows, the last of `rest` rows. A
     thread's `bank` of scratch holds a band of the group's planes of x, and sums from `total_at`.
     """
-    lanes, (stride_y, stride_x) = target.lanes(f32), stride
-    arrays = {name: pointer(f32) for name in ('x', 'outer', 'out', 'scratch')}
+    forms, (stride_y, stride_x) = Forms(target, element), stride
+    lanes = forms.lanes
+    arrays = {name: pointer(forms.sum) for name in ('x', 'outer', 'out', 'scratch')}
     b = Builder('planes_in_weight', offsets=pointer(i64), **arrays, **{name: i64 for name in SIZES}, total_at=i64)
     offsets, x, outer, out, scratch, *numbers = b.parameters
     (threads, images, groups, depth, outputs, height, width, out_height, out_width, blocks, taps, top, left, pitch,
      band, plane, bank, total_at) = numbers
-    copy = _copy(lanes, stride_x)
-    tiles = {height: _tile_in_weight(lanes, height, lines, stride_y, dilation) for height in {rows, rest}}
+    copy = _copy(forms, stride_x)
+    tiles = {height: _tile_in_weight(forms, height, lines, stride_y, dilation) for height in {rows, rest}}
     line, size = pitch * stride_x, blocks * lines * taps
     count = outputs * depth * size
-    nothing = b.constant(0, f32.vector(lanes))
+    nothing = b.constant(0, forms.vector)
     with b.parallel(groups, threads) as group:
         pixels = scratch + b.thread * bank
         totals = pixels + total_at
@@ -226,26 +228,27 @@ def planes_in_weight(target, rows, rest, lines, stride, dilation):
                         with b.otherwise():
                             add(rest, y, column)
         with b.loop(0, count) as i:
-            b.store(b.reduce('add', b.load(totals + i * lanes, f32.vector(lanes))), out + group * count + i)
+            b.store(b.reduce('add', b.load(totals + i * lanes, forms.vector)), out + group * count + i)
     return b.finish()
 
 
-def pixels(target, columns, lines, stride, dilation):
+def pixels(target, element, columns, lines, stride, dilation):
     """What `planes` does for one channel a group, of images whose channels lie side by side: vectors along channels.
 
     It is the same with other roles: a chunk is a band of rows of a vector of channels, pixels in scratch memory are one
     vector, a tile is `columns` of them, which meet `lines` columns of the kernel, and `taps` are its rows. Weights are
     given as [vector of channels][block of columns][row][column of a block][channel].
     """
-    lanes, (stride_y, stride_x) = target.lanes(f32), stride
-    arrays = {name: pointer(f32) for name in ('x', 'weight', 'out', 'scratch')}
+    forms, (stride_y, stride_x) = Forms(target, element), stride
+    lanes = forms.lanes
+    arrays = {name: pointer(forms.sum) for name in ('x', 'weight', 'out', 'scratch')}
     b = Builder('pixels', offsets=pointer(i64), **arrays, **{name: i64 for name in PIXELS})
     offsets, x, weight, out, scratch, *numbers = b.parameters
     (threads, images, channels, height, width, out_height, out_width, blocks, taps, top, left, pitch, reach, band,
      bank) = numbers
-    copy, tile = band_copy(lanes, True), _tile(lanes, columns, 1, lines, stride_x, dilation, 1, True)
+    copy, tile = band_copy(forms, True), _tile(forms, columns, 1, lines, stride_x, dilation, 1, True)
     bands, parts = (out_height + band - 1) // band, (channels + (lanes - 1)) // lanes
-    size, nothing = blocks * lines * lanes * taps, b.of_type(0, f32)
+    size, nothing = blocks * lines * lanes * taps, b.of_type(0, forms.sum)
     with b.parallel(images * bands * parts, threads) as chunk:
         place, part, first = scratch + b.thread * bank, chunk % parts, chunk // parts % bands * band
         image, last, channel = chunk // (parts * bands), b.smaller(first + band, out_height), part * lanes
@@ -260,22 +263,23 @@ def pixels(target, columns, lines, stride, dilation):
     return b.finish()
 
 
-def pixels_in_weight(target, columns, rest, lines, stride, dilation):
+def pixels_in_weight(target, element, columns, rest, lines, stride, dilation):
     """What `planes_in_weight` does for images as in `pixels`; `out` is as the weight is there."""
-    lanes, (stride_y, stride_x) = target.lanes(f32), stride
-    arrays = {name: pointer(f32) for name in ('x', 'outer', 'out', 'scratch')}
+    forms, (stride_y, stride_x) = Forms(target, element), stride
+    lanes = forms.lanes
+    arrays = {name: pointer(forms.sum) for name in ('x', 'outer', 'out', 'scratch')}
     b = Builder('pixels_in_weight', offsets=pointer(i64), **arrays, **{name: i64 for name in PIXELS})
     offsets, x, outer, out, scratch, *numbers = b.parameters
     (threads, images, channels, height, width, out_height, out_width, blocks, taps, top, left, pitch, reach, band,
      bank) = numbers
-    copy = band_copy(lanes, True)
-    tiles = {count: _tile_in_weight(lanes, count, lines, stride_x, dilation) for count in {columns, rest}}
+    copy = band_copy(forms, True)
+    tiles = {count: _tile_in_weight(forms, count, lines, stride_x, dilation) for count in {columns, rest}}
     size, whole = blocks * lines * lanes * taps, out_width - rest
     with b.parallel((channels + (lanes - 1)) // lanes, threads) as part:
         place, channel, totals = scratch + b.thread * bank, part * lanes, out + part * size
         kept = b.smaller(channels - channel, lanes)
         with b.loop(0, size, lanes) as i:
-            b.store(b.constant(0, f32.vector(lanes)), totals + i)
+            b.store(b.constant(0, forms.vector), totals + i)
         with b.loop(0, images) as image, b.loop(0, out_height, band) as first:
             last = b.smaller(first + band, out_height)
             b.call(copy, x + (image * height * width * channels + channel), place, channels, kept,

@@ -46,7 +46,7 @@ def planar(target, rows, vectors, pitch, steps):
     (threads, images, channels, height, width, out_height, out_width, lines, taps, top, left, down, band, columns, bank,
      plane, sums_at, length) = numbers
     outputs = rows // (step_y * step_x)
-    tile, copy = _tile(forms, rows, vectors, pitch), band_copy(lanes)
+    tile, copy = _tile(forms, rows, vectors, pitch), band_copy(forms)
     bands = (down + (band - 1)) // band
     with b.parallel(images * bands, threads) as chunk:
         image, first = chunk // bands, chunk % bands * band

@@ -9,9 +9,9 @@ import math
 import numpy as np
 
 from ...kernel.depthwise import pixels, pixels_in_weight, planes, planes_in_weight
-from ...kernel.types import f32
+from ...kernel.types import named
 from .build import compiled
-from .convolution import BAND, CHUNKS, FLOAT, SMALL, _dense, _empty, _is_in_pixels, _phase, _scratch, _split
+from .convolution import BAND, CHUNKS, SMALL, _applies as fit, _dense, _empty, _is_in_pixels, _phase, _scratch, _split
 from .properties import target
 
 __all__ = ['correlation', 'correlation_adjoint', 'correlation_in_weight']
@@ -25,8 +25,7 @@ ALIASED = 512     # numbers: rows so far apart share few lines of the first cach
 
 
 def _applies(geometry, outputs, *arrays):
-    return (geometry.groups > 1 and outputs <= FEW and len(geometry.stride) == 2
-            and all(a.dtype == FLOAT and a.ndim == 4 and a.size and a.size < 1 << 31 for a in arrays))
+    return geometry.groups > 1 and outputs <= FEW and len(geometry.stride) == 2 and fit(geometry, *arrays)
 
 
 def _lines(height):
@@ -34,9 +33,12 @@ def _lines(height):
     return max(n for n in range(1, LINES + 1) if height % n == 0)
 
 
-def _pitch(columns):
+def _lanes(array):
+    return target().lanes(named(array.dtype.name))
+
+
+def _pitch(columns, lanes):
     """Numbers of a row in scratch memory."""
-    lanes = target().lanes(f32)
     columns = -(-columns // lanes) * lanes
     return columns + lanes * (columns % ALIASED == 0)
 
@@ -54,11 +56,11 @@ def _along_planes(x, w, out, wide, sizes, stride, dilation, before, offsets, gro
     lie in a padded row. `out` has rows of any distance, of which `wide` columns are written.
     """
     (images, channels, height, width), (_, outputs, depth, all_lines, taps) = x.shape, w.shape
-    lanes, registers, parts = target().lanes(f32), target().registers, len(offsets)
+    lanes, registers, parts = _lanes(x), target().registers, len(offsets)
     lines = _lines(all_lines) if all_lines else 1
     blocks, reach = all_lines // lines, (all_lines - 1) * dilation + 1
     furthest = max((at for part in offsets for at in part), default=0)
-    pitch = _pitch(sizes[1] + furthest // stride[1])
+    pitch = _pitch(sizes[1] + furthest // stride[1], lanes)
     line = pitch * stride[1]
     band = _band(sizes[0], line * depth, stride[0], reach, images * groups)
     most = max(1, min(ROWS, (registers - lines - 3) // parts))
@@ -70,46 +72,46 @@ def _along_planes(x, w, out, wide, sizes, stride, dilation, before, offsets, gro
     together = max(1, TOGETHER // max(1, math.prod(sizes) * w[0].size))
     bank = together * depth * plane + (vectors + 1) * lanes
     w = np.ascontiguousarray(w.reshape(groups, outputs, depth, blocks, lines, taps).swapaxes(-1, -2))
-    scratch, threads = _scratch(bank)
-    compiled(planes, rows, vectors, lines, stride, dilation, parts)(
-        np.array(flat + ends, np.int64), x, w, np.zeros(groups * outputs, FLOAT), out, scratch, threads, images, groups,
+    scratch, threads = _scratch(bank, x.dtype)
+    compiled(planes, x.dtype.name, rows, vectors, lines, stride, dilation, parts)(
+        np.array(flat + ends, np.int64), x, w, np.zeros(groups * outputs, x.dtype), out, scratch, threads, images, groups,
         depth, outputs, height, width, *sizes, blocks, taps, *before, pitch, band, plane, bank, together, wide,
-        out.strides[2] // 4, out.strides[1] // 4)
+        out.strides[2] // out.itemsize, out.strides[1] // out.itemsize)
     return out
 
 
 def _cut_pixels(x, taps, out, stride, dilation):
     """How the work on images with channels side by side is cut: (lines, offsets, the numbers that kernels take)."""
     images, channels, height, width = x.shape
-    lanes, lines = target().lanes(f32), _lines(taps[1])
+    lanes, lines = _lanes(x), _lines(taps[1])
     pitch, reach = (out[1] - 1) * stride[1] + (taps[1] - 1) * dilation[1] + 1, (taps[0] - 1) * dilation[0] + 1
     band = _band(out[0], pitch * lanes, stride[0], reach, images * -(-channels // lanes))
     offsets = np.array([*(k * dilation[0] * pitch * lanes for k in range(taps[0])), 0, taps[0]], np.int64)
-    scratch, threads = _scratch(((band - 1) * stride[0] + reach) * pitch * lanes)
+    scratch, threads = _scratch(((band - 1) * stride[0] + reach) * pitch * lanes, x.dtype)
     return lines, offsets, (scratch, threads, images, channels, height, width, *out, taps[1] // lines, taps[0]), (
         pitch, reach, band, scratch.size // threads)
 
 
 def _along_channels(x, w, out, stride, dilation, before):
     """Writes into `out` the cross-correlation of x and w (channels, lines, taps), all with channels side by side."""
-    lanes, taps, size = target().lanes(f32), w.shape[1:], out.shape[2:]
+    lanes, taps, size = _lanes(x), w.shape[1:], out.shape[2:]
     lines, offsets, numbers, more = _cut_pixels(x, taps, size, stride, dilation)
-    weight = np.zeros((-(-len(w) // lanes) * lanes, *taps), FLOAT)
+    weight = np.zeros((-(-len(w) // lanes) * lanes, *taps), x.dtype)
     weight[:len(w)] = w
     weight = np.ascontiguousarray(weight.reshape(-1, lanes, taps[0], taps[1] // lines, lines).transpose(0, 3, 2, 4, 1))
     most = max(1, min(ROWS, target().registers - lines - 3))
-    compiled(pixels, _split(size[1], most), lines, stride, dilation[1])(
+    compiled(pixels, x.dtype.name, _split(size[1], most), lines, stride, dilation[1])(
         offsets, x, weight, out, *numbers, *before, *more)
     return out
 
 
 def _along_channels_in_weight(g, x, taps, stride, dilation, before):
     """The gradient in w (channels, 1, *taps) of one channel a group, for images with channels side by side."""
-    lanes, size = target().lanes(f32), g.shape[2:]
+    lanes, size = _lanes(x), g.shape[2:]
     lines, offsets, numbers, more = _cut_pixels(x, taps, size, stride, dilation)
     columns = _split(size[1], max(1, min(ROWS_IN_WEIGHT, target().registers - max(4, lines) - 3)))
-    made = np.empty((-(-x.shape[1] // lanes), taps[1] // lines, taps[0], lines, lanes), FLOAT)
-    compiled(pixels_in_weight, columns, (size[1] - 1) % columns + 1, lines, stride, dilation[1])(
+    made = np.empty((-(-x.shape[1] // lanes), taps[1] // lines, taps[0], lines, lanes), x.dtype)
+    compiled(pixels_in_weight, x.dtype.name, columns, (size[1] - 1) % columns + 1, lines, stride, dilation[1])(
         offsets, x, g, made, *numbers, *before, *more)
     return np.ascontiguousarray(made.transpose(0, 4, 2, 1, 3).reshape(-1, 1, *taps)[:x.shape[1]])
 
@@ -123,8 +125,8 @@ def correlation(x, w, geometry):
     offsets, before = [k * geometry.dilation[1] for k in range(w.shape[3])], [p for p, _ in geometry.padding]
     in_pixels = _is_in_pixels(x)
     if in_pixels and groups == x.shape[1] == w.shape[0]:
-        return _along_channels(x, w[:, 0], _empty(shape, True), geometry.stride, geometry.dilation, before)
-    made = _along_planes(_dense(x), w.reshape(groups, -1, *w.shape[1:]), np.empty(shape, FLOAT), out[1], out,
+        return _along_channels(x, w[:, 0], _empty(shape, True, x.dtype), geometry.stride, geometry.dilation, before)
+    made = _along_planes(_dense(x), w.reshape(groups, -1, *w.shape[1:]), np.empty(shape, x.dtype), out[1], out,
                          geometry.stride, geometry.dilation[0], before, [offsets], groups)
     return _dense(made, in_pixels)
 
@@ -137,8 +139,8 @@ def correlation_adjoint(g, w, geometry, spatial):
     in_pixels, shape = _is_in_pixels(g), (g.shape[0], groups * w.shape[1], *spatial)
     if in_pixels and groups == g.shape[1] == shape[1] and geometry.stride == (1, 1):
         before = [d * (k - 1) - p for d, k, (p, _) in zip(geometry.dilation, w.shape[2:], geometry.padding)]
-        return _along_channels(g, w[:, 0, ::-1, ::-1], _empty(shape, True), (1, 1), geometry.dilation, before)
-    g, made = _dense(g), np.empty(shape, FLOAT)
+        return _along_channels(g, w[:, 0, ::-1, ::-1], _empty(shape, True, g.dtype), (1, 1), geometry.dilation, before)
+    g, made = _dense(g), np.empty(shape, g.dtype)
     w = w.reshape(groups, -1, *w.shape[1:]).swapaxes(1, 2)
     columns = [_phase(x, across, beside, geometry.dilation[1], w.shape[4]) for x in range(across)]
     left = max(part[4] for part in columns if part is not None)
@@ -163,10 +165,10 @@ def correlation_in_weight(g, x, geometry, kernel):
         return _along_channels_in_weight(g, x, tuple(kernel), stride, dilation, [p for p, _ in geometry.padding])
     (images, channels, height, width), outputs, out = x.shape, g.shape[1], g.shape[2:]
     g, x = _dense(g), _dense(x)
-    depth, outputs, lanes = channels // groups, outputs // groups, target().lanes(f32)
+    depth, outputs, lanes = channels // groups, outputs // groups, _lanes(x)
     lines, reach = _lines(kernel[0]), (kernel[0] - 1) * dilation[0] + 1
     offsets = [k * dilation[1] for k in range(kernel[1])]
-    pitch = _pitch(out[1] + offsets[-1] // stride[1])
+    pitch = _pitch(out[1] + offsets[-1] // stride[1], lanes)
     line = pitch * stride[1]
     rows = _split(out[0], max(1, min(ROWS_IN_WEIGHT, target().registers - max(4, lines) - 3)))
     band = max(rows, _band(out[0], line * depth, stride[0], reach, CHUNKS) // rows * rows)
@@ -174,9 +176,9 @@ def correlation_in_weight(g, x, geometry, kernel):
     total_at = depth * plane + lanes
     count = outputs * depth * math.prod(kernel)
     bank = total_at + count * lanes
-    made = np.empty((groups, outputs, depth, kernel[0] // lines, kernel[1], lines), FLOAT)
-    scratch, threads = _scratch(bank)
-    compiled(planes_in_weight, rows, (out[0] - 1) % rows + 1, lines, stride, dilation[0])(
+    made = np.empty((groups, outputs, depth, kernel[0] // lines, kernel[1], lines), x.dtype)
+    scratch, threads = _scratch(bank, x.dtype)
+    compiled(planes_in_weight, x.dtype.name, rows, (out[0] - 1) % rows + 1, lines, stride, dilation[0])(
         np.array([at % stride[1] * pitch + at // stride[1] for at in offsets], np.int64), x, g, made, scratch, threads,
         images, groups, depth, outputs, height, width, *out, kernel[0] // lines, kernel[1],
         *(p for p, _ in geometry.padding), pitch, band, plane, bank, total_at)

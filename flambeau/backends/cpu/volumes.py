@@ -9,20 +9,19 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from .convolution import FLOAT, SMALL, Placed, _adjoint, _blank, _direct, _in_weight, _phase
+from .convolution import SMALL, Placed, _adjoint, _applies as fit, _blank, _direct, _in_weight, _phase
 
 __all__ = ['correlation', 'correlation_adjoint', 'correlation_in_weight']
 
 
 def _applies(geometry, *arrays):
-    return (geometry.groups == 1 and len(geometry.stride) == 3 and geometry.dilation[0] == 1
-            and all(a.dtype == FLOAT and a.ndim == 5 and a.size and a.size < 1 << 31 for a in arrays))
+    return geometry.groups == 1 and len(geometry.stride) == 3 and geometry.dilation[0] == 1 and fit(geometry, *arrays)
 
 
 def _slices(x, before, count):
     """`count` slices of all channels (batch * slices, channels, rows, columns), of which `before` are zeros."""
     batch, channels, depth, *plane = x.shape
-    made = np.zeros((batch, count, channels, *plane), FLOAT)
+    made = np.zeros((batch, count, channels, *plane), x.dtype)
     start, stop = max(before, 0), min(before + depth, count)
     if start < stop:
         made[:, start:stop] = x[:, :, start - before:stop - before].swapaxes(1, 2)
@@ -34,7 +33,7 @@ def _placed(x, windows, step, out):
     batch, plane = out.shape[0], math.prod(x.shape[2:])
     slices, channels = len(x) // batch, x.shape[1]
     return Placed(batch, windows, 1, (slices * channels * plane, step * channels * plane, plane),
-                  tuple(out.strides[k] // 4 for k in (0, 2, 1)), False)
+                  tuple(out.strides[k] // out.itemsize for k in (0, 2, 1)), False)
 
 
 def _channels_of_slices(w):
@@ -53,7 +52,7 @@ def correlation(x, w, geometry):
     shape = (x.shape[0], w.shape[0], *out)
     if not _applies(geometry, x, w) or min(out) <= 0 or math.prod(shape) * w[0].size < SMALL:
         return None
-    made, step, flat = np.empty(shape, FLOAT), geometry.stride[0], _in_plane(geometry)
+    made, step, flat = np.empty(shape, x.dtype), geometry.stride[0], _in_plane(geometry)
     slices = _slices(x, geometry.padding[0][0], (out[0] - 1) * step + w.shape[2])
     _direct(slices, [(_channels_of_slices(w), 0)], made[:, :, 0], _placed(slices, out[0], step, made), out[1:],
             flat.stride, tuple(p for p, _ in flat.padding), flat.dilation)
@@ -64,7 +63,7 @@ def correlation_adjoint(g, w, geometry, spatial):
     """The adjoint of `correlation` in x of sizes `spatial`: for each phase of the slices, one in two dimensions."""
     if not _applies(geometry, g, w) or g.size * w[0].size < SMALL or min(spatial) <= 0:
         return None
-    made, stride = _blank((g.shape[0], w.shape[1], *spatial), geometry, w.shape[2:]), geometry.stride[0]
+    made, stride = _blank((g.shape[0], w.shape[1], *spatial), geometry, w.shape[2:], g.dtype), geometry.stride[0]
     for offset in range(min(stride, spatial[0])):
         places = made[:, :, offset::stride]
         phase = _phase(offset, stride, geometry.padding[0][0], 1, w.shape[2])
