@@ -4,6 +4,7 @@ import pytest
 
 pytest.importorskip('llvmlite')
 
+import flambeau  # noqa: E402
 from flambeau.backends.cpu import conversion, properties  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not properties.jit_is_on() or properties.target().vector_bytes < 32,
@@ -28,6 +29,25 @@ def test_floats_are_rounded_to_nearest():
     x[::2] = random.standard_normal(10_002) * 10.0 ** random.integers(-9, 6, 10_002)
     with np.errstate(over='ignore'):
         _agree(conversion.converted(x, HALF), x.astype(HALF), np.uint16)
+
+
+def test_bfloat16_is_rounded_to_nearest():
+    bfloat = flambeau.bfloat16.numpy
+    x = np.random.default_rng(0).integers(0, 1 << 32, 20_003, dtype=np.uint64).astype(np.uint32).view(FLOAT)
+    made = conversion.converted(x, bfloat)
+    assert np.isnan(made[np.isnan(x)]).all()
+    np.testing.assert_array_equal(made[~np.isnan(x)].view(np.uint16), x[~np.isnan(x)].astype(bfloat).view(np.uint16))
+    every = np.arange(1 << 16, dtype=np.uint16).view(bfloat)
+    for kind in (FLOAT, HALF):
+        with np.errstate(over='ignore'):
+            expected = every.astype(FLOAT).astype(kind)
+        np.testing.assert_array_equal(conversion.converted(every, kind), expected)
+
+
+@pytest.mark.parametrize('dtype', ['bool', 'uint8', 'int64'])
+def test_whole_numbers_become_floats(dtype):
+    x = np.random.default_rng(0).integers(-2 ** 40, 2 ** 40, (30, 101)).astype(dtype)
+    np.testing.assert_array_equal(conversion.converted(x, FLOAT), x.astype(FLOAT))
 
 
 def test_order_in_memory_is_kept():

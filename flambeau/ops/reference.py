@@ -215,8 +215,8 @@ class Reference:
         """`x` in the flambeau dtype `d`."""
         if x.dtype.kind == 'c' and not d.is_complex:
             x = x.real
-        half = np.float16 in (x.dtype, d.numpy)
-        made = self.kernel('conversion.converted', x, d.numpy) if half else None
+        least = 1024 if np.float16 in (x.dtype, d.numpy) else LARGE
+        made = self.kernel('conversion.converted', x, d.numpy) if x.size >= least else None
         return x.astype(d.numpy) if made is None else made
 
     def stop(self, x):

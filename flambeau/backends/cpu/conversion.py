@@ -1,4 +1,4 @@
-"""Conversions between float16 and float32 by generated kernels; what does not fit answers None. Knows no operation."""
+"""Conversions between types of numbers by generated kernels; what does not fit answers None. Knows no operation."""
 from __future__ import annotations
 
 import numpy as np
@@ -11,7 +11,8 @@ __all__ = ['converted']
 
 SMALLEST = 1 << 10  # numbers from which on a kernel beats array functions
 PART = 1 << 14      # numbers that one thread converts at a time
-PAIRS = {('float16', 'float32'), ('float32', 'float16')}  # for the others, array functions are quick
+HALVES = 'float16', 'bfloat16', 'float32'
+PAIRS = {(a, b) for a in HALVES for b in HALVES if a != b} | {(a, 'float32') for a in ('bool', 'uint8', 'int64')}  # others are quick
 
 
 def converted(x, dtype):

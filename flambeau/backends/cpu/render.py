@@ -237,7 +237,7 @@ class FunctionText:
                 wide = f32.like(a)
                 self.line(f'{middle} = {"fpext" if a.bits < 32 else "fptrunc"} {self.typed(x)} to {llvm(wide)}')
                 x, a = type(x)(None, wide, middle), wide
-            if self._is_unknown(b):
+            if b.kind == 'bf':
                 return self._to_bfloat(x, b)
             if a == b:
                 return f'bitcast {self.typed(x)} to {llvm(b)}'
@@ -273,7 +273,7 @@ class FunctionText:
         return name
 
     def _to_bfloat(self, x, kind):
-        """float32 rounded to bfloat16 by its bits, where the processor has no instruction for it; nan stays."""
+        """float32 rounded to bfloat16 by its bits: an instruction for it, where there is one, loses the smallest; nan stays."""
         lanes, wide = kind.lanes, llvm(i32.like(kind))
 
         step = self._made
