@@ -325,8 +325,10 @@ def _normal_double(generator, count: int, mean: float, std: float) -> np.ndarray
 
 def fill_uniform(generator, out: np.ndarray, low: float = 0.0, high: float = 1.0) -> None:
     """Uniform samples of [low, high); complex arrays get them for the real and the imaginary part."""
+    if out.flags.c_contiguous and DRIVERS['random.uniform'](out, generator, low, high) is not None:
+        return
     if out.dtype.kind == 'c':
-        out = _as_real(out)
+        return fill_uniform(generator, _as_real(out), low, high)
     if _by_kernel('random.uniform', generator, out, low, high):
         return
     working, source = _working_type(out.dtype)
@@ -351,12 +353,14 @@ def fill_normal(generator, out: np.ndarray, mean: float = 0.0, std: float = 1.0)
 
     C-contiguous arrays of 16 elements or more are drawn in blocks of 16, all others one by one in double precision.
     """
-    if out.dtype.kind == 'c':
-        out, std = _as_real(out), std / math.sqrt(2)
-    in_blocks = out.size >= 16 and out.flags.c_contiguous
-    if _by_kernel('random.normal' if in_blocks else 'random.normals', generator, out, mean, std):
+    in_order = out.flags.c_contiguous
+    if in_order and DRIVERS['random.normal'](out, generator, mean, std) is not None:
         return
-    if not in_blocks:
+    if out.dtype.kind == 'c':
+        return fill_normal(generator, _as_real(out), mean, std / math.sqrt(2))
+    if not in_order and _by_kernel('random.normals', generator, out, mean, std):
+        return
+    if out.size < 16 or not in_order:
         return _fill(out, lambda count: _normal_double(generator, count, mean, std))
     working, source = _working_type(out.dtype)
     mean, std = float(working(mean)), float(working(std))

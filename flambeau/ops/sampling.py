@@ -119,15 +119,15 @@ def _largest(d):
 @overwriting
 def normal_(m, input, mean=0.0, std=1.0, *, generator=None):
     """Overwrites the tensor with normal samples; complex ones have `std` in all, std / sqrt(2) in each part."""
-    _need_std(std)
+    if not std >= 0:
+        _refuse_std(std)
     _need_dtype('normal_', input, 'fc')
     draws.fill_normal(_source(generator), input, mean, std)
     return input
 
 
-def _need_std(std):
-    if not std >= 0:
-        raise RuntimeError(f'normal expects std >= 0.0, but found std {std}')
+def _refuse_std(std):
+    raise RuntimeError(f'normal expects std >= 0.0, but found std {std}')
 
 
 _UNSET = object()
@@ -460,7 +460,8 @@ def _normal(m, mean, std, *, generator=None):
         if not (std >= 0).all():
             raise RuntimeError('normal expects all elements of std >= 0.0')
     else:
-        _need_std(std)
+        if not std >= 0:
+            _refuse_std(std)
     model = mean if isinstance(mean, np.ndarray) else std
     out = np.empty(np.broadcast_shapes(np.shape(mean), np.shape(std)), model.dtype)
     if isinstance(std, np.ndarray):
