@@ -11,6 +11,7 @@ from ..errors import require_tensors
 from .activation import need_floating
 from .contraction import linear
 from .definition import export, opaque
+from .indexing import bounds
 from .loss import reduced, reduction_of, warn
 from .reference import REFERENCE
 from .softmax import log_softmax
@@ -20,14 +21,6 @@ __all__ = ['nll_loss', 'cross_entropy', 'linear_cross_entropy', 'LinearCrossEntr
 
 # ---- negative log likelihood: linear in its input, so that its gradient's gradient is itself
 
-def _bounds(target):
-    """The smallest and the largest of whole numbers."""
-    if target.size > 64:
-        return target.min(), target.max()
-    few = target.ravel().tolist()  # in a fifth of the time
-    return min(few), max(few)
-
-
 def _class_weights(target, weight, ignore_index, classes, dtype):
     """(target with ignored entries at class 0, the weight of each target, 0 where ignored; None where all are 1).
 
@@ -35,11 +28,11 @@ def _class_weights(target, weight, ignore_index, classes, dtype):
     """
     ignored = None
     if target.size:
-        low, high = _bounds(target)
+        low, high = bounds(target)
         if low <= ignore_index <= high:
             ignored = target == ignore_index
             target = np.where(ignored, 0, target)
-            low, high = _bounds(target)
+            low, high = bounds(target)
         if low < 0 or high >= classes:
             raise IndexError(f'Target {low if low < 0 else high} is out of bounds: there are {classes} classes, 0 to '
                              f'{classes - 1}')

@@ -1,6 +1,8 @@
 """The notation of einsum: reads equations and carries them out two operands at a time through `contract`."""
 from __future__ import annotations
 
+import functools
+
 from ..tensor import Tensor
 from .contraction import contract, same_dtype
 
@@ -21,6 +23,10 @@ def evaluate_einsum(equation, operands):
             raise TypeError(f'einsum(): expected Tensor as operand {k}, but got {type(operand).__name__}')
     if not operands:
         raise RuntimeError('einsum(): must provide at least one operand')
+    if len(operands) == 2 and operands[0]._array.dtype is operands[1]._array.dtype:
+        letters = _letters_of_pair(equation, operands[0]._array.shape, operands[1]._array.shape)
+        if letters is not None:
+            return contract(*operands, letters)
     names, result = _named_dimensions(equation.replace(' ', ''), operands)
     operands = list(same_dtype('einsum', *operands)) if len(operands) > 1 else list(operands)
     operands, names = _broadcast(operands, names)
@@ -36,6 +42,20 @@ def evaluate_einsum(equation, operands):
     tensor, found = _summed(*terms[0], set(result))
     order = tuple(found.index(c) for c in result)
     return tensor.permute(order) if order != tuple(range(len(order))) else tensor
+
+
+@functools.lru_cache(maxsize=256)
+def _letters_of_pair(equation, first, second):
+    """The letters of `contract` for two operands of these shapes, where it can carry out the equation alone, else None."""
+    a, _, rest = equation.replace(' ', '').partition(',')
+    b, arrow, result = rest.partition('->')
+    if not arrow or not (a + b + result).isalpha() or any(len(set(names)) < len(names) for names in (a, b, result)):
+        return None
+    sizes = dict(zip(a, first))
+    if len(a) != len(first) or len(b) != len(second) or any(sizes.get(c, n) != n for c, n in zip(b, second)):
+        return None
+    alone = set(a) ^ set(b)
+    return (a, b, result) if alone <= set(result) <= set(a + b) else None
 
 
 def _from_lists(first, rest):

@@ -6,7 +6,7 @@ import numpy as np
 from ..autograd.graph import note_write
 from ..tensor import Tensor, wrap
 from .definition import composite, export, opaque
-from .indexing import accumulate_rows, take_rows
+from .indexing import accumulate_rows, bounds, take_rows
 
 __all__ = ['embedding', 'embedding_bag', 'one_hot']
 
@@ -219,13 +219,13 @@ def one_hot(tensor, num_classes=-1):
     if not values.size and num_classes <= 0:
         raise RuntimeError('one_hot: can not infer total number of classes from empty tensor.')
     if values.size:
-        if values.min() < 0:
-            raise RuntimeError(f'one_hot: class values must be non-negative, got {values.min()}')
+        low, high = bounds(values)
+        if low < 0:
+            raise RuntimeError(f'one_hot: class values must be non-negative, got {low}')
         if num_classes == -1:
-            num_classes = int(values.max()) + 1
-        elif num_classes < 1 or values.max() >= num_classes:
-            raise RuntimeError(f'one_hot: class values must be smaller than num_classes, got {values.max()} and '
-                               f'{num_classes}')
+            num_classes = int(high) + 1
+        elif num_classes < 1 or high >= num_classes:
+            raise RuntimeError(f'one_hot: class values must be smaller than num_classes, got {high} and {num_classes}')
     out = np.zeros((*values.shape, num_classes), np.int64)
-    np.put_along_axis(out, values[..., None], 1, -1)
+    out.reshape(-1)[values.reshape(-1) + np.arange(0, out.size, num_classes or 1)] = 1
     return wrap(out)

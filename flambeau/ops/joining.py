@@ -1,6 +1,8 @@
 """Several tensors into one: cat, stack and their relatives; repetition and rearrangement of whole dimensions."""
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from ..autograd.graph import edge_of
@@ -10,6 +12,7 @@ from ..tensor import Tensor, wrap
 from .definition import PUBLIC, export, opaque
 from .overriding import Overridden, answered, override
 from .promotion import result_dtype
+from .reference import LARGE, zero_of
 from .reference import REFERENCE, axes_of
 from .view import axis_of
 from .writing import refuse_shared_out
@@ -322,12 +325,21 @@ def repeat_interleave(input, repeats=None, dim=None, *, output_size=None):
     return _repeat_interleave(input, repeats, dim)
 
 
+@functools.lru_cache(maxsize=64)
+def _triangle(name, rows, columns, diagonal):
+    """Where a triangle of matrices is."""
+    return getattr(np, name)(np.ones((rows, columns), bool), diagonal)
+
+
 def _triangular(name):
     @opaque(name=name, inplace=True, grad={'input': lambda m, g, diagonal: getattr(m, name)(g, diagonal)})
     def triangle(m, input, diagonal=0):
         if input.ndim < 2:
             raise RuntimeError(f'{name}: input tensor must have at least 2 dimensions')
-        return getattr(m.xp, name)(input, diagonal)
+        shape = input.shape[-2:]
+        if input.size > LARGE:
+            return getattr(m.xp, name)(input, diagonal)
+        return m.xp.where(_triangle(name, *shape, diagonal), input, zero_of(input.dtype))
     triangle.__doc__ = f'The {"lower" if name == "tril" else "upper"} triangle of matrices, zeros elsewhere.'
     return triangle
 

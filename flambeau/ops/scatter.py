@@ -5,13 +5,14 @@ Two kinds of index: one of as many dimensions as the tensor, which gives every e
 """
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
 
 from .. import dtypes
 from .definition import composite, opaque
-from .indexing import ALL, accumulate_rows, destination, number_array, put_at, require_same_dtype, take_rows, writing
+from .indexing import ALL, accumulate_rows, destination, number_array, outside, put_at, require_same_dtype, take_rows, writing
 from .reference import LARGE, REFERENCE, axes_of
 from .view import axis_of
 
@@ -40,9 +41,9 @@ def check_elements(name: str, shape: tuple[int, ...], dim: int, index: np.ndarra
         raise RuntimeError(f'{name}(): Size does not match: expected index {list(index.shape)} to be no larger than '
                            f'self {list(shape)} apart from dimension {dim}')
     size = shape[dim]
-    if index.view(np.uint64 if index.itemsize == 8 else np.uint32).max() >= size:  # negative ones are large as unsigned
-        outside = index[(index < 0) | (index >= size)].flat[0]
-        raise RuntimeError(f'{name}(): index {outside} is out of bounds for dimension {dim} with size {size}')
+    if outside(index, size):
+        wrong = index[(index < 0) | (index >= size)].flat[0]
+        raise RuntimeError(f'{name}(): index {wrong} is out of bounds for dimension {dim} with size {size}')
 
 
 def element_places(shape: tuple[int, ...], dim: int, index: np.ndarray) -> np.ndarray:
@@ -51,13 +52,20 @@ def element_places(shape: tuple[int, ...], dim: int, index: np.ndarray) -> np.nd
         return index.astype(np.int64)
     stride = math.prod(shape[dim + 1:])
     places = index if stride == 1 else index * stride
-    stride = 1
+    steps = (_steps if index.size <= LARGE else _steps.__wrapped__)(shape, dim, index.shape)
+    return places if steps is None else places + steps
+
+
+@functools.lru_cache(maxsize=64)
+def _steps(shape: tuple[int, ...], dim: int, sizes: tuple[int, ...]):
+    """Where the first elements along `dim` lie in a flattened array of `shape`, for the first `sizes` of other dimensions."""
+    stride, found = 1, None
     for d in reversed(range(len(shape))):
-        if d != dim and index.shape[d] > 1:
-            steps = np.arange(0, index.shape[d] * stride, stride)
-            places = places + (steps.reshape((-1,) + (1,) * (len(shape) - 1 - d)) if d < len(shape) - 1 else steps)
+        if d != dim and sizes[d] > 1:
+            steps = np.arange(0, sizes[d] * stride, stride).reshape((-1,) + (1,) * (len(shape) - 1 - d))
+            found = steps if found is None else found + steps
         stride *= shape[d]
-    return places
+    return found
 
 
 def _source_part(name: str, src: np.ndarray, index: np.ndarray) -> np.ndarray:

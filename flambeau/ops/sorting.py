@@ -15,7 +15,7 @@ from .creation import linspace
 from .definition import composite, export, opaque
 from .reference import LARGE, REFERENCE
 from .results import return_type
-from .scatter import with_dimensions
+from .scatter import element_places, with_dimensions
 from .view import axis_of
 
 PAIR = ('values', 'indices')
@@ -38,8 +38,8 @@ def _order(array: np.ndarray, dim: int, descending: bool, name: str) -> np.ndarr
     if not descending:
         return array.argsort(axis=dim, kind='stable')
     # sorting backwards and then turning round puts NaN first and keeps equal values in order
-    backwards = np.flip(array, dim).argsort(axis=dim, kind='stable')
-    return array.shape[dim] - 1 - np.flip(backwards, dim)
+    turned = (slice(None),) * dim + (slice(None, None, -1),)
+    return array.shape[dim] - 1 - array[turned].argsort(axis=dim, kind='stable')[turned]
 
 
 def _picked(x: np.ndarray, places: np.ndarray, dim: int) -> np.ndarray:
@@ -47,7 +47,7 @@ def _picked(x: np.ndarray, places: np.ndarray, dim: int) -> np.ndarray:
     made = REFERENCE.kernel('indexing.take', x, dim, places) if places.size >= LARGE else None
     if made is not None:
         return made
-    return x[places] if x.ndim == 1 else np.take_along_axis(x, places, dim)
+    return x[places] if x.ndim == 1 else x.reshape(-1).take(element_places(x.shape, dim, places))
 
 
 def _picked_gradient(m, g, input_shape, dim, outputs):

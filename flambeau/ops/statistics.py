@@ -57,14 +57,19 @@ def _extreme_along(name, largest):
         axis = axis_of(dim, input.ndim)
         if not input.shape[axis]:
             raise IndexError(f'{name}(): Expected reduction dim {dim} to have non-zero size.')
-        index = np.expand_dims(_places(m.xp, input, axis, largest), axis)
-        values = np.take_along_axis(input, index, axis)
-        return (values, index) if keepdim else (values.squeeze(axis), index.squeeze(axis))
+        index = _places(m.xp, input, axis, largest)
+        values = (m.xp.maximum if largest else m.xp.minimum).reduce(input, axis, keepdims=keepdim)
+        return values, m.xp.expand_dims(index, axis) if keepdim else index
 
     pair = return_type(name, ('values', 'indices'))
 
     def function(input, dim=None, keepdim=False, *, out=None, other=None):
         require_tensors(name, input=input)
+        if out is None and other is None and input._array.dtype.kind in 'fiu':  # the usual calls first
+            if dim is None and input._array.size:
+                return PUBLIC.amax(input) if largest else PUBLIC.amin(input)
+            if dim.__class__ is int:
+                return pair(*along(input, dim, keepdim))
         other = dim if isinstance(dim, Tensor) else other
         if other is not None:
             return PUBLIC.maximum(input, other, **_out(out)) if largest else PUBLIC.minimum(input, other, **_out(out))
