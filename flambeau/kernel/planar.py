@@ -1,8 +1,9 @@
 """The kernel of 2-d convolutions with few outputs, whose vectors are neighbouring pixels of a plane.
 
-All phases of a transposed convolution's strides are outputs of one convolution of steps of one, since they meet the same
-pixels: outputs of phase (i, j) are then written to every row and column of that phase. A chunk copies a band of rows of all
-planes, padded with zeros, into scratch memory of its thread, where a tap is a shift of one long line. Knows no arrays.
+All phases of a transposed convolution's strides are outputs of one convolution of steps of one, since they meet the
+same pixels: outputs of phase (i, j) are then written to every row and column of that phase. A chunk copies a band of
+rows of all planes, padded with zeros, into scratch memory of its thread, where a tap is a shift of one long line. Knows
+no arrays.
 """
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ __all__ = ['planar']
 
 
 def _tile(forms, rows, vectors, pitch):
-    """The sums over taps and channels for `rows` outputs and some vectors of pixels; `out` has `length` pixels an output."""
+    """The sums over taps and channels for `rows` outputs and some vectors of pixels; outputs are `length` apart."""
     b = Builder('tile', pixels=pointer(f32), weight=pointer(f32), out=pointer(f32), channels=i64, lines=i64, taps=i64,
                 columns=i64, plane=i64, length=i64)
     pixels, weight, out, channels, lines, taps, columns, plane, length = b.parameters
@@ -39,8 +40,8 @@ def planar(target, rows, vectors, pitch, steps):
     forms = Forms(target, 'float32')
     lanes, (step_y, step_x) = forms.lanes, steps
     arrays = {name: pointer(f32) for name in ('x', 'weight', 'out', 'scratch')}
-    numbers = ('threads images channels height width out_height out_width lines taps top left down band columns bank plane '
-               'sums_at length').split()
+    numbers = ('threads images channels height width out_height out_width lines taps top left down band columns bank '
+               'plane sums_at length').split()
     b = Builder('planar', **arrays, **dict.fromkeys(numbers, i64))
     x, weight, out, scratch, *numbers = b.parameters
     (threads, images, channels, height, width, out_height, out_width, lines, taps, top, left, down, band, columns, bank,
@@ -54,8 +55,8 @@ def planar(target, rows, vectors, pitch, steps):
         pixels = scratch + b.thread * bank
         sums = pixels + sums_at
         with b.loop(0, channels) as c:
-            b.call(copy, x + (image * channels + c) * (height * width), pixels + c * plane, height * width, 1, first - top,
-                   count + (lines - 1), height, width, columns, left, 1)
+            b.call(copy, x + (image * channels + c) * (height * width), pixels + c * plane, height * width, 1,
+                   first - top, count + (lines - 1), height, width, columns, left, 1)
         with b.loop(0, count * columns, vectors * lanes) as at:
             b.call(tile, pixels + at, weight, sums + at, channels, lines, taps, columns, plane, length)
         for row in range(rows):

@@ -1,4 +1,4 @@
-"""Kernels of 3x3 convolutions and their gradients by Winograd's minimal filtering F(2x2, 3x3): 16 products where there were 36.
+"""Kernels of 3x3 convolutions and their gradients by Winograd's minimal filtering F(2x2, 3x3), with 16 products for 36.
 
 Y = A^T [sum over channels of (G w G^T) * (B^T d B)] A for each 2x2 tile of output and the 4x4 inputs d that it meets
 (Lavin & Gray, 2016). A chunk is a strip of tiles, counted through rows and images, by some panels of outputs. A vector
@@ -99,7 +99,7 @@ class _Lines:
 
 
 def _transform_input(b, forms, run, x, held, plane, pitch, channels, height, width, top, left):
-    """Tiles of a run as [place][channel][tile]; `plane` numbers from place to place, `pitch` from channel to channel."""
+    """Tiles of a run as [place][channel][tile], places `plane` numbers apart and channels `pitch`."""
     lanes, (place, image, tile_row, tile_column, length) = forms.lanes, run
     lines = _Lines(b, forms, x + image * channels * (height * width), height, width, tile_row * TILE - top,
                    tile_column * TILE - left, SIZE, 3)
@@ -158,19 +158,19 @@ class _Correlation:
         self.rows, self.uneven, self.vectors, self.flipped = rows, uneven, vectors, flipped
         self.strip, self.pitch = vectors * forms.lanes, -(-rows // forms.lanes) * forms.lanes
         arrays = {name: pointer(f32) for name in ('x', 'weight', 'out', 'panels', 'tiles')}
-        numbers = ('threads images channels height width outputs out_height out_width top left by_output by_channel count '
-                   'upper wide together bank plane sums_at sums_plane').split()
+        numbers = ('threads images channels height width outputs out_height out_width top left by_output by_channel '
+                   'count upper wide together bank plane sums_at sums_plane').split()
         self.b = b = Builder('winograd', **arrays, **dict.fromkeys(numbers, i64))
         for name, value in zip([*arrays, *numbers], b.parameters):
             setattr(self, name, value)
         self.down, self.across = (self.out_height + (TILE - 1)) // TILE, (self.out_width + (TILE - 1)) // TILE
         self.all_tiles = self.images * self.down * self.across
-        self.panel_size = (self.channels + 1) * (PLACES * self.pitch)  # one channel more: no two places in one set of a cache
+        self.place_size = (self.channels + 1) * self.pitch  # one more, so that places do not meet in one set of a cache
 
     def runs(self, first):
         """The runs of a strip."""
-        return _runs(self.b, self.forms.lanes, first, self.b.smaller(self.all_tiles - first, self.b.of_type(self.strip, i64)),
-                     self.down, self.across)
+        count = self.b.smaller(self.all_tiles - first, self.b.of_type(self.strip, i64))
+        return _runs(self.b, self.forms.lanes, first, count, self.down, self.across)
 
     def transform_weights(self, panel, first, last, place):
         """Some channels of a panel as [place][channel][output]."""
@@ -187,7 +187,7 @@ class _Correlation:
                 taps = taps[8::-1] if self.flipped else taps[:9]
                 made = _transformed(b, WEIGHT, [taps[3 * y:3 * y + 3] for y in range(3)])
                 for k in range(PLACES):
-                    to = place + (((self.channels + 1) * k + c) * self.pitch + part)
+                    to = place + (self.place_size * k + c * self.pitch + part)
                     b.store(made[k // SIZE][k % SIZE], to)
 
     def transform_input(self, first, held):
@@ -203,10 +203,10 @@ class _Correlation:
         with b.loop(0, PLACES) as place:
             with b.loop(start, stop) as panel:
                 def multiply(height):
-                    to = sums + (place * self.sums_plane + (first_row(b, panel, self.upper, self.rows) - output) * self.strip)
-                    weights = panels + ((panel - start) * self.panel_size + place * (self.channels + 1) * self.pitch)
-                    b.call(_tile(self.forms, height, self.vectors, True), weights, held + place * self.plane, to, self.pitch,
-                           self.channels, 0)
+                    row = first_row(b, panel, self.upper, self.rows) - output
+                    weights = panels + ((panel - start) * PLACES + place) * self.place_size
+                    b.call(_tile(self.forms, height, self.vectors, True), weights, held + place * self.plane,
+                           sums + (place * self.sums_plane + row * self.strip), self.pitch, self.channels, 0)
                 of_height(b, panel, self.upper, self.rows, self.uneven, multiply)
         with self.runs(first) as run:
             to = self.out + (run[1] * self.outputs + output) * (self.out_height * self.out_width)
@@ -217,11 +217,11 @@ class _Correlation:
 def minimal(target, rows, uneven, vectors, flipped, deep):
     """out = the cross-correlation of x and a weight of 3x3 taps, side by side in memory or, `flipped`, in reverse.
 
-    Panels of outputs have `rows` and, where `uneven`, `rows - 1` outputs, strips `vectors` of tiles. A chunk takes a strip and `wide` panels,
-    `together` of them at a time: all weights are transformed into `panels` before, and `tiles` holds `bank` numbers a thread,
-    for a strip and the sums. `deep`, for more weights than tiles, it is the other way round: all tiles are transformed before
-    and a chunk takes a panel. Transformed tiles are `plane` numbers apart from place to place; sums, which a bank holds from
-    `sums_at`, `sums_plane`.
+    Panels of outputs have `rows` and, where `uneven`, `rows - 1` outputs; strips of tiles have `vectors`. A chunk takes
+    a strip and `wide` panels, `together` of them at a time: all weights are transformed into `panels` before, and `tiles`
+    holds `bank` numbers a thread, for a strip and the sums. `deep`, for more weights than tiles, it is the other way
+    round: all tiles are transformed before and a chunk takes a panel. Places of transformed tiles are `plane` numbers
+    apart; those of sums, which a bank holds from `sums_at`, `sums_plane`.
     """
     w = _Correlation(target, rows, uneven, vectors, flipped)
     b, strip = w.b, w.strip
@@ -240,14 +240,16 @@ def minimal(target, rows, uneven, vectors, flipped, deep):
     blocks = (w.channels + (together - 1)) // together
     with b.parallel(w.count * blocks) as task:
         panel, first = task // blocks, task % blocks * together
-        w.transform_weights(panel, first, b.smaller(first + together, w.channels), w.panels + panel * w.panel_size)
+        last = b.smaller(first + together, w.channels)
+        w.transform_weights(panel, first, last, w.panels + panel * PLACES * w.place_size)
     groups = (w.count + w.wide - 1) // w.wide
     with b.parallel(strips * groups, w.threads) as chunk:
         first, group = chunk // groups * strip, chunk % groups * w.wide
         own = w.tiles + b.thread * w.bank
         w.transform_input(first, own)
         with b.loop(group, b.smaller(group + w.wide, w.count), w.together) as start:
-            w.write(first, own, start, b.smaller(start + w.together, w.count), w.panels + start * w.panel_size, own + w.sums_at)
+            w.write(first, own, start, b.smaller(start + w.together, w.count), w.panels + start * PLACES * w.place_size,
+                    own + w.sums_at)
     return b.finish()
 
 
@@ -276,7 +278,7 @@ def _transform_gradient(b, forms, run, g, held, plane, pitch, outputs, height, w
 
 
 def _transform_back(b, forms, sums, rows, plane, out, outputs, by_output):
-    """Writes the taps of `rows` channels and a strip of outputs, of which there are `outputs`, from [place][channel][output]."""
+    """Writes the taps of `rows` channels and up to a strip of `outputs`, from [place][channel][output]."""
     lanes = forms.lanes
     nothing = b.constant(0, forms.vector)
     with b.loop(0, rows) as c:
@@ -296,19 +298,19 @@ def _transform_back(b, forms, sums, rows, plane, out, outputs, by_output):
 def minimal_in_weight(target, rows, uneven):
     """out[o][c][3][3] = the gradient of a correlation in its weight, for the gradient g of its output.
 
-    Tiles are taken `slab` at a time: transformed into `inputs` and `gradients`, of which a place takes `input_plane` and
-    `gradient_plane` and a channel or strip `input_pitch` and `gradient_pitch`, and multiplied by panels of `rows` and,
-    where `uneven`, `rows - 1` channels. Sums lie in `totals`: for one slab those of a panel for each thread, else all.
+    Tiles are taken `slab` at a time: transformed into `inputs` and `gradients`, of which a place takes `input_plane`
+    and `gradient_plane` and a channel or strip `input_pitch` and `gradient_pitch`, and multiplied by panels of `rows`
+    and, where `uneven`, `rows - 1` channels. Sums lie in `totals`: for one slab those of a panel a thread, else all.
     """
     forms = Forms(target, 'float32')
     strip = 2 * forms.lanes
     arrays = {name: pointer(f32) for name in ('x', 'g', 'out', 'inputs', 'gradients', 'totals')}
-    numbers = ('threads images channels height width outputs out_height out_width top left count upper slab input_plane '
-               'input_pitch gradient_plane gradient_pitch').split()
+    numbers = ('threads images channels height width outputs out_height out_width top left count upper slab '
+               'input_plane input_pitch gradient_plane gradient_pitch').split()
     b = Builder('winograd_in_weight', **arrays, **dict.fromkeys(numbers, i64))
     x, g, out, inputs, gradients, totals, *numbers = b.parameters
-    (threads, images, channels, height, width, outputs, out_height, out_width, top, left, count, upper, slab, input_plane,
-     input_pitch, gradient_plane, gradient_pitch) = numbers
+    (threads, images, channels, height, width, outputs, out_height, out_width, top, left, count, upper, slab,
+     input_plane, input_pitch, gradient_plane, gradient_pitch) = numbers
     down, across = (out_height + (TILE - 1)) // TILE, (out_width + (TILE - 1)) // TILE
     tiles = images * down * across
     plane = rows * strip
@@ -319,8 +321,8 @@ def minimal_in_weight(target, rows, uneven):
             length = b.smaller(here - first, b.of_type(strip, i64))
             with _runs(b, forms.lanes, start + first, length, down, across) as run:
                 with b.when(task % 2 < 1):
-                    _transform_input(b, forms, run, x, inputs + first, input_plane, input_pitch, channels, height, width,
-                                     top, left)
+                    _transform_input(b, forms, run, x, inputs + first, input_plane, input_pitch, channels, height,
+                                     width, top, left)
                 with b.otherwise():
                     _transform_gradient(b, forms, run, g, gradients + first * strip, gradient_plane, gradient_pitch,
                                         outputs, out_height, out_width)
@@ -333,11 +335,13 @@ def minimal_in_weight(target, rows, uneven):
             def write(height):
                 with b.loop(0, PLACES) as place:
                     with b.loop(0, here, CHAIN) as k:
-                        b.call(_tile(forms, height, 2, False), inputs + (place * input_plane + channel * input_pitch + k),
-                               gradients + (place * gradient_plane + output * gradient_pitch + k * strip),
-                               sums + place * plane, input_pitch, b.smaller(here - k, b.of_type(CHAIN, i64)), start + k)
+                        left_factor = inputs + (place * input_plane + channel * input_pitch + k)
+                        right_factor = gradients + (place * gradient_plane + output * gradient_pitch + k * strip)
+                        b.call(_tile(forms, height, 2, False), left_factor, right_factor, sums + place * plane,
+                               input_pitch, b.smaller(here - k, b.of_type(CHAIN, i64)), start + k)
                 with b.when(start + slab >= tiles):
                     to = out + (output * strip * channels + channel) * 9
-                    _transform_back(b, forms, sums, height, b.of_type(plane, i64), to, outputs - output * strip, channels * 9)
+                    _transform_back(b, forms, sums, height, b.of_type(plane, i64), to, outputs - output * strip,
+                                    channels * 9)
             of_height(b, panel, upper, rows, uneven, write)
     return b.finish()
