@@ -42,3 +42,20 @@ def test_what_does_not_fit():
     assert selection.top(alone.reshape(-1), 20, 0, True) is None
     values, places = flambeau.topk(flambeau.from_numpy(alone.reshape(-1)), 20)
     assert values.tolist() == list(range(500, 480, -1)) and places.tolist() == [k * alone.shape[1] for k in range(499, 479, -1)]
+
+
+@pytest.mark.parametrize('shape, axis', [((60, 77), 0), ((3, 40, 130), 1), ((9, 5, 4, 30), 1)])
+@pytest.mark.parametrize('dtype', ['float16', 'bfloat16', 'float32', 'float64', 'int32', 'int64'])
+@pytest.mark.parametrize('largest', [True, False])
+def test_extremes_along_columns(shape, axis, dtype, largest):
+    x = RANDOM.integers(-9, 9, shape).astype(getattr(flambeau, dtype).numpy)
+    if 'float' in dtype:
+        x[RANDOM.random(shape) < 0.02] = np.nan
+    compared = x.astype(np.float64)
+    places = (np.argmax if largest else np.argmin)(compared, axis)
+    values, got = selection.extremes(x, axis, largest, True)
+    np.testing.assert_array_equal(got, places)
+    expected = np.take_along_axis(compared, np.expand_dims(places, axis), axis).squeeze(axis)
+    np.testing.assert_array_equal(values.astype(np.float64), expected)
+    assert values.dtype == x.dtype
+    assert selection.extremes(x, axis, largest, False)[0] is None

@@ -1,16 +1,56 @@
-"""The first few of rows in order: a bound that at least so many elements reach, then all that reach it. Knows no arrays.
+"""Extremes along columns with their places; the first few of rows in order. Knows no arrays.
 
-Elements are compared as unsigned keys of 32 bits (sorting.py): the first in order have the smallest.
+For the first few, a bound is found that at least so many elements reach, then all that reach it. Elements are compared as
+unsigned keys of 32 bits (sorting.py): the first in order have the smallest.
 """
 from __future__ import annotations
 
 from .ir import Builder
 from .sorting import ordered
-from .types import i64, pointer, u32, u64
+from .types import Type, bf16, f16, f32, i64, pointer, u32, u64
 
-__all__ = ['bests', 'reaching', 'slots']
+__all__ = ['bests', 'extremes', 'reaching', 'slots']
 
 VECTORS = 16  # of slots
+PANEL = 4     # vectors of columns at a time
+
+
+def extremes(target, kind, largest):
+    """values[o, i] = the largest (smallest) of x[o, k, i] over k, or nan, and places[o, i] = the first such k.
+
+    Half types are compared as float32; values may be null.
+    """
+    b = Builder('extremes', x=pointer(kind), values=pointer(kind), places=pointer(i64), outer=i64, n=i64, width=i64,
+                wanted=i64)
+    x, values, places, outer, n, width, wanted = b.parameters
+    compared = f32 if kind in (f16, bf16) else kind
+    lanes = target.lanes(compared)
+    panel = PANEL * lanes
+    panels = (width + (panel - 1)) / panel
+    with b.parallel(outer * panels) as chunk:
+        o, start = chunk / panels, chunk % panels * panel
+        base = x + (o * n * width + start)
+        masks = [b.first(b.smaller(b.larger(width - start - k * lanes, 0), lanes), lanes) for k in range(PANEL)]
+
+        def element(k, part):
+            return b.convert(b.load(base + k * width + part * lanes, kind.vector(lanes), mask=masks[part]), compared)
+        best = [b.variable(element(0, part)) for part in range(PANEL)]
+        where = [b.variable(b.constant(0, Type('i', compared.bits, lanes))) for _ in masks]
+        with b.loop(1, n) as k:
+            place = b.splat(b.convert(k, where[0].type.scalar), lanes)
+            for part in range(PANEL):
+                value, so_far = element(k, part), best[part].get()
+                better = value > so_far if largest else value < so_far
+                if compared.is_float:
+                    better = better | ((value != value) & (so_far == so_far))
+                best[part].set(b.select(better, value, so_far))
+                where[part].set(b.select(better, place, where[part].get()))
+        for part, mask in enumerate(masks):
+            to = o * width + start + part * lanes
+            b.store(b.convert(where[part].get(), i64), places + to, mask=mask)
+            with b.when(wanted != 0):
+                b.store(b.convert(best[part].get(), kind), values + to, mask=mask)
+    return b.finish()
 
 
 def slots(target) -> int:

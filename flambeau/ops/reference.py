@@ -246,6 +246,8 @@ class Reference:
     def sum(self, x, dim=None, keepdim=False, *, dtype=None):
         if dtype is not None:
             x = self.cast(x, dtype)
+        elif x.dtype.kind == 'b' and dim is None and not keepdim:
+            return self.xp.asarray(self.xp.count_nonzero(x))
         elif x.dtype.kind in 'bui':
             return self.xp.add.reduce(x, None if dim is None else axes_of(dim, x.ndim), np.int64, None, keepdim)
         return self.total(x, None if dim is None else axes_of(dim, x.ndim), keepdim)

@@ -11,7 +11,7 @@ from ..tensor import Tensor
 from .definition import PUBLIC, composite, export, opaque, reduction
 from .overriding import overridable
 from .reduction import restore
-from .reference import axes_of
+from .reference import LARGE, axes_of
 from .results import return_type
 from .view import axis_of
 
@@ -57,7 +57,14 @@ def _extreme_along(name, largest):
         axis = axis_of(dim, input.ndim)
         if not input.shape[axis]:
             raise IndexError(f'{name}(): Expected reduction dim {dim} to have non-zero size.')
+        made = m.kernel('selection.extremes', input, axis, largest, True) if input.size >= LARGE else None
+        if made is not None:
+            return tuple(np.expand_dims(a, axis) for a in made) if keepdim else made
         index = _places(m.xp, input, axis, largest)
+        if input.size >= LARGE:
+            wide = np.expand_dims(index, axis)
+            values = np.take_along_axis(input, wide, axis)
+            return (values, wide) if keepdim else (values.squeeze(axis), index)
         values = (m.xp.maximum if largest else m.xp.minimum).reduce(input, axis, keepdims=keepdim)
         return values, m.xp.expand_dims(index, axis) if keepdim else index
 
@@ -116,7 +123,8 @@ def _argument(name, largest):
         axis = axis_of(dim, input.ndim)
         if not input.shape[axis]:
             raise IndexError(f'{name}(): Expected reduction dim {dim} to have non-zero size.')
-        index = _places(m.xp, input, axis, largest)
+        made = m.kernel('selection.extremes', input, axis, largest, False) if input.size >= LARGE else None
+        index = _places(m.xp, input, axis, largest) if made is None else made[1]
         return np.expand_dims(index, axis) if keepdim else index
     function.__doc__ = f'Where the {"largest" if largest else "smallest"} element is, of all or along a dimension.'
     return function

@@ -1,18 +1,35 @@
-"""The first few of rows in order by generated kernels; what does not fit answers None. Knows no operation."""
+"""Extremes along an axis and the first few of rows in order by generated kernels; what does not fit answers None. Knows no operation."""
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
-from ...kernel import selection
+from ...kernel import selection, types
 from .build import compiled
 from .layout import dense
 from .properties import target
 from .sorting import WIDER
 
-__all__ = ['top']
+__all__ = ['extremes', 'top']
 
+COMPARED = frozenset('float16 bfloat16 float32 float64 int32 int64'.split())
+NARROWEST = 8       # columns from which on they are compared side by side
 ROOM = 32           # elements more than are asked for, so that a bound need not be exact
 LONGEST = 1 << 31   # of rows, whose places are numbers of 32 bits
+
+
+def extremes(x, axis, largest, values):
+    """(the largest or smallest along an axis, or None unless `values`, the first places of these), without that axis."""
+    if x.dtype.name not in COMPARED or not x.flags.c_contiguous or x.shape[axis] >= LONGEST:
+        return None
+    outer, n, width = math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1:])
+    if width < NARROWEST:
+        return None
+    shape = x.shape[:axis] + x.shape[axis + 1:]
+    best, places = np.empty(shape, x.dtype) if values else None, np.empty(shape, np.int64)
+    compiled(selection.extremes, types.of(x.dtype), bool(largest))(x, best, places, outer, n, width, int(values))
+    return best, places
 
 
 def top(x, k, axis, largest):
