@@ -1,6 +1,6 @@
 """Maximum pools of planes: a row of windows at a time, lane by lane, and gradients at the maxima.
 
-Planes hold every window, their padding included. Knows no arrays.
+Padding is not in memory: what lies outside of a plane is less than every number. Knows no arrays.
 """
 from __future__ import annotations
 
@@ -11,95 +11,114 @@ from .types import f32, i32, i64, pointer
 
 __all__ = ['largest', 'returned']
 
-
-def _columns(b, start, kernel, stride, mask, count):
-    """For each tap of a row of windows that begin at `start`, and are `stride` apart, their elements."""
-    taps, step = kernel
-    vector = f32.vector(mask.type.lanes)
-    if stride == 1:
-        return [b.load(start + j * step, vector, mask=mask) for j in range(taps)]
-    if stride != 2 or step != 1:
-        steps = b.iota(i32.vector(vector.lanes)) * stride
-        return [b.gather(start + j * step, steps, mask=mask) for j in range(taps)]
-    found = []
-    for j in range(0, taps, 2):  # two neighbouring taps are every other element of two vectors
-        inside = count * 2 - (j + 1 == taps)  # an odd last tap ends the row
-        halves = [b.load(start + j + k, vector, mask=b.first(b.smaller(b.larger(inside - k, 0), vector.lanes), vector.lanes))
-                  for k in (0, vector.lanes)]
-        found += [b.shuffle(*halves, range(odd, 2 * vector.lanes, 2)) for odd in (0, 1)]
-    return found[:taps]
+SIZES = dict.fromkeys('planes rows columns height width above before'.split(), i64)  # above and before: padding
 
 
-def _maxima(b, start, pitch, kernel, stride, dilation, mask, count, found=None):
-    """The maximum of each window in a row, or nan; and of integers `found`, which begin at positions of nothing, those of
-    the first maximum: `found` is (integers, position of tap (i, j) in the first window)."""
-    lanes = mask.type.lanes
-    best = b.constant(-math.inf, f32.vector(lanes))
-    positions, position_of = found or (None, None)
-    steps = b.iota(i32.vector(lanes)) * stride[1]
-    for i in range(kernel[0]):
-        row = _columns(b, start + pitch * (i * dilation[0]), (kernel[1], dilation[1]), stride[1], mask, count)
-        for j, value in enumerate(row):
-            better = (value > best) | (value != value)
-            best = b.select(better, value, best)
-            if found:
-                positions = b.select(better, steps + b.splat(position_of(i, j), lanes), positions)
-    return best, positions
+class _Windows:
+    """The windows of a row from (row, column) on, as many as there are lanes, in a plane at `plane`."""
+
+    def __init__(self, b, lanes, plane, shape, corner, kernel, stride, dilation):
+        self.b, self.lanes, self.plane = b, lanes, plane
+        self.height, self.width = shape
+        self.top, self.left = corner  # of the first window
+        self.kernel, self.stride, self.dilation = kernel, stride, dilation
+
+    def _inside(self, column):
+        """Which of `lanes` columns from one on there are."""
+        b, lanes = self.b, self.lanes
+        end, start = (b.smaller(b.larger(edge - column, 0), lanes) for edge in (self.width, 0))
+        return b.first(end, lanes) & ~b.first(start, lanes)
+
+    def _taps(self, line):
+        """For each tap along a row its elements in all windows."""
+        b, (_, taps), (_, stride), (_, step) = self.b, self.kernel, self.stride, self.dilation
+        vector = f32.vector(self.lanes)
+
+        def at(column):
+            return b.load(line + column, vector, mask=self._inside(self.left + column), other=-math.inf)
+        if stride == 1:
+            return [at(b.of_type(j * step, i64)) for j in range(taps)]
+        if stride == 2 and step == 1:  # two neighbouring taps are every other element of two vectors
+            pairs = [[at(b.of_type(j + k, i64)) for k in (0, self.lanes)] for j in range(0, taps, 2)]
+            return [b.shuffle(*pair, range(odd, 2 * self.lanes, 2)) for pair in pairs for odd in (0, 1)][:taps]
+        found = []
+        for j in range(taps):
+            steps = b.iota(i32.vector(self.lanes)) * stride + j * step
+            column = steps + b.splat(b.convert(self.left, i32), self.lanes)
+            inside = (column >= 0) & (column < b.splat(b.convert(self.width, i32), self.lanes))
+            found.append(b.gather(line, steps, mask=inside, other=-math.inf))
+        return found
+
+    def maxima(self, positions=None):
+        """The maximum of each window, or nan, and the flat position in the plane of the first one (of the last nan), where
+        `positions` are those of windows of nothing."""
+        b = self.b
+        best = b.constant(-math.inf, f32.vector(self.lanes))
+        steps = b.iota(i32.vector(self.lanes)) * self.stride[1]
+        for i in range(self.kernel[0]):
+            row = self.top + i * self.dilation[0]
+            there = (row >= 0) & (row < self.height)
+            line = self.plane + b.larger(b.smaller(row, self.height - 1), 0) * self.width + self.left
+            for j, value in enumerate(self._taps(line)):
+                value = b.select(there, value, b.constant(-math.inf, value.type))
+                better = (value > best) | (value != value)
+                best = b.select(better, value, best)
+                if positions is not None:
+                    place = b.convert(row * self.width + self.left + j * self.dilation[1], i32)
+                    positions = b.select(better, steps + b.splat(place, self.lanes), positions)
+        return best, positions
 
 
-def _position(b, width, origin, row, column, stride, dilation):
-    """Where in the plane without padding a tap of the window at (row, column) lies."""
-    corner = origin + row * stride[0] * width + column * stride[1]
-    return lambda i, j: b.convert(corner + width * (i * dilation[0]) + j * dilation[1], i32)
+def _sweep(b, target, x, plane, rows, columns, height, width, above, before, window, write):
+    """Calls write(windows, flat place of the first, how many there are, their mask) for all windows of a plane."""
+    lanes = target.lanes(f32)
+    stride = window[1]
+    with b.loop(0, rows) as row, b.loop(0, columns, lanes) as column:
+        count = b.smaller(columns - column, lanes)
+        corner = row * stride[0] - above, column * stride[1] - before
+        windows = _Windows(b, lanes, x + plane * height * width, (height, width), corner, *window)
+        write(windows, row * columns + column, count, b.first(count, lanes))
+
+
+def _started(b, first, place, mask):
+    return b.convert(b.load(first + place, i64.vector(mask.type.lanes), mask=mask), i32)
 
 
 def largest(target, kernel, stride, dilation, indices):
-    """The maximum of every window of padded planes, or NaN, and with `indices` the flat position of the first.
-
-    `first` holds the positions to start from, `origin` is that of the padded plane's corner in a plane of `width`.
-    """
-    b = Builder('largest', x=pointer(f32), y=pointer(f32), at=pointer(i64), first=pointer(i64), planes=i64, rows=i64,
-                columns=i64, size=i64, pitch=i64, width=i64, origin=i64)
-    x, y, at, first, planes, rows, columns, size, pitch, width, origin = b.parameters
-    lanes = target.lanes(f32)
-    with b.parallel(planes) as plane, b.loop(0, rows) as row, b.loop(0, columns, lanes) as column:
-        count = b.smaller(columns - column, lanes)
-        mask = b.first(count, lanes)
-        place = row * columns + column
-        start = x + plane * size + row * stride[0] * pitch + column * stride[1]
-        found = (b.convert(b.load(first + place, i64.vector(lanes), mask=mask), i32),
-                 _position(b, width, origin, row, column, stride, dilation)) if indices else None
-        best, positions = _maxima(b, start, pitch, kernel, stride, dilation, mask, count, found)
-        out = plane * rows * columns + place
-        b.store(best, y + out, mask=mask)
-        if indices:
-            b.store(b.convert(positions, i64), at + out, mask=mask)
+    """The maximum of every window, or NaN, and with `indices` its flat position, for nothing that in `first`."""
+    b = Builder('largest', x=pointer(f32), y=pointer(f32), at=pointer(i64), first=pointer(i64), **SIZES)
+    x, y, at, first, planes, rows, columns, *sizes = b.parameters
+    with b.parallel(planes) as plane:
+        def write(windows, place, count, mask):
+            best, positions = windows.maxima(_started(b, first, place, mask) if indices else None)
+            out = plane * rows * columns + place
+            b.store(best, y + out, mask=mask)
+            if indices:
+                b.store(b.convert(positions, i64), at + out, mask=mask)
+        _sweep(b, target, x, plane, rows, columns, *sizes, (kernel, stride, dilation), write)
     return b.finish()
 
 
 def returned(target, kernel, stride, dilation):
-    """Adds every element of `g` to the place in planes of `spread` zeros that the maximum of its window comes from.
-
-    Parameters as of `largest`.
-    """
-    b = Builder('returned', x=pointer(f32), g=pointer(f32), total=pointer(f32), first=pointer(i64), planes=i64, rows=i64,
-                columns=i64, size=i64, pitch=i64, width=i64, origin=i64, spread=i64)
-    x, g, total, first, planes, rows, columns, size, pitch, width, origin, spread = b.parameters
+    """Zeros to which every element of `g` is added where the maximum of its window comes from."""
+    b = Builder('returned', x=pointer(f32), g=pointer(f32), total=pointer(f32), first=pointer(i64), **SIZES)
+    x, g, total, first, planes, rows, columns, height, width, *padding = b.parameters
     lanes = target.lanes(f32)
+    apart = all(d == 1 and k <= s for k, s, d in zip(kernel, stride, dilation))  # no element is in two windows
     with b.parallel(planes) as plane:
-        positions = b.buffer(i32, lanes)
-        own = total + plane * spread
-        with b.loop(0, spread, lanes) as k:
-            b.store(b.constant(0, f32.vector(lanes)), own + k, mask=b.first(b.smaller(spread - k, lanes), lanes))
-        with b.loop(0, rows) as row, b.loop(0, columns, lanes) as column:
-            count = b.smaller(columns - column, lanes)
-            mask = b.first(count, lanes)
-            place = row * columns + column
-            start = x + plane * size + row * stride[0] * pitch + column * stride[1]
-            found = (b.convert(b.load(first + place, i64.vector(lanes), mask=mask), i32),
-                     _position(b, width, origin, row, column, stride, dilation))
-            b.store(_maxima(b, start, pitch, kernel, stride, dilation, mask, count, found)[1], positions)
+        found = b.buffer(i32, lanes)
+        own, size = total + plane * height * width, height * width
+        with b.loop(0, size, lanes) as k:
+            b.store(b.constant(0, f32.vector(lanes)), own + k, mask=b.first(b.smaller(size - k, lanes), lanes))
+
+        def write(windows, place, count, mask):
+            positions = windows.maxima(_started(b, first, place, mask))[1]
+            if apart:
+                b.scatter(b.load(g + plane * rows * columns + place, f32.vector(lanes), mask=mask), own, positions, mask)
+                return
+            b.store(positions, found)
             with b.loop(0, count) as k:
-                to = own + b.convert(b.load(positions + k), i64)
+                to = own + b.convert(b.load(found + k), i64)
                 b.store(b.load(to) + b.load(g + plane * rows * columns + place + k), to)
+        _sweep(b, target, x, plane, rows, columns, height, width, *padding, (kernel, stride, dilation), write)
     return b.finish()
