@@ -125,7 +125,7 @@ def _to_dtype_of(m, value, operand, bias_dtype):
 
 def _working(array):
     """Half types as float32, others as they are."""
-    return array if array is None or array.dtype.itemsize > 2 else array.astype(np.float32)
+    return array if array is None or array.itemsize > 2 else array.astype(np.float32)
 
 
 def _normalize(m, input, weight, bias, layout):
@@ -134,7 +134,10 @@ def _normalize(m, input, weight, bias, layout):
     weight, bias = (v if v is None else _working(v).reshape(layout.affine_shape) for v in (weight, bias))
     out, mean, variance = m.fused(_standardized, x, weight, bias, layout.axes, float(layout.count or math.nan),
                                   float(layout.eps), layout.centered)
-    return out.reshape(input.shape).astype(input.dtype, copy=False), np.zeros((), x.dtype) if mean is None else mean, variance
+    out = out.reshape(input.shape)
+    if out.dtype is not input.dtype:
+        out = out.astype(input.dtype)
+    return out, np.zeros((), x.dtype) if mean is None else mean, variance
 
 
 def _standardized(m, x, weight, bias, axes, count, eps, centered):

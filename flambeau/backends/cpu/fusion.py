@@ -28,14 +28,8 @@ def planned(formula, arguments, steps=1):
 
     None where there is none, or where the formula has not as many steps.
     """
-    key = [formula]
-    for x in arguments:
-        kind = x.__class__
-        if kind is ndarray:
-            key += (x.shape, x.strides, x.dtype)
-        else:
-            key += (kind,) if kind is float else (kind, x)
-    key = tuple(key)
+    key = (formula, *[(x.shape, x.strides, x.dtype) if x.__class__ is ndarray else float if x.__class__ is float else x
+                      for x in arguments])
     try:
         plan = _plans.get(key)
     except TypeError:  # an argument that is no key, such as a list of dimensions
