@@ -18,12 +18,13 @@ import math
 
 from .types import Pointer, Type, boolean, f32, f64, i32, i64
 
-__all__ = ['Builder', 'Function', 'Statement', 'Value', 'Variable', 'PURE']
+__all__ = ['Builder', 'Function', 'Statement', 'Value', 'Variable', 'C_LIBRARY', 'PURE']
 
 MANY = 1 << 30  # threads: more than there are
 FLOAT_ARITHMETIC = 'add sub mul div rem neg fma abs sqrt floor ceil trunc rint copysign'.split()
 INTEGER_ARITHMETIC = 'add sub mul div rem neg and or xor shl shr smaller larger abs'.split()
 COMPARISONS = 'eq ne lt le gt ge'.split()
+C_LIBRARY = 'log log1p exp sin cos tan'.split()  # its functions of a float64 that kernels may call
 # statements whose result depends on their operands alone: two equal ones are one
 PURE = frozenset([*FLOAT_ARITHMETIC, *INTEGER_ARITHMETIC, *COMPARISONS, 'smaller', 'larger', 'not', 'select', 'convert',
                   'bitcast', 'splat', 'iota', 'extract', 'insert', 'shuffle', 'offset', 'cast', 'reduce', 'scale', 'lookup', 'dot',
@@ -399,7 +400,7 @@ class Builder:
         return self.emit('dot', (x, y, z), z.type)
 
     def library(self, function, x):
-        """The C library's function (log, log1p, exp, sin, cos or tan) of one float64."""
+        """A function of the C library, one of `C_LIBRARY`, of one float64."""
         return self.emit('library', (self.of_type(x, f64),), f64, function=function)
 
     # ---- memory

@@ -472,7 +472,7 @@ def _swap_in_turn(partners: np.ndarray, n: int) -> np.ndarray:
 def fill_bernoulli(generator, out: np.ndarray, probability: float) -> None:
     """One with `probability`, else zero."""
     bound = math.ceil(probability * 2.0 ** 53)  # u * 2**-53 < p, compared as integers
-    if _by_kernel('random.bernoulli', generator, out, bound):
+    if _by_kernel('random.successes', generator, out, bound):
         return
     bound = np.uint64(bound)
 
@@ -486,7 +486,7 @@ def fill_bernoulli(generator, out: np.ndarray, probability: float) -> None:
 
 def fill_bernoulli_each(generator, out: np.ndarray, probabilities: np.ndarray) -> None:
     """One with the probability at the same place of `probabilities`, which broadcasts to `out`, else zero."""
-    if _by_kernel('random.bernoulli_each', generator, out, np.broadcast_to(probabilities, out.shape)):
+    if _by_kernel('random.successes_each', generator, out, np.broadcast_to(probabilities, out.shape)):
         return
     if probabilities.dtype == np.float64:
         source = _uniform_double

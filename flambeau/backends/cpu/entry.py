@@ -7,6 +7,7 @@ from __future__ import annotations
 import ctypes
 import os
 
+from ...kernel.ir import C_LIBRARY
 from ...kernel.types import Pointer
 from .render import llvm as llvm_type
 
@@ -18,7 +19,6 @@ FASTCALL = 0x0080
 PYTHON = {'PyLong_AsLongLong': 'i64 (ptr)', 'PyFloat_AsDouble': 'double (ptr)', 'PyErr_Occurred': 'ptr ()',
           'PyEval_SaveThread': 'ptr ()', 'PyEval_RestoreThread': 'void (ptr)', 'PyLong_FromLongLong': 'ptr (i64)',
           'PyFloat_FromDouble': 'ptr (double)', 'PyErr_SetString': 'void (ptr, ptr)'}
-C_LIBRARY = 'log', 'log1p', 'exp', 'sin', 'cos', 'tan'  # its functions of doubles that kernels call
 _alive = []  # method definitions must outlive the functions made of them
 
 

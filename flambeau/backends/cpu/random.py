@@ -11,7 +11,7 @@ from ...kernel import random
 from .build import compiled
 from .properties import target
 
-__all__ = ['uniform', 'normal', 'normals', 'integers', 'permutation', 'bernoulli', 'bernoulli_each', 'transformed',
+__all__ = ['uniform', 'normal', 'normals', 'integers', 'permutation', 'successes', 'successes_each', 'transformed',
            'categories', 'scaled']
 
 CALL = 512  # numbers that take as long as a call without a kernel
@@ -55,10 +55,10 @@ def _plain(kernels):
 
 uniform = _plain(Kernels(random.uniform))
 permutation = _plain(Kernels(random.permutation, {'int64'}))
-bernoulli = _plain(Kernels(random.bernoulli, ALL))
+successes = _plain(Kernels(random.bernoulli, ALL))  # with one probability
 NORMAL, NORMALS = Kernels(random.normal), Kernels(random.normals)
 INTEGERS = Kernels(random.integers, ALL)
-BERNOULLI_EACH, TRANSFORMED = Kernels(random.bernoulli_each, ALL), Kernels(random.transformed, ALL)
+SUCCESSES_EACH, TRANSFORMED = Kernels(random.bernoulli_each, ALL), Kernels(random.transformed, ALL)
 CATEGORIES, SCALED = Kernels(random.categories, {'int64'}), Kernels(random.scaled)
 
 
@@ -105,9 +105,10 @@ def integers(out, source, low, span, wide):
     return out
 
 
-def bernoulli_each(out, source, probabilities):
+def successes_each(out, source, probabilities):
+    """Each with its own probability."""
     kind = probabilities.dtype
-    kernel = BERNOULLI_EACH.get((out.dtype, kind)) or (kind.name in FLOATS and BERNOULLI_EACH.find(out, kind))
+    kernel = SUCCESSES_EACH.get((out.dtype, kind)) or (kind.name in FLOATS and SUCCESSES_EACH.find(out, kind))
     if not kernel:
         return None
     kernel(out, out.size, source.twister(), np.ascontiguousarray(probabilities))
