@@ -117,6 +117,15 @@ def test_float64(case):
             np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-13 * np.abs(want).max())
 
 
+@pytest.mark.parametrize('case', CASES[::2])
+def test_bias(case):
+    x, w, _, geometry = _given(case)
+    bias = np.random.default_rng(1).standard_normal(2 * len(w)).astype(np.float32)[::2]
+    for order in (np.asarray, _channels_last):
+        want = kernels.correlation(order(x), w, geometry) + bias[:, None, None]
+        np.testing.assert_allclose(kernels.correlation(order(x), w, geometry, bias), want, rtol=1e-5, atol=1e-4)
+
+
 @pytest.mark.parametrize('change', ['dense', 'dtype', 'wide'])
 def test_what_does_not_fit_is_left_to_others(change):
     x, w, _, geometry = _given(CASES[0])

@@ -48,8 +48,8 @@ def band_copy(forms, in_pixels=False):
     `first` is the image row of row 0 and `left` the column of the image's first pixel; a place has `columns` columns of
     `pixel` numbers each. `in_pixels`: the image has its channels side by side too, its pixels `plane` numbers apart.
     """
-    b = Builder('band', source=pointer(forms.sum), place=pointer(forms.sum), plane=i64, channels=i64, first=i64, rows=i64,
-                height=i64, width=i64, columns=i64, left=i64, pixel=i64)
+    b = Builder('band', source=pointer(forms.sum), place=pointer(forms.sum), plane=i64, channels=i64, first=i64,
+                rows=i64, height=i64, width=i64, columns=i64, left=i64, pixel=i64)
     source, place, plane, channels, first, rows, height, width, columns, left, pixel = b.parameters
     lanes, vector, zero = forms.lanes, forms.vector, b.of_type(0, i64)
     start = b.smaller(b.larger(left, zero), columns)
@@ -118,15 +118,17 @@ def _pack_in_order(b, forms, vectors, weight, panels, groups, outputs, channels,
 
 
 def _tile(forms, rows, vectors, in_pixels):
-    """One tile: `rows` pixels `pixel` numbers apart by some vectors of outputs, summed over all taps and channels.
+    """One tile: `rows` pixels `pixel` numbers apart by some vectors of outputs, summed up from `bias` on.
 
     `out` gets a vector of pixels for every output; `in_pixels`, the outputs of every pixel, `plane` numbers apart.
     """
-    b = Builder('tile', pixels=pointer(forms.sum), panel=pointer(forms.sum), out=pointer(forms.sum), pixel=i64,
-                line=i64, lines=i64, runs=i64, run=i64, run_step=i64, plane=i64, outputs=i64)
-    pixels, panel, out, pixel, line, lines, runs, run, run_step, plane, outputs = b.parameters
+    number = pointer(forms.sum)
+    b = Builder('tile', pixels=number, panel=number, bias=number, out=number, pixel=i64, line=i64, lines=i64, runs=i64,
+                run=i64, run_step=i64, plane=i64, outputs=i64)
+    pixels, panel, bias, out, pixel, line, lines, runs, run, run_step, plane, outputs = b.parameters
     lanes, vector = forms.lanes, forms.vector
-    sums = [[b.variable(0, vector) for v in range(vectors)] for _ in range(rows)]
+    start = [b.load(bias + v * lanes, vector) for v in range(vectors)]
+    sums = [[b.variable(start[v]) for v in range(vectors)] for _ in range(rows)]
     weights = b.variable(panel)
     with b.loop(0, lines) as y:
         with b.loop(0, runs) as r:
@@ -163,23 +165,24 @@ NUMBERS = ('threads', 'images', 'inner', 'groups', 'channels', 'height', 'width'
 
 
 def direct(target, element, rows, vectors, in_order, phases, in_pixels):
-    """out = the cross-correlation of x and weight.
+    """out = bias + the cross-correlation of x and weight.
 
     There are `inner` images side by side in each of `images`; they use the weights of `groups` in turn. A tile is
     `rows` pixels by `vectors` of outputs, and the last of a row overlaps the one before. `phases`: as many
     neighbouring outputs come from weights of their own (as in the gradient of a strided convolution); for each,
     `table` tells where its weights and its panels begin, how many runs of how many taps that lie side by side a row
-    of it has, and the column it starts from. `panels` has room for whole strips of outputs of `taps` numbers,
-    `scratch` `bank` numbers a thread. Chunks are `band` rows of `block` columns by `strips` strips of outputs.
+    of it has, and the column it starts from. `panels` has room for whole strips of outputs of `taps` numbers, `bias`
+    a number for each of these outputs, `scratch` `bank` numbers a thread. Chunks are `band` rows of `block` columns by
+    `strips` strips of outputs.
     `in_order`: the weight is contiguous, else it may have any strides. `in_pixels`: x and out have channels side by
     side, and pixels `plane` numbers apart.
     """
     forms = Forms(target, element)
     lanes, strip_width = forms.lanes, vectors * forms.lanes
-    arrays = {name: pointer(forms.sum) for name in ('x', 'weight', 'out', 'panels', 'scratch')}
+    arrays = {name: pointer(forms.sum) for name in ('x', 'weight', 'bias', 'out', 'panels', 'scratch')}
     more = ('out_row', 'wide', 'strips', 'taps', 'by_group', 'by_output', 'by_channel', 'by_row', 'by_column')
     b = Builder('convolution', table=pointer(i64), **arrays, **{name: i64 for name in (*NUMBERS, *more)})
-    table, x, weight, out, panels, scratch, *numbers = b.parameters
+    table, x, weight, bias, out, panels, scratch, *numbers = b.parameters
     (threads, images, inner, groups, channels, height, width, outputs, out_height, out_width, lines, stride_y, stride_x,
      dilation_y, dilation_x, top, left, columns, band, block, bank, x_image, x_inner, x_plane, out_image, out_inner,
      out_plane, out_row, wide, strips, taps, *strides) = numbers
@@ -209,6 +212,7 @@ def direct(target, element, rows, vectors, in_order, phases, in_pixels):
         turned = None if in_pixels else b.buffer(forms.sum, phases * strip_width * lanes)
         with b.loop(part * strips, b.smaller((part + 1) * strips, all_strips)) as strip:
             output = strip * strip_width
+            begun = bias + (inside % groups * all_strips + strip) * strip_width
             with b.loop(0, count) as y, b.loop(start, stop, rows) as column:
                 at = b.smaller(column, stop - rows)
                 row = to + (first + y) * out_row
@@ -218,8 +222,9 @@ def direct(target, element, rows, vectors, in_order, phases, in_pixels):
                     run = run_taps * channels
                     weights = panels + (inside % groups * panel + begin + strip * (lines * runs * run * strip_width))
                     b.call(tile, pixels + (y * stride_y * line + ((at - start) * stride_x + beside) * channels),
-                           weights, row if in_pixels else turned + phase * strip_width * lanes, stride_x * channels,
-                           dilation_y * line, lines, runs, run, dilation_x * channels, out_plane, outputs - output)
+                           weights, begun, row if in_pixels else turned + phase * strip_width * lanes,
+                           stride_x * channels, dilation_y * line, lines, runs, run, dilation_x * channels, out_plane,
+                           outputs - output)
                 if not in_pixels:
                     b.call(write, turned, row, out_plane, outputs - output, wide - at * phases)
     return b.finish()
@@ -227,8 +232,8 @@ def direct(target, element, rows, vectors, in_order, phases, in_pixels):
 
 def _weight_tile(forms, rows):
     """Adds to `rows` numbers side by side in a pixel by two vectors of outputs the products over a band of pixels."""
-    b = Builder('weight_tile', pixels=pointer(forms.sum), outer=pointer(forms.sum), total=pointer(forms.sum), height=i64, width=i64,
-                pixel=i64, line=i64)
+    number = pointer(forms.sum)
+    b = Builder('weight_tile', pixels=number, outer=number, total=number, height=i64, width=i64, pixel=i64, line=i64)
     pixels, outer, total, height, width, pixel, line = b.parameters
     lanes, vector = forms.lanes, forms.vector
     sums = [[b.variable(0, vector) for _ in range(2)] for _ in range(rows)]

@@ -21,8 +21,8 @@ def _copy(forms, stride):
 
     `first` is the image row of row 0 and `left` the column of the image's first pixel.
     """
-    b = Builder('copy', source=pointer(forms.sum), place=pointer(forms.sum), first=i64, rows=i64, height=i64, width=i64, pitch=i64,
-                left=i64)
+    b = Builder('copy', source=pointer(forms.sum), place=pointer(forms.sum), first=i64, rows=i64, height=i64,
+                width=i64, pitch=i64, left=i64)
     source, place, first, rows, height, width, pitch, left = b.parameters
     lanes, vector, index, zero = forms.lanes, forms.vector, b.iota(i32.vector(forms.lanes)), b.of_type(0, i64)
     begin = b.smaller(b.larger(-first, zero), rows)
@@ -48,6 +48,8 @@ def _copy(forms, stride):
 
 def _rows_from(b, at, line, count):
     """The addresses of `count` lines: few of them are kept, the others are a multiple of a line away."""
+    if line.__class__ is int:
+        return [at + line * k for k in range(count)]
     triple, twice = line * 3, line * 2
     found = []
     for k in range(count):
@@ -67,17 +69,19 @@ def _meetings(rows, lines, stride, dilation):
 
 
 def _tile(forms, rows, vectors, lines, stride, dilation, parts, by_lane=False):
-    """Writes `rows` rows of `vectors` vectors, each woven of the sums of `parts` parts, from `start` on.
+    """Writes `rows` rows of `vectors` vectors, each woven of the sums of `parts` parts, from the bias on.
 
-    `by_lane`: each lane has weights of its own.
+    `by_lane`: lines are single vectors, and each lane has weights of its own.
     """
-    b = Builder('tile', pixels=pointer(forms.sum), weight=pointer(forms.sum), offsets=pointer(i64), start=forms.sum, out=pointer(forms.sum),
+    number = pointer(forms.sum)
+    b = Builder('tile', pixels=number, weight=number, offsets=pointer(i64), bias=number, out=number,
                 depth=i64, plane=i64, blocks=i64, taps=i64, line=i64, pitch=i64, count=i64)
-    pixels, weight, offsets, start, out, depth, plane, blocks, taps, line, pitch, count = b.parameters
+    pixels, weight, offsets, bias, out, depth, plane, blocks, taps, line, pitch, count = b.parameters
     lanes, vector = forms.lanes, forms.vector
-    sums = [[[b.variable(b.splat(start, lanes)) for _ in range(vectors)] for _ in range(parts)] for _ in range(rows)]
+    start = b.load(bias, vector) if by_lane else b.splat(b.load(bias), lanes)
+    sums = [[[b.variable(start) for _ in range(vectors)] for _ in range(parts)] for _ in range(rows)]
     factors = b.variable(weight)
-    met = _meetings(rows, lines, stride, dilation)
+    met, line = _meetings(rows, lines, stride, dilation), lanes if by_lane else line
     with b.loop(0, depth) as c:
         with b.loop(0, blocks) as block:
             base = pixels + (c * plane + block * (lines * dilation) * line)
@@ -144,13 +148,12 @@ def planes(target, element, rows, vectors, lines, stride, dilation, parts):
             with b.loop(0, outputs) as o:
                 output = group % groups * outputs + o
                 to = out + (group * outputs + o) * plane_of_out
-                begun = b.load(bias + output)
                 with b.loop(first, last, rows) as row:
                     y = b.smaller(row, last - rows)
                     with b.loop(0, out_width, step) as column:
                         b.call(tile, met + ((y - first) * stride_y * line + column), weight + output * size, offsets,
-                               begun, to + (y * pitch_of_out + column * parts), depth, plane, blocks, taps, line,
-                               pitch_of_out, wide - column * parts)
+                               bias + output, to + (y * pitch_of_out + column * parts), depth, plane, blocks, taps,
+                               line, pitch_of_out, wide - column * parts)
     return b.finish()
 
 
@@ -241,14 +244,14 @@ def pixels(target, element, columns, lines, stride, dilation):
     """
     forms, (stride_y, stride_x) = Forms(target, element), stride
     lanes = forms.lanes
-    arrays = {name: pointer(forms.sum) for name in ('x', 'weight', 'out', 'scratch')}
+    arrays = {name: pointer(forms.sum) for name in ('x', 'weight', 'bias', 'out', 'scratch')}
     b = Builder('pixels', offsets=pointer(i64), **arrays, **{name: i64 for name in PIXELS})
-    offsets, x, weight, out, scratch, *numbers = b.parameters
+    offsets, x, weight, bias, out, scratch, *numbers = b.parameters
     (threads, images, channels, height, width, out_height, out_width, blocks, taps, top, left, pitch, reach, band,
      bank) = numbers
     copy, tile = band_copy(forms, True), _tile(forms, columns, 1, lines, stride_x, dilation, 1, True)
     bands, parts = (out_height + band - 1) // band, (channels + (lanes - 1)) // lanes
-    size, nothing = blocks * lines * lanes * taps, b.of_type(0, forms.sum)
+    size = blocks * lines * lanes * taps
     with b.parallel(images * bands * parts, threads) as chunk:
         place, part, first = scratch + b.thread * bank, chunk % parts, chunk // parts % bands * band
         image, last, channel = chunk // (parts * bands), b.smaller(first + band, out_height), part * lanes
@@ -259,7 +262,7 @@ def pixels(target, element, columns, lines, stride, dilation):
             at = b.smaller(column, out_width - columns)
             to = out + (((image * out_height + y) * out_width + at) * channels + channel)
             b.call(tile, place + ((y - first) * stride_y * pitch + at * stride_x) * lanes, weight + part * size,
-                   offsets, nothing, to, 1, 0, blocks, taps, lanes, channels, kept)
+                   offsets, bias + channel, to, 1, 0, blocks, taps, lanes, channels, kept)
     return b.finish()
 
 

@@ -45,14 +45,14 @@ SIMPLE.add(Geometry)
 
 
 def _halves_as_float32(function):
-    """A map of two arrays that multiplies and sums up halves in float32, and rounds what comes out."""
+    """A map of arrays that multiplies and sums up halves in float32, and rounds what comes out."""
     @functools.wraps(function)
-    def computed(first, second, *rest):
-        dtype = dtypes.of(np.result_type(first, second))
+    def computed(*given):
+        dtype = dtypes.of(np.result_type(*given[:2]))
         if dtype.itemsize > 2 or not dtype.is_floating_point:
-            return function(first, second, *rest)
-        wide = [REFERENCE.cast(array, dtypes.float32) for array in (first, second)]
-        return REFERENCE.cast(function(*wide, *rest), dtype)
+            return function(*given)
+        wide = [REFERENCE.cast(a, dtypes.float32) if a.__class__ is np.ndarray else a for a in given]
+        return REFERENCE.cast(function(*wide), dtype)
     return computed
 
 
@@ -122,15 +122,16 @@ def _taps_last(w, groups: int, dims: int):
     return w.reshape(w.shape[:2] + (1,) * dims + w.shape[2:])
 
 
-def _by_kernel(name, first, second, geometry, *sizes):
+def _by_kernel(name, first, second, geometry, *more):
     """What the first family of kernels makes that takes these arrays, or None. One dimension is that of one row."""
     flat = len(geometry.stride) == 1
     if flat:
-        first, second, sizes = first[:, :, None], second[:, :, None], [(1, *size) for size in sizes]
+        first, second = first[:, :, None], second[:, :, None]
+        more = [(1, *sizes) if isinstance(sizes, tuple) else sizes for sizes in more]
         geometry = Geometry((1, *geometry.stride), ((0, 0), *geometry.padding), (1, *geometry.dilation),
                             geometry.groups)
     for family in ('depthwise', 'convolution', 'volumes'):
-        made = REFERENCE.kernel(f'{family}.{name}', first, second, geometry, *sizes)
+        made = REFERENCE.kernel(f'{family}.{name}', first, second, geometry, *more)
         if made is not None:
             return made[:, :, 0] if flat else made
     return None
@@ -138,9 +139,9 @@ def _by_kernel(name, first, second, geometry, *sizes):
 
 @_keeps_channels_last
 @_halves_as_float32
-def convolve(x: np.ndarray, w: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """Cross-correlates `x` (batch, channels, *spatial) with `w` (outputs, channels of a group, *kernel)."""
-    made = _by_kernel('correlation', x, w, geometry)
+def convolve(x: np.ndarray, w: np.ndarray, geometry: Geometry, bias: np.ndarray | None = None) -> np.ndarray:
+    """bias + the cross-correlation of `x` (batch, channels, *spatial) and `w` (outputs, channels / groups, *kernel)."""
+    made = _by_kernel('correlation', x, w, geometry, bias)
     if made is not None:
         return made
     groups, kernel = geometry.groups, w.shape[2:]
@@ -151,11 +152,11 @@ def convolve(x: np.ndarray, w: np.ndarray, geometry: Geometry) -> np.ndarray:
     shape = (x.shape[0], groups, w.shape[0] // groups, *out)
     if w.shape[1] == 1 and groups > 1:
         y = _depthwise(_split(x, 1, groups), _taps_last(w, groups, len(out)), geometry, shape)
-        return y.reshape(x.shape[0], w.shape[0], *out)
+        return _with_bias(y.reshape(x.shape[0], w.shape[0], *out), bias)
     matrix = w.reshape(groups, w.shape[0] // groups, math.prod(w.shape[1:]))
     if geometry.is_pointwise(kernel, out):
         y = np.matmul(matrix, x.reshape(x.shape[0], groups, w.shape[1], math.prod(out)))
-        return y.reshape(x.shape[0], w.shape[0], *out)
+        return _with_bias(y.reshape(x.shape[0], w.shape[0], *out), bias)
     y = np.empty(shape, dtype)
     for images, rows, patches in _patch_blocks(x, kernel, geometry, out):
         target = _by_group(y, images, rows)
@@ -163,7 +164,7 @@ def convolve(x: np.ndarray, w: np.ndarray, geometry: Geometry) -> np.ndarray:
             np.matmul(matrix, patches, out=target.reshape(matrix.shape[:2] + patches.shape[2:]))
         else:
             target[...] = np.matmul(matrix, patches).reshape(target.shape)
-    return y.reshape(x.shape[0], w.shape[0], *out)
+    return _with_bias(y.reshape(x.shape[0], w.shape[0], *out), bias)
 
 
 @_keeps_channels_last
@@ -286,9 +287,9 @@ def _with_bias(y, bias):
         m._convolution_weight(g, _conj(m, input), geometry, weight_shape[2:]),
     'bias': _bias_gradient})
 def _convolution(m, input, weight, bias, geometry):
-    """`convolve` plus a bias per output channel."""
+    """`convolve` of tensors of one dtype."""
     _refuse_dtypes(input, weight, bias)
-    return _with_bias(convolve(input, weight, geometry), bias)
+    return convolve(input, weight, geometry, bias)
 
 
 @opaque(namespace='', method=False, label='ConvolutionBackward0', grad={

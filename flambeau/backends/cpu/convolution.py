@@ -206,8 +206,8 @@ def _cut(size, stride, reach, span, numbers):
     return _rows_of_band(height, stride[0], reach, ((block - 1) * stride[1] + span) * numbers), block
 
 
-def _direct(x, parts, out, placed, size, stride, before, dilation):
-    """Writes into `out` the cross-correlation of x, padded by `before` at the top and left, and weights.
+def _direct(x, parts, out, placed, size, stride, before, dilation, bias=None):
+    """Writes into `out` bias + the cross-correlation of x, padded by `before` at the top and left, and weights.
 
     `parts` [(weight (groups, outputs, channels, lines, taps) of any strides, column to start from)]: as many neighbours
     in a row of `out` are made by weights of their own. `size` is that of the output of each.
@@ -233,9 +233,13 @@ def _direct(x, parts, out, placed, size, stride, before, dilation):
         runs = 1 if dilation[1] == 1 else part.shape[4]
         table += [_distance(weight, part), to, runs, part.shape[4] // max(1, runs), beside]
         to += whole * part.shape[4]
-    run = compiled(direct, x.dtype.name, rows, vectors, len(parts) == 1 and weight.flags.c_contiguous, len(parts), placed.in_pixels)
+    begin = np.zeros((groups, strips * vectors * lanes), x.dtype)
+    if bias is not None:
+        begin[:, :outputs] = bias.reshape(groups, outputs)
+    in_order = len(parts) == 1 and weight.flags.c_contiguous
+    run = compiled(direct, x.dtype.name, rows, vectors, in_order, len(parts), placed.in_pixels)
     scratch, threads = _scratch(bank, x.dtype)
-    run(np.array(table, np.int64), x, weight, out, np.empty(groups * whole * taps, x.dtype), scratch, threads,
+    run(np.array(table, np.int64), x, weight, begin, out, np.empty(groups * whole * taps, x.dtype), scratch, threads,
         *placed[:3], channels, *x.shape[2:], outputs, *size, lines, *stride, *dilation, *before, columns, band, block,
         bank, *placed.x, *placed.out, out.strides[2] // out.itemsize, out.shape[3], -(-strips // cuts), taps,
         *(s // weight.itemsize for s in weight.strides))
@@ -252,14 +256,14 @@ def _by_group(w, groups):
     return w.reshape(groups, -1, *w.shape[1:])
 
 
-def _correlate(x, w, out, stride, before, dilation):
-    """Writes into `out` the correlation of x and w (groups, outputs, channels, lines, taps); both in the same order."""
+def _correlate(x, w, out, stride, before, dilation, bias=None):
+    """Writes into `out` bias + the correlation of x, in the same order, and w (groups, outputs, channels, *taps)."""
     groups, outputs, channels, *taps = w.shape
     if groups == 1 and x.dtype == FLOAT and _is_minimal(channels, outputs, taps, out.shape, stride, dilation):
         if _is_in_pixels(x):
-            return _dense(_filter(_dense(x), w[0], np.empty(out.shape, FLOAT), before), True)
-        return _filter(x, w[0], out, before)
-    return _direct(x, [(w, 0)], out, _placed(x, out, groups), out.shape[2:], stride, before, dilation)
+            return _biased(_dense(_filter(_dense(x), w[0], np.empty(out.shape, FLOAT), before), True), bias)
+        return _biased(_filter(x, w[0], out, before), bias)
+    return _direct(x, [(w, 0)], out, _placed(x, out, groups), out.shape[2:], stride, before, dilation, bias)
 
 
 def _empty(shape, in_pixels, dtype):
@@ -268,8 +272,15 @@ def _empty(shape, in_pixels, dtype):
     return np.empty((images, *size, channels), dtype).transpose(0, 3, 1, 2) if in_pixels else np.empty(shape, dtype)
 
 
-def correlation(x, w, geometry):
-    """The cross-correlation of x (batch, channels, rows, columns) and w (outputs, channels of a group, rows, columns).
+def _biased(made, bias):
+    """`made` (batch, outputs, rows, columns), or None, with a bias for each output added to it."""
+    if made is not None and bias is not None:
+        made += bias[:, None, None]
+    return made
+
+
+def correlation(x, w, geometry, bias=None):
+    """bias + the cross-correlation of x (batch, channels, rows, columns) and w (outputs, channels of a group, ...).
 
     It has its channels side by side where x or w has.
     """
@@ -281,13 +292,15 @@ def correlation(x, w, geometry):
         return None
     in_pixels, before = _is_in_pixels(x) or _is_in_pixels(w), tuple(p for p, _ in geometry.padding)
     if _is_pointwise(geometry, w.shape[2:]):
-        return _pointwise(w[:, :, 0, 0], _dense(_met(x, geometry), in_pixels))
+        return _biased(_pointwise(w[:, :, 0, 0], _dense(_met(x, geometry), in_pixels)), bias)
     x = _dense(x, in_pixels)
-    if (groups == 1 and x.dtype == FLOAT and w.shape[0] <= tile_rows(target()) and geometry.stride == geometry.dilation == (1, 1)
+    if (groups == 1 and x.dtype == FLOAT and w.shape[0] <= tile_rows(target())
+            and geometry.stride == geometry.dilation == (1, 1)
             and not _is_minimal(x.shape[1], w.shape[0], w.shape[2:], shape, (1, 1), (1, 1))):
-        return _dense(_planes(_dense(x), w.transpose(2, 3, 1, 0), np.empty(shape, FLOAT), before, (1, 1)), in_pixels)
+        made = _planes(_dense(x), w.transpose(2, 3, 1, 0), np.empty(shape, FLOAT), before, (1, 1))
+        return _biased(_dense(made, in_pixels), bias)
     made = _empty(shape, _is_in_pixels(x), x.dtype)
-    return _correlate(x, _by_group(w, groups), made, geometry.stride, before, geometry.dilation)
+    return _correlate(x, _by_group(w, groups), made, geometry.stride, before, geometry.dilation, bias)
 
 
 def _planes(x, w, out, before, steps):
@@ -431,7 +444,8 @@ def correlation_in_weight(g, x, geometry, kernel):
     if len(stride) != 2 or not _applies(geometry, g, x) or g.size * x.shape[1] // groups * math.prod(kernel) < SMALL:
         return None
     in_pixels, before = _is_in_pixels(g) and _is_in_pixels(x), tuple(p for p, _ in geometry.padding)
-    if groups == 1 and x.dtype == FLOAT and x.shape[1] >= 8 and _is_minimal(x.shape[1], g.shape[1], kernel, g.shape, stride, dilation):
+    if (groups == 1 and x.dtype == FLOAT and x.shape[1] >= 8
+            and _is_minimal(x.shape[1], g.shape[1], kernel, g.shape, stride, dilation)):
         return _filter_in_weight(_dense(g), _dense(x), np.empty((g.shape[1], x.shape[1], *kernel), FLOAT), before)
     g = _dense(g, in_pixels)
     if _is_pointwise(geometry, kernel):

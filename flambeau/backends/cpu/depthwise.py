@@ -49,8 +49,8 @@ def _band(height, numbers_of_row, stride, reach, chunks):
     return _split(height, min(height, most, max(ROWS, -(-height * chunks // CHUNKS))))
 
 
-def _along_planes(x, w, out, wide, sizes, stride, dilation, before, offsets, groups):
-    """Writes planes of `sizes` (rows, columns of each part) into `out`, the cross-correlation of x and w.
+def _along_planes(x, w, out, wide, sizes, stride, dilation, before, offsets, groups, bias=None):
+    """Writes planes of `sizes` (rows, columns of each part) into `out`, bias + the cross-correlation of x and w.
 
     `w` (groups, outputs, depth, lines, taps) has the taps of all parts, `offsets` (a list for each part) where they
     lie in a padded row. `out` has rows of any distance, of which `wide` columns are written.
@@ -72,10 +72,11 @@ def _along_planes(x, w, out, wide, sizes, stride, dilation, before, offsets, gro
     together = max(1, TOGETHER // max(1, math.prod(sizes) * w[0].size))
     bank = together * depth * plane + (vectors + 1) * lanes
     w = np.ascontiguousarray(w.reshape(groups, outputs, depth, blocks, lines, taps).swapaxes(-1, -2))
+    bias = np.zeros(groups * outputs, x.dtype) if bias is None else bias
     scratch, threads = _scratch(bank, x.dtype)
     compiled(planes, x.dtype.name, rows, vectors, lines, stride, dilation, parts)(
-        np.array(flat + ends, np.int64), x, w, np.zeros(groups * outputs, x.dtype), out, scratch, threads, images, groups,
-        depth, outputs, height, width, *sizes, blocks, taps, *before, pitch, band, plane, bank, together, wide,
+        np.array(flat + ends, np.int64), x, w, np.ascontiguousarray(bias), out, scratch, threads, images, groups, depth,
+        outputs, height, width, *sizes, blocks, taps, *before, pitch, band, plane, bank, together, wide,
         out.strides[2] // out.itemsize, out.strides[1] // out.itemsize)
     return out
 
@@ -92,16 +93,19 @@ def _cut_pixels(x, taps, out, stride, dilation):
         pitch, reach, band, scratch.size // threads)
 
 
-def _along_channels(x, w, out, stride, dilation, before):
-    """Writes into `out` the cross-correlation of x and w (channels, lines, taps), all with channels side by side."""
+def _along_channels(x, w, out, stride, dilation, before, bias=None):
+    """Writes into `out` bias + the cross-correlation of x and w (channels, lines, taps), channels side by side."""
     lanes, taps, size = _lanes(x), w.shape[1:], out.shape[2:]
     lines, offsets, numbers, more = _cut_pixels(x, taps, size, stride, dilation)
     weight = np.zeros((-(-len(w) // lanes) * lanes, *taps), x.dtype)
     weight[:len(w)] = w
     weight = np.ascontiguousarray(weight.reshape(-1, lanes, taps[0], taps[1] // lines, lines).transpose(0, 3, 2, 4, 1))
+    start = np.zeros(weight.shape[0] * lanes, x.dtype)
+    if bias is not None:
+        start[:len(w)] = bias
     most = max(1, min(ROWS, target().registers - lines - 3))
     compiled(pixels, x.dtype.name, _split(size[1], most), lines, stride, dilation[1])(
-        offsets, x, weight, out, *numbers, *before, *more)
+        offsets, x, weight, start, out, *numbers, *before, *more)
     return out
 
 
@@ -116,8 +120,8 @@ def _along_channels_in_weight(g, x, taps, stride, dilation, before):
     return np.ascontiguousarray(made.transpose(0, 4, 2, 1, 3).reshape(-1, 1, *taps)[:x.shape[1]])
 
 
-def correlation(x, w, geometry):
-    """The cross-correlation of x (batch, channels, rows, columns) and w (outputs, channels of a group, lines, taps)."""
+def correlation(x, w, geometry, bias=None):
+    """bias + the cross-correlation of x (batch, channels, rows, columns) and w (outputs, channels of a group, ...)."""
     groups, out = geometry.groups, geometry.output(x.shape[2:], w.shape[2:])
     shape = (x.shape[0], w.shape[0], *out)
     if not _applies(geometry, len(w) // groups, x, w) or min(out) <= 0 or math.prod(shape) * w[0].size < SMALL:
@@ -125,9 +129,10 @@ def correlation(x, w, geometry):
     offsets, before = [k * geometry.dilation[1] for k in range(w.shape[3])], [p for p, _ in geometry.padding]
     in_pixels = _is_in_pixels(x)
     if in_pixels and groups == x.shape[1] == w.shape[0]:
-        return _along_channels(x, w[:, 0], _empty(shape, True, x.dtype), geometry.stride, geometry.dilation, before)
+        return _along_channels(x, w[:, 0], _empty(shape, True, x.dtype), geometry.stride, geometry.dilation, before,
+                               bias)
     made = _along_planes(_dense(x), w.reshape(groups, -1, *w.shape[1:]), np.empty(shape, x.dtype), out[1], out,
-                         geometry.stride, geometry.dilation[0], before, [offsets], groups)
+                         geometry.stride, geometry.dilation[0], before, [offsets], groups, bias)
     return _dense(made, in_pixels)
 
 

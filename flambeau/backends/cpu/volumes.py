@@ -46,8 +46,8 @@ def _in_plane(geometry):
     return SimpleNamespace(stride=geometry.stride[1:], padding=geometry.padding[1:], dilation=geometry.dilation[1:])
 
 
-def correlation(x, w, geometry):
-    """The cross-correlation of x (batch, channels, slices, rows, columns) and w (outputs, channels, *kernel)."""
+def correlation(x, w, geometry, bias=None):
+    """bias + the cross-correlation of x (batch, channels, slices, rows, columns) and w (outputs, channels, *kernel)."""
     out = geometry.output(x.shape[2:], w.shape[2:])
     shape = (x.shape[0], w.shape[0], *out)
     if not _applies(geometry, x, w) or min(out) <= 0 or math.prod(shape) * w[0].size < SMALL:
@@ -55,7 +55,7 @@ def correlation(x, w, geometry):
     made, step, flat = np.empty(shape, x.dtype), geometry.stride[0], _in_plane(geometry)
     slices = _slices(x, geometry.padding[0][0], (out[0] - 1) * step + w.shape[2])
     _direct(slices, [(_channels_of_slices(w), 0)], made[:, :, 0], _placed(slices, out[0], step, made), out[1:],
-            flat.stride, tuple(p for p, _ in flat.padding), flat.dilation)
+            flat.stride, tuple(p for p, _ in flat.padding), flat.dilation, bias)
     return made
 
 
