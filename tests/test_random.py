@@ -101,6 +101,17 @@ def test_state_is_complete_at_every_position(drawn):
         assert (ft.randn(5, generator=other).tolist(), ft.rand(1000, generator=other).tolist()) == expected
 
 
+def test_the_state_lies_where_numpy_keeps_it():
+    g = ft.Generator().manual_seed(1)
+    for drawn in (0, 5, 700):
+        ft.rand(drawn, generator=g)
+        _, key, used, *_ = g._engine.get_state()
+        assert g.twister().tolist() == [*key.tolist(), used]
+    g.twister()[:] = [*range(624), 3]
+    g.words(1)
+    assert g._engine.get_state()[2] == g.twister()[624] == 4
+
+
 def test_bad_states_change_nothing():
     g = ft.Generator().manual_seed(1)
     before = g.get_state()
