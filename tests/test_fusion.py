@@ -210,3 +210,42 @@ def test_other_levels_of_the_processor(level, tmp_path):
     environment = {**os.environ, 'FLAMBEAU_CPU': level, 'FLAMBEAU_CACHE': str(tmp_path)}
     done = subprocess.run([sys.executable, '-c', SCRIPT], env=environment, capture_output=True, text=True)
     assert done.stdout.strip() == 'agrees', done.stderr
+
+
+OF_EVERY_KIND = {
+    'add': lambda m, x, y: m.add(x, y), 'sub': lambda m, x, y: m.sub(x, y), 'mul': lambda m, x, y: x * y, 'lt': lambda m, x, y: x < y,
+    'eq': lambda m, x, y: m.eq(x, y), 'maximum': lambda m, x, y: m.maximum(x, y), 'minimum': lambda m, x, y: m.minimum(x, y),
+    'abs': lambda m, x, y: m.abs(x), 'neg': lambda m, x, y: m.neg(x), 'sign': lambda m, x, y: m.sign(x),
+    'bits': lambda m, x, y: (x & y | ~x) ^ y, 'logic': lambda m, x, y: m.logical_and(x, m.logical_xor(x, m.logical_not(y))),
+    'where': lambda m, x, y: m.where(x == y, x, y), 'constants': lambda m, x, y: m.relu(x) + 3}
+
+
+@pytest.mark.parametrize('kind', ['int64', 'int32', 'int16', 'int8', 'uint8', 'bool', 'float16', 'bfloat16'])
+def test_whole_numbers_truth_and_half_types(kind):
+    kind = getattr(flambeau, kind).numpy
+    random = np.random.default_rng(0)
+    x, y = (random.integers(-40, 40, (3, 5003)).astype(kind) for _ in range(2))
+    y[:, ::3] = x[:, ::3]
+    for name, formula in OF_EVERY_KIND.items():
+        found = fusion.run(formula, x, y)
+        if found is None:
+            assert kind == bool or name == 'bits' and kind.kind in 'fV', name
+            continue
+        wanted = np.asarray(formula(REFERENCE, x, y))
+        assert found.dtype == wanted.dtype, name
+        np.testing.assert_array_equal(found, wanted, err_msg=name)
+
+
+def test_numbers_that_a_type_does_not_hold_are_left_to_the_reference():
+    x = np.arange(20_000, dtype='uint8')
+    for number in (300, -1, 0.5):
+        assert fusion.run(lambda m, x: m.maximum(x, number), x) is None
+
+
+@pytest.mark.parametrize('kind', ['int64', 'uint8', 'float16', 'bfloat16'])
+def test_operations_on_large_tensors_of_every_type_are_those_on_small_ones(kind):
+    large = flambeau.arange(20_000).remainder(100).to(getattr(flambeau, kind))
+    for function in (lambda x: x + 1, lambda x: x > 50, lambda x: x.clamp(10, 50), lambda x: flambeau.where(x < 9, x, x * 2),
+                     lambda x: x.maximum(x + 1)):
+        found = function(large)
+        assert found.dtype is function(large[:100]).dtype and flambeau.equal(found[:100], function(large[:100]))

@@ -32,10 +32,14 @@ EXPENSIVE = frozenset(FUNCTIONS)
 
 def _maximum(b, x, y):
     """The larger, or nan where one is."""
+    if not x.type.is_float:
+        return b.larger(x, y)
     return b.select(x == x, b.larger(x, y), x)
 
 
 def _minimum(b, x, y):
+    if not x.type.is_float:
+        return b.smaller(x, y)
     return b.select(x == x, b.smaller(x, y), x)
 
 
@@ -45,13 +49,13 @@ def _sign(b, x):
 
 OPERATIONS = {
     'add': lambda b, x, y: x + y, 'sub': lambda b, x, y: x - y, 'mul': lambda b, x, y: x * y, 'div': lambda b, x, y: x / y,
-    'neg': lambda b, x: -x, 'abs': lambda b, x: b.abs(x), 'sqrt': lambda b, x: b.sqrt(x), 'floor': lambda b, x: b.floor(x),
+    'neg': lambda b, x: -x, 'abs': lambda b, x: x if x.type.kind == 'u' else b.abs(x), 'sqrt': lambda b, x: b.sqrt(x), 'floor': lambda b, x: b.floor(x),
     'ceil': lambda b, x: b.ceil(x), 'trunc': lambda b, x: b.trunc(x), 'rint': lambda b, x: b.rint(x),
     'rsqrt': lambda b, x: 1.0 / b.sqrt(x),
     'maximum': _maximum, 'minimum': _minimum, 'sign': _sign, 'where': lambda b, c, x, y: b.select(c, x, y),
     'eq': lambda b, x, y: x == y, 'ne': lambda b, x, y: x != y, 'lt': lambda b, x, y: x < y, 'le': lambda b, x, y: x <= y,
     'gt': lambda b, x, y: x > y, 'ge': lambda b, x, y: x >= y, 'and': lambda b, x, y: x & y, 'or': lambda b, x, y: x | y,
-    'not': lambda b, x: ~x, 'copysign': lambda b, x, y: b.copysign(x, y),
+    'xor': lambda b, x, y: x ^ y, 'not': lambda b, x: ~x, 'copysign': lambda b, x, y: b.copysign(x, y),
     **FUNCTIONS,
 }
 IDENTITY = {'add': 0.0, 'larger': float('-inf'), 'smaller': float('inf')}

@@ -13,15 +13,16 @@ from .mathematics import FUNCTIONS
 
 __all__ = ['Untraceable', 'trace', 'Noted']
 
-OPERATORS = {'add': 'add', 'sub': 'sub', 'mul': 'mul', 'truediv': 'div', 'and': 'and', 'or': 'or'}
+OPERATORS = {'add': 'add', 'sub': 'sub', 'mul': 'mul', 'truediv': 'div', 'and': 'and', 'or': 'or', 'xor': 'xor'}
 COMPARISONS = ('eq', 'ne', 'lt', 'le', 'gt', 'ge')
 SIMPLE = frozenset('abs sqrt floor ceil trunc rint rsqrt maximum minimum sign copysign'.split()) | frozenset(FUNCTIONS)
-NAMED = {'true_divide': 'div', 'logical_and': 'and', 'logical_or': 'or', 'logical_not': 'not', 'add': 'add', 'sub': 'sub',
-         'mul': 'mul', 'neg': 'neg', 'clamp_min': 'maximum', 'clamp_max': 'minimum', **{c: c for c in COMPARISONS}}
+BITS = ('and', 'or', 'xor', 'not')
+NAMED = {'true_divide': 'div', 'add': 'add', 'sub': 'sub', 'mul': 'mul', 'neg': 'neg', 'clamp_min': 'maximum',
+         'clamp_max': 'minimum', **{c: c for c in COMPARISONS}, **{'bitwise_' + c: c for c in BITS}}
+WHOLE = frozenset(('add', 'sub', 'mul', 'neg', 'abs', 'sign', 'maximum', 'minimum', *COMPARISONS))  # also of integers
 LONG = 1 << 14  # numbers of a row from which on its sum is one for all threads
 POWERS = {1: lambda m, x: x, 2: lambda m, x: x * x, 3: lambda m, x: x * x * x, 0.5: lambda m, x: m.sqrt(x),
           -1: lambda m, x: 1.0 / x, -2: lambda m, x: 1.0 / (x * x)}
-TRUTH = frozenset(('and', 'or', 'not', *COMPARISONS))
 
 
 class Untraceable(Exception):
@@ -69,6 +70,7 @@ class Program:
 
     def __init__(self, computed):
         self.computed = np.dtype(computed)
+        self.whole = self.computed.kind in 'biu'
         self.instructions, self.known, self.composing = [], {}, []
         self.axes = None
 
@@ -82,32 +84,40 @@ class Program:
     def value(self, x):
         if x.__class__ is Noted:
             return x
-        if isinstance(x, (bool, int, float, np.floating, np.integer)):
-            return self.note(('constant', float(x)), (), self.computed)
-        if isinstance(x, np.ndarray) and x.ndim == 0 and x.dtype.kind == 'f':
+        if isinstance(x, (bool, int, float, np.floating, np.integer)) or (
+                isinstance(x, np.ndarray) and x.ndim == 0 and x.dtype.kind in 'fV'):
+            if self.whole and (self.computed.type(int(x)) != x or float(x) != x):
+                raise Untraceable(f'{x} among whole numbers')
             return self.note(('constant', float(x)), (), self.computed)
         raise Untraceable(f'{type(x).__name__} in a formula')
 
     def apply(self, op, *operands):
         operands = [self.value(x) for x in operands]
-        truths = [x.dtype == bool for x in operands]
-        if any(x.dtype == np.int64 for x in operands):
-            raise Untraceable('arithmetic of whole numbers')
-        if op in ('and', 'or', 'not'):
-            if not all(truths):
-                raise Untraceable('bits of numbers')
-        elif op == 'where':
-            if not truths[0] or any(truths[1:]):
-                raise Untraceable('a condition that is no comparison')
-        elif any(truths):
-            raise Untraceable('arithmetic of truth values')
+        dtype = self._dtype_of(op, operands)
         squeezed = any(x.squeezed for x in operands)
         if squeezed and any(x.shape and not x.squeezed for x in operands):
             raise Untraceable('a row\'s number without its axes, beside others')
-        made = self.note((op, *[x.index for x in operands]), np.broadcast_shapes(*[x.shape for x in operands]),
-                         np.dtype(bool) if op in TRUTH else self.computed)
+        made = self.note((op, *[x.index for x in operands]), np.broadcast_shapes(*[x.shape for x in operands]), dtype)
         made.squeezed = squeezed
         return made
+
+    def _dtype_of(self, op, operands):
+        """The dtype of an operation's result: truth, or what the formula computes with."""
+        truths = [x.dtype == bool for x in operands]
+        if any(x.dtype != self.computed and not truth for x, truth in zip(operands, truths)):
+            raise Untraceable('arithmetic of whole numbers among others')
+        if op == 'where':
+            truth, *truths = truths
+            if not truth or any(truths) != all(truths):
+                raise Untraceable('a condition that is no comparison')
+        elif op in BITS:
+            if not all(truths) and (any(truths) or not self.whole):
+                raise Untraceable('bits of numbers')
+        elif any(truths) and not (all(truths) and op in ('eq', 'ne')):
+            raise Untraceable('arithmetic of truth values')
+        elif self.whole and op not in WHOLE:
+            raise Untraceable(f'{op} of whole numbers')
+        return operands[-1].dtype if op == 'where' or op in BITS else np.dtype(bool) if op in COMPARISONS else self.computed
 
     def __getattr__(self, name):
         if name in SIMPLE:
@@ -136,6 +146,21 @@ class Program:
 
     def where(self, condition, x, y):
         return self.apply('where', condition, x, y)
+
+    def truth(self, x):
+        return x if x.dtype == bool else x != 0
+
+    def logical_and(self, x, y):
+        return self.apply('and', self.truth(x), self.truth(y))
+
+    def logical_or(self, x, y):
+        return self.apply('or', self.truth(x), self.truth(y))
+
+    def logical_xor(self, x, y):
+        return self.apply('xor', self.truth(x), self.truth(y))
+
+    def logical_not(self, x):
+        return self.apply('not', self.truth(x))
 
     def square(self, x):
         return x * x
@@ -197,6 +222,8 @@ class Program:
         axes = axes_of(dim, x.ndim)
         if not axes or self.axes not in (None, axes) or any(x.shape[a] == 1 for a in axes) or x.squeezed:
             raise Untraceable('folds over different axes')
+        if self.whole:
+            raise Untraceable('folds of whole numbers')
         if len(axes) == x.ndim and not keepdim and x.size > LONG:
             raise Untraceable('one row, which several threads should share')
         self.axes = axes
@@ -234,6 +261,8 @@ class Program:
         kept = tuple(k for k, n in enumerate(result.of.shape) if n != 1 and k not in (self.axes or ()))
         if self.axes is not None and result.axes != kept:
             raise Untraceable('sums over some of the rows')
+        if self.computed.itemsize == 2:
+            raise Untraceable('partial sums of half types')
         return result
 
 
@@ -259,6 +288,8 @@ def trace(formula, arguments, computed):
             given.append(program.note(('input', arrays), x.shape, x.dtype))
             arrays += 1
         elif x.__class__ is float:
+            if program.whole:
+                raise Untraceable('a fraction among whole numbers')
             given.append(program.note(('number', numbers), (), program.computed))
             numbers += 1
         else:

@@ -185,7 +185,7 @@ def large_runner(op):
     own = {number: np.float64(number) for number in op.own_formulas}  # which are part of the kernel
 
     def large(kernel, *operands):
-        if operands[0].dtype.kind == 'f':
+        if operands[0].dtype.kind != 'c':
             made = REFERENCE.kernel('fusion.run', formula, *[
                 x if x.__class__ is ndarray else own.get(x) or float(x) for x in operands])
             if made is not None:

@@ -14,7 +14,7 @@ from .definition import HALF_ARRAYS, PUBLIC, widened
 from .overriding import Overridden, overrides
 from .promotion import common_dtype, to_array
 from .record import complete, record
-from .reference import REFERENCE
+from .reference import LARGE, REFERENCE
 from .results import named, several_views, tensors_of, viewing
 
 __all__ = ['runner', 'lowered', 'invoke', 'raise_refusal', 'SIMPLE']
@@ -189,11 +189,11 @@ def evaluate_elementwise(op):
 
     def finish(values, arrays, recording):
         values, arrays, recording = promoted_operands(op, values, recording)
-        half = None
-        if widen and any(a.__class__ is ndarray and a.dtype.itemsize == 2 for a in arrays):
+        half, plan = None, large_plan(op, arrays)
+        if not plan and widen and any(a.__class__ is ndarray and a.dtype.itemsize == 2 for a in arrays):
             half, arrays = widened(arrays)
         try:
-            result = compute(arrays)
+            result = plan(*arrays) if plan else compute(arrays)
         except Exception as error:
             refuse_shapes(op, arrays)
             raise_refusal(op, values, error)
@@ -202,6 +202,13 @@ def evaluate_elementwise(op):
         node = record(op, values, np.shape(result)) if recording else None
         return tensors_of(op, result, node, values)
     return finish
+
+
+def large_plan(op, arrays):
+    """The generated kernel of an operation on large arrays, which computes half types in float32 by itself; or None."""
+    if any(a.__class__ is ndarray and a.size >= LARGE for a in arrays):
+        return REFERENCE.kernel('fusion.planned', op.flat, tuple(arrays))
+    return None
 
 
 def refuse_shapes(op, arrays):

@@ -77,7 +77,8 @@ def _clamp_to_numbers(m, input, min, max):
     if kind.kind == 'f':
         return _clamped(m, input, min, max)
     low = None if min is None else _bound(min, kind)
-    return _clamped(m, input, low, None if max is None else _bound(max, kind)).astype(kind, copy=False)
+    made = _clamped(m, input, low, None if max is None else _bound(max, kind))
+    return made if made.dtype == kind else made.astype(kind)
 
 
 REAL_OR_NONE = (float, int, type(None))

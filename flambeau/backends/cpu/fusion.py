@@ -20,7 +20,8 @@ FEW = 4          # chunks below which columns are shared out badly
 PLANS = 4096     # different calls remembered
 _plans = {}
 ndarray = np.ndarray
-FLOATS = (np.dtype('float32'), np.dtype('float64'))
+RANKS = {'b': 1, 'u': 2, 'i': 2, 'V': 3, 'f': 3}  # the kind of array that says what is computed in is the highest
+WIDER = {'float16': 'float32', 'bfloat16': 'float32'}  # these are computed in
 
 
 def planned(formula, arguments, steps=1):
@@ -88,6 +89,8 @@ def _columns(m, x, shape):
 
 def total(x, axes, keepdim):
     """The sum over axes (None: all), or None. Partial sums of a fixed size are added up, whatever the number of threads."""
+    if x.itemsize == 2:
+        return None
     if axes is None or len(axes) == x.ndim:
         if not x.flags.c_contiguous:
             return None
@@ -105,8 +108,8 @@ def total(x, axes, keepdim):
 
 
 def _plan(formula, arguments):
-    computed = next((x.dtype for x in arguments if isinstance(x, np.ndarray) and x.dtype in FLOATS), None)
-    if computed is None:
+    computed = max((x.dtype for x in arguments if isinstance(x, np.ndarray)), key=lambda d: RANKS.get(d.kind, 0), default=None)
+    if computed is None or computed.kind not in RANKS:
         return None
     try:
         return Plan(formula, arguments, computed)
@@ -158,7 +161,7 @@ class Plan:
             raise Untraceable('sums over rows of two axes')
         self.sizes = (o, q, i, group, block, *[s for pair in strides for s in pair], *([part, *outer] if split else ()))
         self.steps = sum(1 + (op in fusion.SEVERAL) for op, *_ in program if op not in fusion.GIVEN)
-        self.kernel = (fusion.fused, program, tuple(a.dtype.name for a in arrays), outputs, computed.name,
+        self.kernel = (fusion.fused, program, tuple(a.dtype.name for a in arrays), outputs, WIDER.get(computed.name, computed.name),
                        sum(x.__class__ is float for x in arguments), upright, split)
         self.positions = [k for k, r in enumerate(results) if r is not None]
         self.count = len(results)
@@ -189,7 +192,8 @@ class Plan:
         numbers = [name for name, x in zip(given, arguments) if x.__class__ is float]
         made = [f'made{k}' for k in range(len(self.made))]
         lines = [f'    {", ".join(given)}, = arguments', f'    {", ".join(made)}, = into'] if into else [
-            f'    {name} = allocated({shape}, {dtype.char!r})' for name, (shape, dtype) in zip(made, self.made)]
+            f'    {name} = allocated({shape}, {repr(d.char) if d.kind != "V" else "half_type"})'
+            for name, (shape, d) in zip(made, self.made)]
         lines.append(f'    kernel({", ".join([*arrays, *made, *numbers, *map(str, self.sizes)])})')
         lines += [f'    {name} = total({name}, 0).reshape({shape})' for name, kind, shape in zip(made, self.kinds, self.final)
                   if kind == 'column' and self.chunks > 1]
@@ -197,7 +201,8 @@ class Plan:
         for k, name in zip(self.positions, made):
             results[k] = name
         lines.append(f'    return {made[0] if self.single else "(" + ", ".join(map(str, results)) + ",)"}')
-        scope = {'kernel': compiled(*self.kernel), 'allocated': np.empty, 'total': np.add.reduce}
+        scope = {'kernel': compiled(*self.kernel), 'allocated': np.empty, 'total': np.add.reduce,
+                 'half_type': next((d for _, d in self.made if d.kind == 'V'), None)}
         exec('def plan(' + ('arguments, into' if into else ', '.join(given)) + '):\n' + '\n'.join(lines), scope)
         return scope['plan']
 
