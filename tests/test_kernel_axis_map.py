@@ -8,8 +8,10 @@ from flambeau.backends.cpu import axis_map as driver  # noqa: E402
 from flambeau.backends.cpu import properties  # noqa: E402
 from flambeau.ops.axis_map import AxisMap  # noqa: E402
 from flambeau.ops.pad import padding_map  # noqa: E402
+from flambeau.ops import pooling  # noqa: E402
 from flambeau.ops.pooling import adaptive_average_map  # noqa: E402
 from flambeau.ops.resize import interpolation_map  # noqa: E402
+from flambeau.ops.windows import Window  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not properties.jit_is_on(), reason='kernels are switched off')
 SIZES = 37, 70
@@ -53,3 +55,17 @@ def test_one_axis():
     m = MAPS['linear'][1]
     np.testing.assert_allclose(driver.mapped(x, (m,)), m(x, 1), rtol=1e-5, atol=1e-6)
     assert driver.mapped(x.astype(np.float64), (m,)) is None
+
+
+@pytest.mark.parametrize('kernel, stride, padding, ceil_mode', [
+    ((2, 2), (2, 2), 0, False), ((3, 2), (1, 3), 1, True), ((4, 4), (5, 5), 1, True)])
+@pytest.mark.parametrize('options', [(True, None), (False, None), (True, 7)])
+def test_averages_over_windows(kernel, stride, padding, ceil_mode, options):
+    window = Window(kernel, stride, ((padding, padding),) * 2, (1, 1), ceil_mode)
+    x = np.random.default_rng(0).standard_normal((3, 5, *SIZES)).astype(np.float32)
+    maps = pooling.average_maps(SIZES, window, *options)
+    expected = pooling.avg_pool(x.astype(np.float64), window, *options)  # which has no kernel
+    np.testing.assert_allclose(driver.mapped(x, maps), expected, rtol=1e-5, atol=1e-6)
+    g = np.random.default_rng(1).standard_normal((30, 30, *expected.shape[2:])).astype(np.float32)
+    np.testing.assert_allclose(driver.mapped(g, [m.transpose for m in maps]),
+                               pooling.avg_pool_adjoint(g.astype(np.float64), window, SIZES, *options), rtol=1e-5, atol=1e-6)

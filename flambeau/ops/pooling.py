@@ -258,9 +258,8 @@ def fractional_max_pool(x: np.ndarray, kernel, out, samples: np.ndarray) -> tupl
 
 # ---- averages ------------------------------------------------------------------------------------------
 
-@lru_cache(maxsize=256)
-def divisors(spatial, window: Window, count_include_pad: bool, dtype) -> np.ndarray:
-    """How many elements each window averages over: of the input alone, or of the padding too."""
+def _lengths(spatial, window: Window, count_include_pad: bool) -> list[np.ndarray]:
+    """Along each axis how many elements windows have: of the input alone, or of the padding too."""
     lengths = []
     for size, n, k, s, (before, after) in zip(spatial, window.output(spatial), window.kernel, window.stride,
                                               window.padding):
@@ -269,7 +268,28 @@ def divisors(spatial, window: Window, count_include_pad: bool, dtype) -> np.ndar
         if not count_include_pad:
             start, end = np.maximum(start, 0), np.minimum(end, size)
         lengths.append(end - start)
-    return reduce(np.multiply.outer, lengths).astype(dtype)
+    return lengths
+
+
+@lru_cache(maxsize=256)
+def divisors(spatial, window: Window, count_include_pad: bool, dtype) -> np.ndarray:
+    """How many elements each window averages over."""
+    return reduce(np.multiply.outer, _lengths(spatial, window, count_include_pad)).astype(dtype)
+
+
+@lru_cache(maxsize=256)
+def average_maps(spatial, window: Window, count_include_pad: bool, divisor: int | None) -> tuple[AxisMap, ...]:
+    """The maps of axes that average over windows, one after another."""
+    lengths = _lengths(spatial, window, count_include_pad)
+    if divisor is not None:
+        lengths = [np.full(len(n), divisor if axis == 0 else 1) for axis, n in enumerate(lengths)]
+    maps = []
+    for size, length, k, s, (before, _) in zip(spatial, lengths, window.kernel, window.stride, window.padding):
+        column = np.arange(len(length))[:, None] * s - before + np.arange(k)
+        row = np.broadcast_to(np.arange(len(length))[:, None], column.shape)
+        there = (column >= 0) & (column < size)
+        maps.append(AxisMap(len(length), size, row[there], column[there], 1 / length[row[there]]))
+    return tuple(maps)
 
 
 def _divide(total, divisor):
@@ -279,6 +299,10 @@ def _divide(total, divisor):
 def avg_pool(x: np.ndarray, window: Window, count_include_pad: bool = True, divisor: int | None = None) -> np.ndarray:
     """The average of every window of `x` (batch, channels, *spatial); the sum over `divisor` where one is given."""
     dtype, spatial = x.dtype, x.shape[2:]
+    if x.size >= LARGE and dtype == np.float32 and len(spatial) <= 2:
+        made = REFERENCE.kernel('axis_map.mapped', x, average_maps(spatial, window, count_include_pad, divisor))
+        if made is not None:
+            return made
     out = window.output(spatial)
     total = sum_windows(pad_spatial(_widened(x), window.cover(spatial, out)), window, out)
     divisor = divisor or divisors(spatial, window, count_include_pad, total.dtype)
@@ -288,6 +312,11 @@ def avg_pool(x: np.ndarray, window: Window, count_include_pad: bool = True, divi
 def avg_pool_adjoint(g: np.ndarray, window: Window, spatial, count_include_pad: bool = True,
                      divisor: int | None = None) -> np.ndarray:
     """The adjoint of `avg_pool` of an input of sizes `spatial`: spreads every average over its window."""
+    if g.size >= LARGE and g.dtype == np.float32 and len(spatial) <= 2:
+        maps = average_maps(tuple(spatial), window, count_include_pad, divisor)
+        made = REFERENCE.kernel('axis_map.mapped', g, tuple(m.transpose for m in maps))
+        if made is not None:
+            return made
     wide = _widened(g)
     shares = _divide(wide, divisor or divisors(spatial, window, count_include_pad, wide.dtype))
     return spread_windows(shares, window, spatial).astype(g.dtype, copy=False)
