@@ -50,6 +50,7 @@ RESULTS = [
     (lambda: torch.nonzero(T([[0, 1], [2, 0]])), [[0, 1], [1, 0]]),
     (lambda: torch.nonzero(T([[0, 1], [2, 0]]), as_tuple=True), [[0, 1], [1, 0]]),
     (lambda: torch.argwhere(T(3.0)).shape, [1, 0]),
+    (lambda: torch.where(T([[0, 1], [2, 0]]) > 0), [[0, 1], [1, 0]]),
     (lambda: torch.unravel_index(T([5, 6]), (3, 4)), [[1, 1], [1, 2]]),
     (lambda: torch.isin(T([1, 2, 3]), T([2, 5])), [False, True, False]),
     (lambda: torch.isin(T([1, 2]), 2, invert=True), [True, False]),

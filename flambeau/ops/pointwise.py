@@ -31,7 +31,7 @@ def _where(m, condition, input, other):
 def where(condition, input=None, other=None, *, out=None):
     """`input` where the condition holds, `other` elsewhere; with the condition alone, the coordinates where it holds."""
     if input is None and other is None:
-        return PUBLIC.nonzero(condition, as_tuple=True)
+        return condition.nonzero(as_tuple=True)
     if type(condition) is not Tensor and answered(condition):
         return override(where, (condition, input, other), {})
     if not isinstance(condition, Tensor):
