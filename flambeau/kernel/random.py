@@ -1,8 +1,8 @@
 """Random numbers: a Mersenne twister in vectors, and kernels that fill memory with what becomes of its words.
 
-The streams are those of PyTorch on x86-64, bit for bit: which words a number takes, where multiply-adds are rounded once,
-Cephes' logarithm, sine and cosine for blocks of float32, and the C library's for doubles. A state is 624 words and, behind
-them, how many of these have been used. Knows no arrays.
+The streams are those of PyTorch on x86-64, bit for bit: which words a number takes, where multiply-adds are rounded
+once, Cephes' logarithm, sine and cosine for blocks of float32, and the C library's for doubles. A state is 624 words
+and, behind them, how many of these have been used. Knows no arrays.
 """
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .ir import Builder
 from .mathematics import polynomial
 from .types import boolean, f32, f64, i32, i64, named, pointer, u32, u64
 
-__all__ = ['bernoulli', 'bernoulli_each', 'categories', 'integers', 'normal', 'normals', 'permutation', 'scaled', 'transformed',
-           'uniform']
+__all__ = ['bernoulli', 'bernoulli_each', 'categories', 'integers', 'normal', 'normals', 'permutation', 'scaled',
+           'transformed', 'uniform']
 
 WORDS, MIDDLE, MATRIX = 624, 397, 0x9908B0DF
-MANY = 1 << 17  # numbers whose words are drawn at once for all threads
-PIECE = 1024   # numbers drawn at once, whose words stay in the first-level cache
-CHUNK = 1 << 15
-LANES = 16     # numbers in a step, and in a block of normal samples
+LANES = 16       # numbers in a step, and in a block of normal samples
+PIECE = 1024     # numbers drawn at once, whose words stay in the first-level cache
+MANY = 1 << 17   # numbers whose words are drawn at once for all threads
+CHUNK = 1 << 15  # numbers that a thread scales at once
 LOG = (3.3333331174e-1, -2.4999993993e-1, 2.0000714765e-1, -1.6668057665e-1, 1.4249322787e-1, -1.2420140846e-1,
        1.1676998740e-1, -1.1514610310e-1, 7.0376836292e-2)
 SINE = (-1.6666654611e-1, 8.3321608736e-3, -1.9515295891e-4)
@@ -244,8 +244,8 @@ def normals(target, dtype, exponential, shared=False):
     `waiting` is 1 where `sample` is one left over before. `shared`: on all threads, with `memory` for words.
     """
     kind = named(dtype)
-    b = Builder('normals', f64, out=pointer(kind), count=i64, state=pointer(u32), mean=f64, std=f64, waiting=i64, sample=f64,
-                memory=pointer(u32))
+    b = Builder('normals', f64, out=pointer(kind), count=i64, state=pointer(u32), mean=f64, std=f64, waiting=i64,
+                sample=f64, memory=pointer(u32))
     out, count, state, mean, std, waiting, sample, memory = b.parameters
 
     def write(x, place):
@@ -257,7 +257,8 @@ def normals(target, dtype, exponential, shared=False):
     over = b.buffer(f64, 1)
     b.store(sample, over)
     even = ((count + 1) >> 1) << 1
-    with _pieces(b, target, state, even, 2, memory if shared else None) as (start, here, drawn), b.loop(0, here, 2) as i:
+    pieces = _pieces(b, target, state, even, 2, memory if shared else None)
+    with pieces as (start, here, drawn), b.loop(0, here, 2) as i:
         angle, radius = (_unit(b, f64, drawn, i + k, 0) for k in range(2))
         x, y = _pair(b, 'log1p', -radius, angle)
         place = start + i
@@ -279,7 +280,7 @@ def _remainder(b, x, divisor):
 
 
 def integers(target, dtype, wide, masked):
-    """low + the remainder of words by `span`; `wide`: words of 64 bits; `masked`: `span` is a power of two, less one."""
+    """low + the remainder of words by `span`; `wide`: words of 64 bits; `masked`: `span` is a power of two less one."""
     kind = named(dtype)
     b = Builder('integers', out=pointer(kind), count=i64, state=pointer(u32), low=i64, span=i64)
     out, count, state, low, span = b.parameters
@@ -362,7 +363,7 @@ def bernoulli_each(target, dtype, probability):
 
 
 def categories(target, dtype):
-    """For each of `count` uniform float64 how many of `width` rising bounds, of which the last is above all, are less."""
+    """How many of `width` rising bounds, of which the last is above all, are less than uniform float64."""
     b = Builder('categories', out=pointer(named(dtype)), count=i64, state=pointer(u32), bounds=pointer(f64), width=i64)
     out, count, state, bounds, width = b.parameters
     zero = b.constant(0, i64.vector(LANES))
@@ -424,7 +425,8 @@ def transformed(target, dtype, distribution, shared=False):
     Vector functions do where the last bit of a float64 is lost in rounding.
     """
     kind, (transform, matters) = named(dtype), TRANSFORMS[distribution]
-    b = Builder(distribution, out=pointer(kind), count=i64, state=pointer(u32), scale=f64, shift=f64, memory=pointer(u32))
+    b = Builder(distribution, out=pointer(kind), count=i64, state=pointer(u32), scale=f64, shift=f64,
+                memory=pointer(u32))
     out, count, state, scale, shift, memory = b.parameters
 
     def write(x, place):

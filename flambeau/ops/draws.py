@@ -1,8 +1,9 @@
 """Distributions over arrays: what the words of a `Generator` become, number for number as PyTorch draws them on x86-64.
 
-Every `fill_*` function overwrites an array of any strides in the order of its elements in memory, in pieces that stay
-in the processor's cache, or by a generated kernel with the same result. Multiply-adds that PyTorch's vector code fuses are rounded once here too, and logarithms and
-trigonometric functions of doubles are the C library's. Arguments are taken as checked; tensors are unknown here.
+Every `fill_*` function overwrites an array of any strides in the order of its elements in memory, by a generated kernel
+or, with the same result, in pieces that stay in the processor's cache. Multiply-adds that PyTorch's vector code fuses
+are rounded once here too, and logarithms and trigonometric functions of doubles are the C library's. Arguments are taken as
+checked; tensors are unknown here.
 """
 from __future__ import annotations
 

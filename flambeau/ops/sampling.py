@@ -313,7 +313,8 @@ def _standard(name, fill, driver, summary):
     def draw(*size, generator=None, names=None, dtype=None, device=None, requires_grad=False, **options):
         if options or not size:
             make = _maker(name, _given_sizes(name, size, options), dtypes.get_default_dtype)
-            return _filled(fill, make, generator=generator, dtype=dtype, device=device, requires_grad=requires_grad, **options)
+            return _filled(fill, make, generator=generator, dtype=dtype, device=device, requires_grad=requires_grad,
+                           **options)
         if device is not None:
             resolve(device)
         array = np.empty(sizes(size, name), (dtype or dtypes.get_default_dtype()).numpy)
@@ -352,7 +353,8 @@ def randint(*bounds, low=None, high=None, size=None, generator=None, **options):
     """
     if not options and low is high is size is None and 1 < len(bounds) < 4:
         first, last, shape = bounds if len(bounds) == 3 else (0, *bounds)
-        if first.__class__ is last.__class__ is int and -2 ** 63 <= first < last <= 2 ** 63 and shape.__class__ is tuple:
+        whole = first.__class__ is last.__class__ is int
+        if whole and -2 ** 63 <= first < last <= 2 ** 63 and shape.__class__ is tuple:
             array = np.empty(sizes(shape, 'randint'), np.int64)
             draws.fill_random_range(_source(generator), array, first, last - first)
             return wrap(array)

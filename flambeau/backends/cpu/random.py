@@ -1,7 +1,7 @@
 """Random numbers by generated kernels; what does not fit answers None. Knows no operation.
 
-A driver overwrites `out`, an array in C order, with words of `source`, a generator. Starting LLVM takes as long as drawing
-millions of numbers, so it has to be worth it.
+A driver overwrites `out`, an array in C order, with words of `source`, a generator. Starting LLVM takes as long as
+drawing millions of numbers, so it has to be worth it.
 """
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Kernels(dict):
         self.generator, self.dtypes = generator, dtypes
 
     def find(self, out, *arguments):
-        """The kernel that writes to `out`, wanted for the first time; None where there is none or it does not pay yet."""
+        """The kernel that writes to `out`, wanted for the first time; None where there is none that pays yet."""
         if out.dtype.name not in self.dtypes or not self._pays(out.size):
             return None
         key = (out.dtype, *arguments) if arguments else out.dtype
