@@ -170,6 +170,9 @@ class _Run:
         else:
             place[0] = value
 
+    def _prefetch(self, s, pointer):
+        pass
+
     def _gather(self, s, pointer, index, mask=None, other=None):
         made = np.zeros(len(index), dtype_of(s.result.type)) if other is None else other.copy()
         for lane, i in enumerate(index):

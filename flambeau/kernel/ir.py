@@ -427,6 +427,10 @@ class Builder:
             raise TypeError(f'{self.name}: {value.type} cannot be stored to {pointer.type}')
         self.emit('store', (value, pointer) if mask is None else (value, pointer, mask), align=align)
 
+    def prefetch(self, pointer):
+        """Asks for the cache line of an address, which need not be valid, before it is read."""
+        self.emit('prefetch', (pointer,))
+
     def gather(self, pointer, index, mask=None, other=0):
         """The numbers at pointer + index, lane by lane; `other` where the mask is off."""
         type = pointer.type.to.vector(index.type.lanes)

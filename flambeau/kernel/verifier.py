@@ -65,7 +65,7 @@ def _verify_types(function, s):
     elif s.op in ('when', 'until'):
         if types != [boolean]:
             _refuse(function, s, f'the condition is {types[0]}, not bool')
-    elif s.op in ('load', 'offset', 'cast', 'gather'):
+    elif s.op in ('load', 'offset', 'cast', 'gather', 'prefetch'):
         if types[0].__class__ is not Pointer:
             _refuse(function, s, f'{types[0]} is no address')
     elif s.op == 'select':

@@ -83,15 +83,19 @@ class _Lines:
             b.store(b.constant(0, forms.vector), nothing + k * lanes)
         self.there = [b.first(width - column - k * lanes, lanes) & ~b.first(-column - k * lanes, lanes)
                       for k in range(vectors)]
+        self.below, self.width, self.size = planes + ((row + rows) * width + column), width, height * width
         self.lines, self.steps = [], []
         for r in range(rows):
             inside = (row + r >= 0) & (row + r < height)
             self.lines.append(b.select(inside, planes + ((row + r) * width + column), nothing))
-            self.steps.append(b.select(inside, height * width, b.of_type(0, i64)))
+            self.steps.append(b.select(inside, self.size, b.of_type(0, i64)))
 
     def read(self, channel):
-        """For each row its (even numbers, odd ones, vectors after the first two)."""
+        """For each row its (even numbers, odd ones, vectors after the first two); asks for what the next tiles add."""
         b, lanes = self.b, self.forms.lanes
+        for r in range(TILE):
+            for k in range(len(self.there)):
+                b.prefetch(self.below + (channel * self.size + self.width * r + k * lanes))
         for line, step in zip(self.lines, self.steps):
             low, high, *rest = (b.load(line + channel * step + k * lanes, self.forms.vector, mask=mask)
                                 for k, mask in enumerate(self.there))

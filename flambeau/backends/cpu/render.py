@@ -419,6 +419,10 @@ class FunctionText:
             return f'call void @{name}({text}, {self.typed(p)}, i32 {align}, {self.typed(mask)})'
         return f'store {text}, {self.typed(p)}, align {align}'
 
+    def _prefetch(self, s, p):
+        self.declared['llvm.prefetch.p0'] = 'declare void @llvm.prefetch.p0(ptr, i32 immarg, i32 immarg, i32 immarg)'
+        return f'call void @llvm.prefetch.p0({self.typed(p)}, i32 0, i32 3, i32 1)'
+
     def _addresses(self, p, index):
         """The addresses of a gather or scatter, and their type."""
         lanes = index.type.lanes
