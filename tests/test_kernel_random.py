@@ -19,8 +19,8 @@ FLOATS = 'float32', 'float64', 'bfloat16', 'float16'
 SIZES = 1, 3, 15, 16, 17, 40, 623, 1040, 9001
 ON_FLOATS = '''x.uniform_() x.uniform_(-.1,.2) x.uniform_(1,1.01) x.normal_() x.normal_(.1,.3) x.random_()
 x.random_(0,100) x.random_(-5,2**28-5) x.random_(0,4096) x.random_(-2**30,2**33) x.bernoulli_(.3)
-x.bernoulli_(T.rand(x.shape)) x.bernoulli_(T.rand(x.shape[-1:],dtype=T.float64)) x.exponential_(2) x.geometric_(.3) x.cauchy_(1,2)
-x.log_normal_(0,.5) T.nn.functional.dropout(x+1,.3)'''.split()
+x.bernoulli_(T.rand(x.shape)) x.bernoulli_(T.rand(x.shape[-1:],dtype=T.float64)) x.exponential_(2)
+x.geometric_(.3) x.cauchy_(1,2) x.log_normal_(0,.5) T.nn.functional.dropout(x+1,.3)'''.split()
 ON_INTEGERS = '''x.random_() x.random_(0,2) x.random_(1) x.bernoulli_(.3) x.random_(0,None)
 x.bernoulli_(T.rand(x.shape))'''.split()
 INTEGERS = 'bool', 'uint8', 'int8', 'int16', 'int32', 'int64'

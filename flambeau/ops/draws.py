@@ -2,8 +2,8 @@
 
 Every `fill_*` function overwrites an array of any strides in the order of its elements in memory, by a generated kernel
 or, with the same result, in pieces that stay in the processor's cache. Multiply-adds that PyTorch's vector code fuses
-are rounded once here too, and logarithms and trigonometric functions of doubles are the C library's. Arguments are taken as
-checked; tensors are unknown here.
+are rounded once here too, and logarithms and trigonometric functions of doubles are the C library's. Arguments are
+taken as checked; tensors are unknown here.
 """
 from __future__ import annotations
 
