@@ -1,18 +1,18 @@
-"""Kernels of recurrent layers: all steps of one direction, each a product with the weight and the cell's formula behind it.
+"""Kernels of recurrent layers: all steps of one direction, each a product with the weight and the cell's formula.
 
-Sequences are rows, divided into panels, and hidden units strips of some vectors. A tile holds the products of a panel's
-rows and a strip's units, in forward for all gates, so that the formula takes them while they are in the first cache.
-Rows of all steps lie one behind the other in memory; `spans` has (first row, how many) of each step in the order of
-computation, with a step of none before. What `states` and `cells` have in the row of a step is what the step begins with;
-the sequences' last ones lie behind all rows. Either panels are shared out among threads, which then run all steps, or in
-each step the strips. What is summed in which order depends on neither. Knows no arrays.
+Sequences are rows, divided into panels; hidden units are divided into strips of some vectors. A tile holds the
+products of a panel's rows and a strip's units, for all gates in forward, so that the formula takes them from the first
+cache. Rows of all steps lie one behind the other in memory; `spans` has (first row, how many) of each step in the order
+of computation, between steps of none. In the row of a step `states` and `cells` have what it begins with; the
+sequences' last ones lie behind all rows. Either the panels are shared out among threads, which then run all steps, or
+the strips in each step. What is summed in which order depends on neither. Knows no arrays.
 """
 from __future__ import annotations
 
 from typing import NamedTuple
 
+from .exponential import exp, exp_pair
 from .ir import Builder
-from .mathematics import sigmoid, tanh
 from .tiles import Forms, add_products, first_row, of_height, pack_turned
 from .types import f32, i64, pointer
 
@@ -20,6 +20,21 @@ __all__ = ['CELLS', 'division', 'forward', 'backward']
 
 LINE = 16    # numbers of a cache line
 SLICE = 512  # products that are summed up in registers before they are added to the rest: bounds the rounding error
+
+
+# ---- activations: a few units in the last place less exact than the operations of these names, and half as long
+
+def sigmoid(b, x):
+    """1 / (1 + e**-x); 0 where that would be denormal."""
+    return 1.0 / (exp(b, -x) + 1.0)
+
+
+def tanh(b, x):
+    """tanh from one power of e alone."""
+    n, high, low = exp_pair(b, b.smaller(b.of_type(20.0, x.type), b.abs(x)) * 2.0)
+    power = b.scale(b.of_type(1.0, x.type), n)
+    less = b.fma(low, power, b.fma(high, power, -1.0))
+    return b.copysign(less / (less + 2.0), x)
 
 
 # ---- cells: step(b, x, products, h, c) -> (activations, h, c, kept besides), for one vector of units
@@ -77,7 +92,7 @@ def _gru_gradient(b, activations, before, dh, dc):
 
 
 class Cell(NamedTuple):
-    """A kind of cell: how many gates, its formulas, whether it has cell states, and whether its hidden product has a bias."""
+    """A kind of cell: its number of gates, formulas, and whether it has cell states or a bias of the hidden product."""
 
     gates: int
     step: object
@@ -92,11 +107,12 @@ CELLS = {'RNN_TANH': Cell(1, _rnn(tanh), _tanh_gradient), 'RNN_RELU': Cell(1, _r
 DIVISIONS = {1: ((8, 8), (4, 4), (2, 2)), 3: ((2, 6), (1, 3), (2, 2)), 4: ((2, 8), (1, 4), (1, 2))}
 
 
-def division(target, gates, rows):
+def division(target, gates, rows, units):
     """(vectors of units in a strip, vectors of products summed up at once, most rows of a tile)."""
     for vectors, group in DIVISIONS[gates]:
-        most = (target.registers - 1) // group - 1  # a row of factors and one broadcast stay in registers beside the sums
-        if rows <= most or group == 2:
+        most = (target.registers - 1) // group - 1  # beside the sums stay a row of factors and one that is broadcast
+        idle = -units % (vectors * target.lanes(f32))
+        if rows <= most and idle * 8 <= units or group == 2:
             return vectors, group, most
 
 
@@ -165,7 +181,7 @@ class _Steps:
 
 
 def forward(target, mode, vectors, group, rows, uneven, masked, by_rows):
-    """All steps forward. `x`, the inputs' products, becomes the gates' activations. `extra`: GRU's products kept besides."""
+    """All steps forward. `x`, the inputs' products, becomes the gates' activations; `extra` gets GRU's product."""
     cell = CELLS[mode]
     names = 'x weight bias panels states cells extra output'.split()
     b = Builder('recurrent', **{name: pointer(f32) for name in names}, spans=pointer(i64),
@@ -178,9 +194,9 @@ def forward(target, mode, vectors, group, rows, uneven, masked, by_rows):
     with b.parallel(strips) as strip:
         for gate in range(gates):
             whole, shift = divmod(gate * vectors, group)
-            pack_turned(b, s.forms, weight + (units * gate + strip * s.width) * units, units, units - strip * s.width, units,
-                        panels + (strip * s.columns + whole * group * s.lanes) * units + shift * s.lanes, vectors,
-                        group * s.lanes)
+            place = panels + (strip * s.columns + whole * group * s.lanes) * units + shift * s.lanes
+            pack_turned(b, s.forms, weight + (units * gate + strip * s.width) * units, units, units - strip * s.width,
+                        units, place, vectors, group * s.lanes)
 
     def step(number, first, last, left, right, tile):
         start, taking, after, going = (b.load(spans + ((number + 1) * 2 + k)) for k in range(4))
@@ -188,28 +204,29 @@ def forward(target, mode, vectors, group, rows, uneven, masked, by_rows):
             top = first_row(b, panel, upper, rows)
             with b.when(top < taking):
                 unit, bottom = strip * s.width, b.smaller(first_row(b, panel + 1, upper, rows), taking)
-                s.product(panel, upper, states + (start + top) * pitch, pitch, panels + strip * units * s.columns, tile, units)
+                s.product(panel, upper, states + (start + top) * pitch, pitch, panels + strip * units * s.columns, tile,
+                          units)
                 with b.loop(top, bottom) as row:
-                    before, behind_it = start + row, b.select(row < going, after + row, behind + row)
-                    line = x + ((start + row) * (units * gates) + unit)
+                    follower, sums = b.select(row < going, after + row, behind + row), tile + (row - top) * s.columns
                     for shift, mask in s.parts(unit, units):
-                        step_of_vector(line + shift, unit + shift, before, behind_it,
-                                       tile + (row - top) * s.columns + shift, mask)
+                        step_of_vector(start + row, follower, unit + shift, sums + shift, mask)
 
-    def step_of_vector(line, unit, before, behind_it, sums, mask):
-        place = before * units + unit
+    def step_of_vector(row, follower, unit, sums, mask):
+        """`follower` is the row in which the sequence goes on."""
+        place, line = row * units + unit, x + (row * (units * gates) + unit)
         inputs = [s.load(line + units * gate, mask) for gate in range(gates)]
         products = [s.load(sums + gate * s.width) for gate in range(gates)]
         if cell.own:
             products = [p + s.load(bias + (units * gate + unit), mask) for gate, p in enumerate(products)]
-        h = s.load(states + (before * pitch + unit), mask) if cell.own else None
-        activations, h, c, besides = cell.step(b, inputs, products, h, s.load(cells + place, mask) if cell.cells else None)
+        h = s.load(states + (row * pitch + unit), mask) if cell.own else None
+        c = s.load(cells + place, mask) if cell.cells else None
+        activations, h, c, besides = cell.step(b, inputs, products, h, c)
         for gate, value in enumerate(activations):
             b.store(value, line + units * gate, mask=mask)
-        b.store(h, states + (behind_it * pitch + unit), mask=mask)
+        b.store(h, states + (follower * pitch + unit), mask=mask)
         b.store(h, output + place, mask=mask)
         if cell.cells:
-            b.store(c, cells + (behind_it * units + unit), mask=mask)
+            b.store(c, cells + (follower * units + unit), mask=mask)
         if cell.own:
             b.store(besides, extra + place, mask=mask)
     s.run(steps, count, strips, each, step)
@@ -219,15 +236,16 @@ def forward(target, mode, vectors, group, rows, uneven, masked, by_rows):
 def backward(target, mode, vectors, group, rows, uneven, masked, by_rows):
     """All steps backward. `dh` and `dc`, the gradients of the last states, become those of the first.
 
-    From a step's `dhidden`, the gradient of its hidden products, follows what reaches the step before, whose formula takes
-    it. `dhidden` is `dx` but for cells whose hidden product has a bias.
+    From a step's `dhidden`, the gradient of its hidden products, follows what reaches the step before, whose formula
+    takes it: `turns` is one more than there are steps, or as many where the first state's gradient is not wanted.
+    `dhidden` is `dx` but for cells whose hidden product has a bias.
     """
     cell = CELLS[mode]
     names = 'x states cells extra weight panels g dh dc dx dhidden'.split()
     b = Builder('recurrent_gradient', **{name: pointer(f32) for name in names}, spans=pointer(i64),
-                **dict.fromkeys('steps units count upper each pitch wide'.split(), i64))
-    (x, states, cells, extra, weight, panels, g, dh, dc, dx, dhidden, spans, steps, units, count, upper, each, pitch,
-     wide) = b.parameters
+                **dict.fromkeys('steps turns units count upper each pitch wide'.split(), i64))
+    (x, states, cells, extra, weight, panels, g, dh, dc, dx, dhidden, spans, steps, turns, units, count, upper, each,
+     pitch, wide) = b.parameters
     gates = cell.gates
     s = _Steps(target, b, vectors, 1, group, rows, uneven, masked, by_rows)
     strips, deep = (units + (s.width - 1)) // s.width, units * gates
@@ -246,28 +264,30 @@ def backward(target, mode, vectors, group, rows, uneven, masked, by_rows):
             with b.when(top < most):
                 unit, bottom = strip * s.width, b.smaller(first_row(b, panel + 1, upper, rows), most)
                 with b.when(top < going):
-                    s.product(panel, upper, dhidden + (after + top) * wide, wide, panels + strip * s.width * deep, tile, deep)
+                    s.product(panel, upper, dhidden + (after + top) * wide, wide, panels + strip * s.width * deep, tile,
+                              deep)
                 with b.loop(top, bottom) as row:
-                    state, reached = row * units + unit, row < going
                     for shift, mask in s.parts(unit, units):
-                        total = reaching(s.load(tile + (row - top) * s.columns + shift), dh + state + shift, reached, mask)
+                        state = row * units + unit + shift
+                        total = reaching(s.load(tile + (row - top) * s.columns + shift), row < going, state, mask)
                         with b.when(row < taking):
-                            step_of_vector(total, start + row, unit + shift, state + shift, mask)
+                            step_of_vector(total, start + row, unit + shift, state, mask)
                         with b.otherwise():
-                            b.store(total, dh + state + shift, mask=mask)
+                            b.store(total, dh + state, mask=mask)
 
-    def reaching(product, place, reached, mask):
-        """The gradient of a state after a step: that of the last state where the sequence ends, else what later steps give."""
-        other = s.load(place, mask)
-        product = b.select(reached, product, b.of_type(0.0, product.type) if cell.own else other)
-        return product + other if cell.own else product
+    def reaching(product, goes_on, state, mask):
+        """The gradient of a state after a step: from the steps that follow, or that of the sequence's last state."""
+        other = s.load(dh + state, mask)
+        if cell.own:
+            return b.select(goes_on, product, 0.0) + other
+        return b.select(goes_on, product, other)
 
     def step_of_vector(total, row, unit, state, mask):
         place, line, out = row * units + unit, x + (row * deep + unit), row * wide + unit
         activations = [s.load(line + units * gate, mask) for gate in range(gates)]
-        before = [s.load(memory, mask) for memory, there in
-                  ((cells + place, cell.cells), (extra + place, cell.own), (states + (row * pitch + unit), cell.own)) if there]
-        columns, own, carried, dcell = cell.gradient(b, activations, before, total + s.load(g + place, mask),
+        sources = (cells + place,) if cell.cells else (extra + place, states + (row * pitch + unit)) if cell.own else ()
+        before, reached = [s.load(source, mask) for source in sources], total + s.load(g + place, mask)
+        columns, own, carried, dcell = cell.gradient(b, activations, before, reached,
                                                      s.load(dc + state, mask) if cell.cells else None)
         for gate, value in enumerate(columns):
             b.store(value, dx + out + units * gate, mask=mask)
@@ -277,5 +297,5 @@ def backward(target, mode, vectors, group, rows, uneven, masked, by_rows):
             b.store(carried, dh + state, mask=mask)
         if cell.cells:
             b.store(dcell, dc + state, mask=mask)
-    s.run(steps + 1, count, strips, each, step)
+    s.run(turns, count, strips, each, step)
     return b.finish()

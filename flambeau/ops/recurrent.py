@@ -177,7 +177,7 @@ def _run(m, input, hx, cx, w_ih, w_hh, b_ih, b_hh, w_hr, mode, sizes, reverse):
 def _layer_gradient(m, g, input, hx, cx, w_ih, w_hh, b_ih, b_hh, w_hr, mode, sizes, reverse, output, needed):
     kept = output if m is REFERENCE else _run(m, input, hx, cx, w_ih, w_hh, b_ih, b_hh, w_hr, mode, sizes, reverse)[0]
     cell, (_, g_output, dh, dc) = CELLS[mode], g
-    made = m.kernel('recurrent.backward', mode, kept, g_output, dh, dc, w_hh, sizes, reverse)
+    made = m.kernel('recurrent.backward', mode, kept, g_output, dh, dc, w_hh, sizes, reverse, 'hx' in needed)
     if made is not None:
         *given, dh, dc = made
         return {'hx': dh, 'cx': dc, **_weight_gradients(m, input, w_ih, *given, (), (), needed)}
@@ -202,8 +202,8 @@ def _layer_gradient(m, g, input, hx, cx, w_ih, w_hh, b_ih, b_hh, w_hr, mode, siz
         if w_hr is not None:
             dprojected.append(into)
             raw.append(held[-1])
-    return {'hx': dh, 'cx': dc, **_weight_gradients(m, input, w_ih, dx.all(), dhidden.all(), states.all(), dprojected, raw,
-                                                   needed)}
+    return {'hx': dh, 'cx': dc, **_weight_gradients(m, input, w_ih, dx.all(), dhidden.all(), states.all(), dprojected,
+                                                   raw, needed)}
 
 
 def _weight_gradients(m, input, w_ih, dx, dhidden, states, dprojected, raw, needed):

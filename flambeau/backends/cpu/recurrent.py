@@ -1,4 +1,4 @@
-"""Recurrent layers of float32 arrays by generated kernels: how steps lie in memory, and how work is cut. Knows no tensor.
+"""Recurrent layers of float32 arrays by generated kernels: how steps lie in memory, how work is cut. Knows no tensor.
 
 What does not fit answers None.
 """
@@ -15,12 +15,14 @@ from .properties import target
 
 __all__ = ['forward', 'backward']
 
-SMALLEST = 1 << 14  # multiplications from which on a kernel beats array functions
+SMALLEST = 1 << 14       # multiplications from which on a kernel beats array functions
+WORTH_THREADS = 1 << 19  # multiplications from which on other threads are woken
+WORTH_REGION = 1 << 16   # multiplications of a step from which on it is shared out
 FLOAT = np.dtype(np.float32)
 
 
 def _spans(sizes, reverse):
-    """(first row, rows) of each step in the order of computation, between steps of none: before, and behind all rows."""
+    """(first row, rows) of each step in the order of computation, between two of none: before, and behind all rows."""
     spans = np.zeros((len(sizes) + 2, 2), np.int64)
     spans[1:-1, 1] = sizes
     spans[1:, 0] = np.cumsum(spans[:-1, 1])
@@ -30,25 +32,27 @@ def _spans(sizes, reverse):
 
 
 class _Cut:
-    """How a layer of so many sequences and units is cut: what its kernel is made for, and its numbers."""
+    """How the products of some steps with a weight of `gates` columns a unit are cut: the kernel, and its numbers."""
 
-    def __init__(self, batch, units, depth, gates):
-        vectors, group, most = division(target(), gates, batch)
-        self.panels = -(-batch // most)
+    def __init__(self, steps, batch, units, depth, gates):
+        vectors, group, most = division(target(), gates, batch, units)
+        width, threads, work = vectors * target().lanes(f32), get_num_threads(), batch * units * depth * gates
+        self.panels, self.strips = -(-batch // most), -(-units // width)
+        by_rows = self.panels >= 2 * threads or self.strips < threads <= batch
+        if by_rows:
+            self.panels += -self.panels % threads
+            threads = threads if work * steps >= WORTH_THREADS else 1
+        elif work < WORTH_REGION:
+            threads = 1
         rows = -(-batch // self.panels)
         self.upper = self.panels - (rows * self.panels - batch)
-        width = vectors * target().lanes(f32)
-        self.strips = -(-units // width)
-        threads = get_num_threads()
-        by_rows = self.panels >= 2 * threads or self.strips < threads <= self.panels
-        shared = self.panels if by_rows else self.strips
-        self.each = -(-shared // threads)
+        self.each = -(-(self.panels if by_rows else self.strips) // threads)
         self.arguments = vectors, group, rows, self.upper < self.panels, units % width > 0, by_rows
         self.packed = np.empty(self.strips * width * gates * depth, FLOAT)
 
 
 def _rows(count, length):
-    """An array whose rows lie a little apart: the first cache has few places for numbers that a power of two divides."""
+    """An array whose rows lie a little apart: those a power of two apart have few places in the first cache."""
     return np.empty((count, length + recurrent.LINE), FLOAT)[:, :length]
 
 
@@ -75,7 +79,7 @@ def forward(mode, x, hx, cx, w_hh, bias, sizes, reverse):
         return None
     if cell.own and bias is None:
         bias = np.zeros(len(w_hh), FLOAT)
-    cut, rows, spans = _Cut(batch, units, units, cell.gates), len(x), _spans(sizes, reverse)
+    cut, rows, spans = _Cut(len(sizes), batch, units, units, cell.gates), len(x), _spans(sizes, reverse)
     output = np.empty((rows, units), FLOAT)
     states = _rows(rows + batch, units)
     cells = None if cx is None else np.empty((rows + batch, units), FLOAT)
@@ -91,10 +95,11 @@ def forward(mode, x, hx, cx, w_hh, bias, sizes, reverse):
     return kept, output, states[rows:].copy(), None if cx is None else cells[rows:].copy()
 
 
-def backward(mode, kept, g, dh, dc, w_hh, sizes, reverse):
-    """(gradient of x, of the hidden products, the states before each step, gradient of hx, of cx) from those of the results.
+def backward(mode, kept, g, dh, dc, w_hh, sizes, reverse, wanted):
+    """(gradient of x, of the hidden products, the states before each step, gradient of hx, of cx) of a layer.
 
-    None where `kept` is not what `forward` gave.
+    g, dh and dc are the gradients of the output and the last states. That of hx is right where it
+    is `wanted`. None where `kept` is not what `forward` gave.
     """
     if not isinstance(kept[0], np.ndarray):
         return None
@@ -102,13 +107,13 @@ def backward(mode, kept, g, dh, dc, w_hh, sizes, reverse):
     cell, rows, (batch, units) = CELLS[mode], len(x), dh.shape
     if any(a is not None and a.dtype != FLOAT for a in (*kept, g, dh, dc)):
         return None
-    cut = _Cut(batch, units, x.shape[1], 1)
+    cut = _Cut(len(sizes), batch, units, x.shape[1], 1)
     dh, dc = np.array(dh, order='C'), None if dc is None else np.array(dc, order='C')
     dhidden = _rows(rows + batch, x.shape[1])
     dx = _rows(*x.shape) if cell.own else dhidden
     compiled(recurrent.backward, mode, *cut.arguments)(
-        x, states, besides if cell.cells else None, besides if cell.own else None, np.ascontiguousarray(w_hh), cut.packed,
-        np.ascontiguousarray(g), dh, dc, dx, dhidden, _spans(sizes, reverse), len(sizes), units, cut.panels, cut.upper,
-        cut.each, states.strides[0] // 4, dhidden.strides[0] // 4)
+        x, states, besides if cell.cells else None, besides if cell.own else None, np.ascontiguousarray(w_hh),
+        cut.packed, np.ascontiguousarray(g), dh, dc, dx, dhidden, _spans(sizes, reverse), len(sizes),
+        len(sizes) + wanted, units, cut.panels, cut.upper, cut.each, states.strides[0] // 4, dhidden.strides[0] // 4)
     dhidden = dhidden[:rows]
     return dx if cell.own else dhidden, dhidden, states[:rows], dh, dc
