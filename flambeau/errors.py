@@ -6,7 +6,7 @@ PyTorch raises, and names the operation and what met.
 """
 from __future__ import annotations
 
-__all__ = ['require_tensors', 'ArgumentError', 'ArgumentTypeError', 'LinAlgError', 'describe_call', 'describe_value',
+__all__ = ['require_tensors', 'OutOfMemory', 'ArgumentError', 'ArgumentTypeError', 'LinAlgError', 'describe_call', 'describe_value',
            'tell_call']
 
 
@@ -16,6 +16,10 @@ class ArgumentError(ValueError):
 
 class ArgumentTypeError(TypeError):
     """An argument of a type that an operation refuses; reaches the caller as it is."""
+
+
+class OutOfMemory(MemoryError, RuntimeError):
+    """Memory ran out in an operation."""
 
 
 class LinAlgError(RuntimeError):

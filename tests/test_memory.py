@@ -12,6 +12,7 @@ pytest.importorskip('llvmlite')
 if sys.platform != 'linux':
     pytest.skip('the allocator is Linux only', allow_module_level=True)
 
+import flambeau  # noqa: E402
 from flambeau.backends import cpu  # noqa: E402
 from flambeau.backends.cpu import build, memory, properties  # noqa: E402
 
@@ -107,6 +108,35 @@ def test_memory_stays_flat_over_many_sizes():
         np.empty(size, np.uint8)
     assert cpu.memory_allocated() == before
     assert cpu.memory_reserved() - before <= 80 * MEGABYTE
+
+
+def test_memory_stays_flat_over_training_steps_of_many_shapes():
+    layers = flambeau.nn.Sequential(flambeau.nn.Conv2d(3, 8, 3, padding=1), flambeau.nn.BatchNorm2d(8), flambeau.nn.ReLU(),
+                                    flambeau.nn.AdaptiveAvgPool2d(1), flambeau.nn.Flatten(), flambeau.nn.Linear(8, 4))
+    optimizer = flambeau.optim.Adam(layers.parameters())
+    held = []
+    for step, size in enumerate(np.random.default_rng(0).integers(4, 40, (1000, 3)).tolist()):
+        optimizer.zero_grad()
+        layers(flambeau.ones(size[0] % 4 + 1, 3, *size[1:])).log_softmax(1).mean().backward()
+        optimizer.step()
+        if step in (200, 999):
+            held.append((cpu.memory_allocated(), cpu.memory_reserved()))
+    assert held[1][0] <= held[0][0] + 4096 and held[1][1] <= held[0][1] + 8 * MEGABYTE
+
+
+WORK_WITHOUT_MEMORY = {
+    'zeros': lambda x: flambeau.zeros(1 << 45), 'full': lambda x: flambeau.full((1 << 45,), 1.0),
+    'randn': lambda x: flambeau.randn(1 << 45), 'add': lambda x: x + 1, 'exp': lambda x: x.exp(), 'cat': lambda x: flambeau.cat([x, x]),
+    'softmax': lambda x: flambeau.softmax(x, 0), 'mm': lambda x: x[:, 0].reshape(-1, 1)[:1 << 22] @ flambeau.ones(1, 1 << 25),
+}
+
+
+@pytest.mark.parametrize('name', WORK_WITHOUT_MEMORY)
+def test_running_out_of_memory_names_the_operation_and_the_size(name):
+    x = flambeau.ones(1).expand(1 << 25, 1 << 21)
+    with pytest.raises(RuntimeError, match=rf'{name}.*out of memory.*TiB') as caught:
+        WORK_WITHOUT_MEMORY[name](x)
+    assert isinstance(caught.value, MemoryError)
 
 
 @pytest.mark.parametrize('size', [0, 1, 63, 64, 65, 1024, 1025, 65472, 65473, 65535, 65536, 100_000, 3 * MEGABYTE])

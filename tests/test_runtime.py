@@ -34,6 +34,15 @@ def number_chunks(target):
     return b.finish()
 
 
+def number_limited(target):
+    """threads[chunk] = the thread of each chunk, in a region for at most `limit` threads."""
+    b = Builder('number_limited', threads=pointer(i64), count=i64, limit=i64)
+    threads, count, limit = b.parameters
+    with b.parallel(count, limit) as chunk:
+        b.store(b.thread, threads + chunk)
+    return b.finish()
+
+
 def check(count):
     out, threads = np.zeros(count * CHUNK, np.int64), np.full(count, -1)
     compiled(number_chunks)(out, threads, count)
@@ -55,6 +64,36 @@ def test_every_chunk_runs_once(threads, number):
     for count in (0, 1, 2, 3, 8, 100):
         for _ in range(20):
             check(count)
+
+
+@pytest.mark.parametrize('number, limit', [(1, 1), (3, 1), (3, 2), (2, 3), (4, 4)])
+def test_a_region_runs_on_no_more_threads_than_it_has_room_for(threads, number, limit):
+    threads(number)
+    for _ in range(20):
+        found = np.full(200, -1)
+        compiled(number_limited)(found, 200, limit)
+        assert 0 <= found.min() and found.max() < min(limit, number)
+
+
+SCRIPT_FOR_ONE_CACHE = """
+import flambeau as torch
+torch.manual_seed(0)
+x = torch.randn(200, 300, requires_grad=True)
+torch.softmax(torch.nn.functional.gelu(x) @ torch.randn(300, 100), -1).square().sum().backward()
+print(x.grad.double().sum().item())
+"""
+
+
+def test_processes_may_build_one_cache_at_once(tmp_path):
+    environment = os.environ | {'FLAMBEAU_CACHE': str(tmp_path)}
+    running = [subprocess.Popen([sys.executable, '-c', SCRIPT_FOR_ONE_CACHE], env=environment, stdout=subprocess.PIPE, text=True)
+               for _ in range(3)]
+    printed = [process.communicate(timeout=120)[0] for process in running]
+    assert all(process.returncode == 0 for process in running) and len(set(printed)) == 1 and printed[0].strip()
+    for file in tmp_path.iterdir():  # what a crash could have left
+        file.write_bytes(file.read_bytes()[:100])
+    again = subprocess.run([sys.executable, '-c', SCRIPT_FOR_ONE_CACHE], env=environment, capture_output=True, text=True)
+    assert again.stdout == printed[0], again.stderr
 
 
 def results():

@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 
+from ..errors import OutOfMemory
 from ..ops.reference import REFERENCE
 from ..tensor import Tensor, wrap
 from .graph import FREED, Node, Output, note_write, owner_of
@@ -122,7 +123,10 @@ class Pass:
                 cotangent = self.prepared(node, cotangent)
             if found and id(node) in found:
                 self.capture(node, cotangent)
-            grads = node.pull(cotangent, m, tensors)
+            try:
+                grads = node.pull(cotangent, m, tensors)
+            except MemoryError as error:
+                raise OutOfMemory(f'{node.name()}: out of memory in backward: {error}') from None
             if extra is not None and 'hooks' in extra:
                 grads = self.hooked(node, grads, cotangent)
             if anomaly:

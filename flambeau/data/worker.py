@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..random import manual_seed
+from ..settings import set_num_threads
 from .exchange import Sender
 from .fetch import StreamFetcher, fetcher_for
 
@@ -169,6 +170,7 @@ def run_worker(connection, plan: Plan):
     global _worker_info
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent decides what it means
+    set_num_threads(1)  # the loader's workers are what runs side by side
     seed = seed_everything(plan)
     _worker_info = WorkerInfo(plan.id, plan.num_workers, seed, plan.dataset)
     where = f'in DataLoader worker process {plan.id}'

@@ -82,7 +82,7 @@ def unary_entry(op, general):
                         node = make_node(node_class, (edge,), plan)
                 try:
                     result = kernel(array) if array.size < LARGE else large(kernel, array)
-                except TypeError:
+                except (TypeError, MemoryError):
                     return general(input)  # which says what does not fit
                 if result.__class__ is not ndarray:
                     result = np.asarray(result)
@@ -126,7 +126,7 @@ def binary_entry(op, general):
                                 return general(input, other)
                     try:
                         result = kernel(a, b) if a.size < LARGE else large(kernel, a, b)
-                    except (ValueError, OverflowError, TypeError):
+                    except (ValueError, OverflowError, TypeError, MemoryError):
                         return general(input, other)  # which says what does not fit
                     if result.__class__ is not ndarray:
                         result = np.asarray(result)

@@ -7,7 +7,7 @@ import numpy as np
 
 from .. import dtypes
 from ..device import resolve
-from ..errors import require_tensors
+from ..errors import OutOfMemory, require_tensors
 from ..storage import dense_like
 from ..tensor import (Size, Tensor, contiguous_format, element_strides,
                       preserve_format, wrap)
@@ -276,7 +276,15 @@ def filled(shape, value, dtype):
     if isinstance(value, Tensor):
         value = value.item()
     number = converted_number(value, dtype)
-    return np.full(shape, number) if shape != () else number
+    return allocated('full', np.full, shape, number) if shape != () else number
+
+
+def allocated(name, make, shape, *arguments):
+    """make(shape, ...), with memory running out told as that of `name`."""
+    try:
+        return make(shape, *arguments)
+    except MemoryError as error:
+        raise OutOfMemory(f'{name}(): out of memory: {error}') from None
 
 
 _MAKERS = {'zeros': np.zeros, 'ones': np.ones, 'empty': np.empty}
@@ -295,7 +303,7 @@ def _creator(name):
             resolve(device)
         if out is not None and dtype is not None and dtypes.asked(dtype) is not out.dtype:
             raise RuntimeError(f'{name}(): dtype {dtype} does not match dtype of out parameter ({out.dtype})')
-        array = make(sizes(size, name), (dtypes.asked(dtype) or dtypes.get_default_dtype()).numpy)
+        array = allocated(name, make, sizes(size, name), (dtypes.asked(dtype) or dtypes.get_default_dtype()).numpy)
         if memory_format is not contiguous_format:
             array = laid_out(array, memory_format)
         return new_tensor(array, requires_grad) if out is None else _into(out, array)

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.modes import OFF, STATE
-from ..errors import ArgumentError, ArgumentTypeError, describe_call, describe_value, tell_call
+from ..errors import ArgumentError, ArgumentTypeError, OutOfMemory, describe_call, describe_value, tell_call
 from ..tensor import Parameter, Tensor, wrap
 from .definition import HALF_ARRAYS, PUBLIC, widened
 from .overriding import Overridden, overrides
@@ -119,10 +119,6 @@ def refuse_types(op, values, error):
         if value is None and op.defaults.get(parameter, op) is not None:
             raise TypeError(f"{name}(): argument '{parameter}' (position {position}) must not be None, in "
                             f'{describe_call(op.name, op.parameters, values)}') from error
-
-
-class OutOfMemory(MemoryError, RuntimeError):
-    """Memory ran out in an operation."""
 
 
 def evaluate_plain(op):

@@ -74,7 +74,7 @@ def _joined(join, tensors, dim):
         arrays.append(t._array)
     try:
         made = join(arrays, dim)
-    except (ValueError, TypeError, IndexError):
+    except (ValueError, TypeError, IndexError, MemoryError):
         return None  # what does not fit is told by the long way
     return wrap(made) if made.dtype is arrays[0].dtype else None
 

@@ -21,7 +21,7 @@ from ..random import Generator, default_generator
 from ..storage import dense_like
 from ..tensor import Parameter, Tensor, preserve_format, strided, wrap
 from . import draws
-from .creation import laid_out_like, sizes
+from .creation import allocated, laid_out_like, sizes
 from .definition import Operation, export, opaque, publish, register
 from .overriding import override, overrides
 from .reference import REFERENCE
@@ -317,7 +317,7 @@ def _standard(name, fill, driver, summary):
                            **options)
         if device is not None:
             resolve(device)
-        array = np.empty(sizes(size, name), (dtype or dtypes.get_default_dtype()).numpy)
+        array = allocated(name, np.empty, sizes(size, name), (dtype or dtypes.get_default_dtype()).numpy)
         source = default_generator if generator is None else _source(generator)
         if DRIVERS[driver](array, source, 0.0, 1.0) is None:
             fill(None, array, generator=source)
@@ -355,7 +355,7 @@ def randint(*bounds, low=None, high=None, size=None, generator=None, **options):
         first, last, shape = bounds if len(bounds) == 3 else (0, *bounds)
         whole = first.__class__ is last.__class__ is int
         if whole and -2 ** 63 <= first < last <= 2 ** 63 and shape.__class__ is tuple:
-            array = np.empty(sizes(shape, 'randint'), np.int64)
+            array = allocated('randint', np.empty, sizes(shape, 'randint'), np.int64)
             draws.fill_random_range(_source(generator), array, first, last - first)
             return wrap(array)
     low, high, (size,) = _split_bounds('randint', bounds, low, high, size)
