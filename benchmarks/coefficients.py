@@ -52,6 +52,7 @@ def stirling(z):
 
 QUARTER = (mp.pi / 4 * mp.mpf('1.01')) ** 2
 SECTOR = mp.tan(mp.pi / 8) ** 2 * mp.mpf('1.001')
+DIGAMMA_ZERO = mp.findroot(mp.digamma, 1.46)
 ONE, SQUARE = (lambda z: 1), (lambda z: z * z)
 
 
@@ -90,6 +91,11 @@ FITS = {
                (0, '0.25'), ONE, {64: 9}),
     'LGAMMA': ("(log(gamma(2 + t)) / t - its derivative at 2) / t, -0.59 <= t <= 1/2",
                lambda t: (mp.loggamma(2 + t) / t - 1 + mp.euler) / t, ('-0.591', '0.5'), lambda t: abs(t), {64: 18}),
+    'DIGAMMA': ('digamma(1.5 + t) / (1.5 + t - its zero), |t| <= 1/2',
+                lambda t: mp.digamma(t + 1.5) / (t + 1.5 - DIGAMMA_ZERO), ('-0.5', '0.5'), ONE, {64: 21}),
+    'DIGAMMA_FAR': ('(log(x) - 1 / (2 x) - digamma(x)) x**2 in z = 1 / x**2, x >= 8',
+                    lambda z: (mp.log(z) / -2 - mp.sqrt(z) / 2 - mp.digamma(1 / mp.sqrt(z))) / z, ('1e-8', 1 / mp.mpf(64)),
+                    itself, {64: 7}),
     'STIRLING': ("x times what Stirling's formula lacks of log(gamma(x)) in z = 1 / x**2, x >= 8", stirling,
                  ('1e-8', 1 / mp.mpf(64)), lambda z: mp.sqrt(z) / 8, {64: 6}),
 }

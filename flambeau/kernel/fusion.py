@@ -49,9 +49,9 @@ def _sign(b, x):
 
 OPERATIONS = {
     'add': lambda b, x, y: x + y, 'sub': lambda b, x, y: x - y, 'mul': lambda b, x, y: x * y, 'div': lambda b, x, y: x / y,
-    'neg': lambda b, x: -x, 'abs': lambda b, x: x if x.type.kind == 'u' else b.abs(x), 'sqrt': lambda b, x: b.sqrt(x), 'floor': lambda b, x: b.floor(x),
+    'neg': lambda b, x: -x, 'abs': lambda b, x: x if x.type.kind == 'u' else b.abs(x),
+    'sqrt': lambda b, x: b.sqrt(x), 'rsqrt': lambda b, x: 1.0 / b.sqrt(x), 'floor': lambda b, x: b.floor(x),
     'ceil': lambda b, x: b.ceil(x), 'trunc': lambda b, x: b.trunc(x), 'rint': lambda b, x: b.rint(x),
-    'rsqrt': lambda b, x: 1.0 / b.sqrt(x),
     'maximum': _maximum, 'minimum': _minimum, 'sign': _sign, 'where': lambda b, c, x, y: b.select(c, x, y),
     'eq': lambda b, x, y: x == y, 'ne': lambda b, x, y: x != y, 'lt': lambda b, x, y: x < y, 'le': lambda b, x, y: x <= y,
     'gt': lambda b, x, y: x > y, 'ge': lambda b, x, y: x >= y, 'and': lambda b, x, y: x & y, 'or': lambda b, x, y: x | y,

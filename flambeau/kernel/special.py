@@ -5,13 +5,15 @@ import math
 
 from . import coefficients as fitted
 from .exponential import LN2, exp, exp_pair, in_float64, log, log_parts, polynomial, product, quotient, rarely, two_sum, within
+from .trigonometry import tan
 from .types import f32, f64, i32
 
-__all__ = ['erf', 'erfc', 'erfinv', 'lgamma']
+__all__ = ['erf', 'erfc', 'erfinv', 'lgamma', 'digamma']
 
 ERFC_BASE = 1.1875  # what fitted.ERFC is counted from
 LGAMMA_AT_1 = -0.5772156649015329, 4.942915152430645e-18  # the derivative there: high, low part
 LGAMMA_AT_2 = 0.42278433509846713, 4.942915152430645e-18
+DIGAMMA_ZERO = 1.4616321449683622, 9.549995429965697e-17  # high, low part
 ERFC_ENDS = {32: 10.5, 64: 28.0}  # erfc is 0 from there on
 
 
@@ -125,3 +127,30 @@ def _lgamma(b, x):
         return -log(b, size * b.abs(beyond) * polynomial(b, beyond * beyond, fitted.SIN_PI)) - value
     value = rarely(b, x < -0.5, reflected, value)
     return b.select(x == x, b.select((size == math.inf) | (size == 0.0), b.of_type(math.inf, x.type), value), x)
+
+
+def digamma(b, x):
+    return _digamma(b, x) if x.type.bits == 64 else in_float64(b, _digamma, x)
+
+
+def _digamma(b, x):
+    """The derivative of lgamma: by its values around its zero, by the asymptotic series from 8 on, by reflection below 0."""
+    negative = x < 0.0
+    size = b.select(negative, 1.0 - x, x)
+    small, shifted = size < 1.0, size
+    top, bottom = b.select(small, b.of_type(-1.0, x.type), b.of_type(0.0, x.type)), b.select(small, size, b.of_type(1.0, x.type))
+    for _ in range(6):  # digamma(y + 1) = digamma(y) + 1 / y, until shifted is below 2; the sum as a fraction
+        over = shifted >= 2.0
+        shifted = b.select(over, shifted - 1.0, shifted)
+        top, bottom = b.select(over, b.fma(top, shifted, bottom), top), b.select(over, bottom * shifted, bottom)
+    shifted = b.select(small, size + 1.0, shifted)
+    from_zero = (shifted - DIGAMMA_ZERO[0]) - DIGAMMA_ZERO[1]
+    near = b.fma(from_zero, polynomial(b, shifted - 1.5, fitted.DIGAMMA), top / bottom)
+    inverse = 1.0 / size
+    far = log(b, size) - b.fma(inverse * inverse, polynomial(b, inverse * inverse, fitted.DIGAMMA_FAR), inverse * 0.5)
+    value = b.select(size >= 8.0, far, near)
+    beyond = x - b.rint(x)
+
+    def reflected():
+        return b.select(beyond == 0.0, b.of_type(math.nan, x.type), value - math.pi / tan(b, beyond * math.pi))
+    return rarely(b, negative, reflected, value)

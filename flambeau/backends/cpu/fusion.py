@@ -8,7 +8,7 @@ import functools
 
 import numpy as np
 
-from ...kernel import fusion
+from ...kernel import fusion, types
 from ...kernel.tracing import BroadcastSum, Noted, Untraceable, trace
 from .build import compiled
 
@@ -108,8 +108,9 @@ def total(x, axes, keepdim):
 
 
 def _plan(formula, arguments):
-    computed = max((x.dtype for x in arguments if isinstance(x, np.ndarray)), key=lambda d: RANKS.get(d.kind, 0), default=None)
-    if computed is None or computed.kind not in RANKS:
+    kinds = [x.dtype for x in arguments if isinstance(x, np.ndarray)]
+    computed = max(kinds, key=lambda d: RANKS.get(d.kind, 0), default=None)
+    if computed is None or computed.name not in types.NAMES:
         return None
     try:
         return Plan(formula, arguments, computed)
@@ -161,8 +162,8 @@ class Plan:
             raise Untraceable('sums over rows of two axes')
         self.sizes = (o, q, i, group, block, *[s for pair in strides for s in pair], *([part, *outer] if split else ()))
         self.steps = sum(1 + (op in fusion.SEVERAL) for op, *_ in program if op not in fusion.GIVEN)
-        self.kernel = (fusion.fused, program, tuple(a.dtype.name for a in arrays), outputs, WIDER.get(computed.name, computed.name),
-                       sum(x.__class__ is float for x in arguments), upright, split)
+        self.kernel = (fusion.fused, program, tuple(a.dtype.name for a in arrays), outputs,
+                       WIDER.get(computed.name, computed.name), sum(x.__class__ is float for x in arguments), upright, split)
         self.positions = [k for k, r in enumerate(results) if r is not None]
         self.count = len(results)
         self.kinds = [kind for kind, _ in described]
