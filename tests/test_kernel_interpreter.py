@@ -82,7 +82,7 @@ def test_loops_conditions_masks_and_regions():
     np.testing.assert_allclose(*made, rtol=1e-6)
 
 
-PROGRAM = (('input', 0, 'i'), ('fold', 'larger', 0), ('sub', 0, 1), ('exp', 2), ('fold', 'add', 3), ('div', 3, 4))
+PROGRAM = (('input', 0, True, True), ('fold', 'larger', 0), ('sub', 0, 1), ('exp', 2), ('fold', 'add', 3), ('div', 3, 4))
 
 
 def test_a_fused_kernel_means_what_it_does():
