@@ -249,3 +249,17 @@ def test_operations_on_large_tensors_of_every_type_are_those_on_small_ones(kind)
                      lambda x: x.maximum(x + 1)):
         found = function(large)
         assert found.dtype is function(large[:100]).dtype and flambeau.equal(found[:100], function(large[:100]))
+
+
+@pytest.mark.parametrize('kind', ['float16', 'bfloat16'])
+@pytest.mark.parametrize('name', ['gelu', 'silu', 'mish', 'softplus', 'leaky_relu'])
+def test_activations_of_large_half_tensors_are_rounded_once(name, kind):
+    wide = flambeau.linspace(-4, 4, 20_000).to(getattr(flambeau, kind)).float().requires_grad_()
+    half = wide.detach().to(getattr(flambeau, kind)).requires_grad_()
+    for x in (wide, half):
+        found = getattr(flambeau.nn.functional, name)(x)
+        found.backward(flambeau.ones_like(found))
+        x.found = found
+    assert half.grad.dtype is half.dtype and half.found.dtype is half.dtype
+    for found, wanted in ((half.found, wide.found), (half.grad, wide.grad)):
+        assert flambeau.allclose(found.float(), wanted, rtol=2 * flambeau.finfo(half.dtype).eps, atol=1e-6)

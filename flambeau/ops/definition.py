@@ -226,7 +226,8 @@ class Plan:
                 else:
                     values.append(v if not isinstance(v, Tensor) else v._array)
         half = None
-        if self.widen and not tensors and getattr(cotangent, 'itemsize', 2) == 2:
+        if self.widen and not tensors and getattr(cotangent, 'itemsize', 2) == 2 and (
+                node.shapes is not None or not self._fuses(m, cotangent, values)):
             half, (cotangent, *values) = widened([cotangent, *values])
         if self.joint is not None:
             grads = self._joint_gradients(m, cotangent, values)
@@ -247,6 +248,11 @@ class Plan:
         if half is not None:
             grads = [g if g is None else g.astype(half) for g in grads]
         return grads
+
+    def _fuses(self, m, cotangent, values):
+        """Whether all gradients are generated kernels, which compute half types in float32 by themselves."""
+        return self.joint is None and self.fusible and getattr(cotangent, 'size', 0) >= LARGE and all(
+            m.planned(formula, (cotangent, *[values[i] for i in picks])) for formula, picks, _ in self.steps)
 
     def _joint_gradients(self, m, cotangent, values):
         found = self.joint(m, cotangent, *[self.needed_names if i < 0 else values[i] for i in self.picks])
