@@ -24,12 +24,20 @@ def test_rows(shape, count, axis, dtype):
     values = numbers((*shape[:axis], count, *shape[axis + 1:]), dtype)
     table = numbers(shape, dtype)
     np.testing.assert_array_equal(indexing.take_rows(table, axis, rows), table.take(rows, axis))
+    at = (slice(None),) * axis + (rows,)
+    for ufunc in (np.add, np.maximum, np.multiply, None):
+        for given in (values, np.array(3, dtype)):
+            made, expected = table.copy(), table.copy()
+            assert indexing.combine_rows(made, axis, rows, given, ufunc)
+            if ufunc is None:
+                expected[at] = given
+            else:
+                with np.errstate(over='ignore', invalid='ignore'):
+                    ufunc.at(expected, at, given)
+            np.testing.assert_array_equal(made, expected)
     expected = table.copy()
-    np.add.at(expected, (slice(None),) * axis + (rows,), values)
-    assert indexing.add_rows(table, axis, rows, values)
-    np.testing.assert_array_equal(table, expected)
     wrong = np.append(rows[1:], shape[axis])
-    assert indexing.add_rows(table, axis, wrong, values) is None and indexing.take_rows(table, axis, wrong) is None
+    assert indexing.combine_rows(table, axis, wrong, values, np.add) is None and indexing.take_rows(table, axis, wrong) is None
     np.testing.assert_array_equal(table, expected)
 
 
@@ -50,7 +58,8 @@ def test_elements(shape, axis, count, dtype):
             if ufunc is None:
                 expected[places] = given
             else:
-                ufunc.at(expected, places, given)
+                with np.errstate(invalid='ignore'):
+                    ufunc.at(expected, places, given)
             np.testing.assert_array_equal(made, expected)
 
 

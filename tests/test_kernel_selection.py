@@ -17,7 +17,8 @@ def stable(x, axis, largest):
     return x.shape[axis] - 1 - np.flip(np.flip(x, axis).argsort(axis, kind='stable'), axis)
 
 
-@pytest.mark.parametrize('shape, axis, k', [((20, 1030), 1, 5), ((9, 700), 1, 1), ((3000, 4), 0, 20), ((40000,), 0, 600)])
+@pytest.mark.parametrize('shape, axis, k', [
+    ((20, 1030), 1, 5), ((9, 700), 1, 1), ((3000, 4), 0, 20), ((40000,), 0, 600), ((70, 41), 1, 41), ((300, 5), 0, 2)])
 @pytest.mark.parametrize('dtype', ['float32', 'float16', 'int32'])
 @pytest.mark.parametrize('special', ['random', 'ties', 'nan', 'zeros'])
 @pytest.mark.parametrize('largest', [True, False])

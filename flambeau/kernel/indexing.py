@@ -8,9 +8,9 @@ from .fusion import OPERATIONS
 from .ir import Builder
 from .types import bf16, boolean, f16, f32, i64, pointer, u8, u32
 
-__all__ = ['COMBINE', 'add_rows', 'chosen', 'count', 'elements', 'take_rows']
+__all__ = ['COMBINE', 'chosen', 'combine_rows', 'count', 'elements', 'take_rows']
 
-PANEL = 16    # vectors of a row that one thread sums at a time
+PANEL = 16    # vectors of a row that one thread takes at a time
 UNROLL = 4
 COMBINE = {'add': OPERATIONS['add'], 'mul': OPERATIONS['mul'], 'maximum': OPERATIONS['maximum'],
            'minimum': OPERATIONS['minimum']}
@@ -24,38 +24,46 @@ def _combined(b, op, x, y):
     return COMBINE[op](b, x, y)
 
 
-def add_rows(target, kind):
-    """table[o, rows[k]] += values[o, k] for k in order; divided by o and by columns."""
-    b = Builder('add_rows', table=pointer(kind), rows=pointer(i64), values=pointer(kind), outer=i64, n=i64, count=i64,
+def combine_rows(target, kind, op, single):
+    """table[o, rows[k]] and values[o, k] combined for k in order ('put': values written); divided by o and by columns.
+
+    single: one number counts for all values.
+    """
+    b = Builder('combine_rows', table=pointer(kind), rows=pointer(i64), values=pointer(kind), outer=i64, n=i64, count=i64,
                 width=i64)
     table, rows, values, outer, n, count, width = b.parameters
     lanes = target.lanes(kind)
-    vector = kind.vector(lanes)
     panel = PANEL * lanes
     panels = (width + (panel - 1)) / panel
     with b.parallel(outer * panels) as chunk:
         o, start = chunk / panels, chunk % panels * panel
-        own, given = table + o * n * width + start, values + o * count * width + start
+        own, given = table + o * n * width + start, values if single else values + o * count * width + start
         left = b.smaller(width - start, panel)
+        number = b.load(values) if single else None
+
+        def combine(place, value, column, lanes=0, mask=None):
+            many = kind.vector(lanes)
+            new = b.of_type(number, many) if single else b.load(value + column, many, mask=mask)
+            if op != 'put':
+                new = _combined(b, op, b.load(place + column, many, mask=mask), new)
+            b.store(new, place + column, mask=mask)
 
         def sweep(write):
             with b.loop(0, count) as k:
-                write(own + b.load(rows + k) * width, given + k * width)
+                write(own + b.load(rows + k) * width, given if single else given + k * width)
 
-        def narrow(place, value):
+        def narrow(*row):
             with b.loop(0, left) as column:
-                b.store(_combined(b, 'add', b.load(place + column), b.load(value + column)), place + column)
+                combine(*row, column)
 
-        def wide(place, value):
+        def wide(*row):
             for k in range(0, panel, lanes):
-                b.store(_combined(b, 'add', b.load(place + k, vector), b.load(value + k, vector)), place + k)
+                combine(*row, k, lanes)
 
-        def masked(place, value):
+        def masked(*row):
             for k in range(0, panel, lanes):
                 with b.when(left > k):
-                    mask = b.first(b.smaller(left - k, lanes), lanes)
-                    total = _combined(b, 'add', b.load(place + k, vector, mask=mask), b.load(value + k, vector, mask=mask))
-                    b.store(total, place + k, mask=mask)
+                    combine(*row, k, lanes, b.first(b.smaller(left - k, lanes), lanes))
         with b.when(left == panel):
             sweep(wide)
         with b.otherwise():

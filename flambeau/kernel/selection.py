@@ -9,7 +9,7 @@ from .ir import Builder
 from .sorting import ordered
 from .types import Type, bf16, f16, f32, i64, pointer, u32, u64
 
-__all__ = ['bests', 'extremes', 'reaching', 'slots']
+__all__ = ['bests', 'extremes', 'keyed', 'reaching', 'slots']
 
 VECTORS = 16  # of slots
 PANEL = 4     # vectors of columns at a time
@@ -81,6 +81,20 @@ def bests(target, is_float, largest):
             mask = b.first(b.smaller(b.larger(stop - (whole + k * lanes), 0), lanes), lanes)
             key = ordered(b, b.load(row + (whole + k * lanes), vector, mask=mask), is_float, largest)
             b.store(b.smaller(variable.get(), b.select(mask, key, none)), best + (chunk * step + k * lanes))
+    return b.finish()
+
+
+def keyed(target, is_float, largest):
+    """found[row, i] = key << 32 | i for all elements of rows."""
+    b = Builder('keyed', x=pointer(u32), found=pointer(u64), rows=i64, n=i64, group=i64)
+    x, found, rows, n, group = b.parameters
+    lanes = target.lanes(u64)
+    with b.parallel((rows + (group - 1)) / group) as chunk, b.loop(
+            chunk * group, b.smaller(chunk * group + group, rows)) as row, b.loop(0, n, lanes) as i:
+        mask = b.first(b.smaller(n - i, lanes), lanes)
+        key = ordered(b, b.load(x + row * n + i, u32.vector(lanes), mask=mask), is_float, largest)
+        place = b.iota(u64.vector(lanes)) + b.splat(b.convert(i, u64), lanes)
+        b.store((b.convert(key, u64) << 32) | place, found + row * n + i, mask=mask)
     return b.finish()
 
 

@@ -295,8 +295,8 @@ def accumulate_rows(array: np.ndarray, rank: int, rows: np.ndarray, values: np.n
     width = array.size
     for size in array.shape[:rank]:
         width //= size
-    if ufunc is np.add and values.size >= LARGE and array.flags.c_contiguous and REFERENCE.kernel(
-            'indexing.add_rows', array.reshape(-1, width), 0, rows, values):
+    if values.size >= LARGE and array.flags.c_contiguous and REFERENCE.kernel(
+            'indexing.combine_rows', array.reshape(-1, width), 0, rows, values, ufunc):
         return
     if width >= WIDE:
         most = np.bincount(rows).max()

@@ -253,7 +253,7 @@ def rot90(m, input, k=1, dims=(0, 1)):
         raise RuntimeError(f'expected total dims >= 2, but got total dims = {input.ndim}')
     if axis_of(dims[0], input.ndim) == axis_of(dims[1], input.ndim):
         raise RuntimeError(f'expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}')
-    return np.ascontiguousarray(m.xp.rot90(input, k, tuple(dims)))
+    return m.dense(m.xp.rot90(input, k, tuple(dims)))
 
 
 def _repeat_gradient(m, g, input_shape, repeats):

@@ -316,7 +316,7 @@ def index_add(m, input, dim, index, source, *, alpha=1):
         source = source * number_array(alpha, input, 'index_add_')
     out = destination(m, input)
     place = with_dimensions(out)
-    if dim and source.size >= LARGE and REFERENCE.kernel('indexing.add_rows', place, dim, rows, source):
+    if dim and source.size >= LARGE and REFERENCE.kernel('indexing.combine_rows', place, dim, rows, source, np.add):
         return out
     if dim:
         place, source = np.moveaxis(place, dim, 0), np.moveaxis(source, dim, 0)

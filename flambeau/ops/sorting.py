@@ -32,7 +32,11 @@ def _orderable(array: np.ndarray, name: str) -> np.ndarray:
 def _order(array: np.ndarray, dim: int, descending: bool, name: str) -> np.ndarray:
     """The stable order along a dimension."""
     array = _orderable(array, name)
-    made = REFERENCE.kernel('sorting.order', array, dim, descending)
+    made = None
+    if array.size >= LARGE:
+        made = REFERENCE.kernel('selection.top', array, array.shape[dim], dim, descending)
+    if made is None:
+        made = REFERENCE.kernel('sorting.order', array, dim, descending)
     if made is not None:
         return made
     if not descending:

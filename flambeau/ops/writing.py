@@ -11,6 +11,7 @@ from ..autograd.modes import OFF, STATE
 from ..tensor import Parameter, Tensor
 from .definition import PUBLIC, SavedOutput
 from .overriding import override, overrides
+from .reference import REFERENCE
 from .results import named
 
 __all__ = ['change', 'inplace_entry', 'deliver', 'refuse_out', 'refuse_shared_out', 'refuse_partial_overlap',
@@ -131,7 +132,10 @@ def change(tensor, operation, compute, op=None):
     if node is not None:
         _keep_before(node, before)
     if values is not array:
-        np.copyto(array, values, casting='unsafe')
+        if values.dtype == array.dtype:
+            REFERENCE.copy(array, values)
+        else:
+            np.copyto(array, values, casting='unsafe')
     note_write(tensor, operation)
     if node is not None:
         write_node(tensor, node)

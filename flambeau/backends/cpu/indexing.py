@@ -11,7 +11,7 @@ import numpy as np
 from ...kernel import indexing, types
 from .build import compiled
 
-__all__ = ['add_rows', 'combine', 'places', 'select', 'spread', 'take', 'take_rows']
+__all__ = ['combine', 'combine_rows', 'places', 'select', 'spread', 'take', 'take_rows']
 
 SMALLEST = 1 << 12  # elements from which on a kernel beats array functions
 BLOCK = 256         # columns that a chunk moves for all places
@@ -30,17 +30,19 @@ def _number(dtype):
     return types.of(dtype) if dtype in NUMBERS or dtype.name == 'bfloat16' else None
 
 
-def add_rows(table, axis, rows, values):
-    """Adds values, along an axis one for each of `rows`, to those rows of `table`, in order. True where done."""
-    kind = _number(table.dtype)
-    if values.size < SMALLEST or kind is None or values.dtype != table.dtype or not table.flags.c_contiguous:
+def combine_rows(table, axis, rows, values, ufunc):
+    """Writes values (0-d: for all), along an axis one for each of `rows`, to those rows of `table`, or combines them, in
+    order. True where done."""
+    kind = _number(table.dtype) if ufunc is not None else _words(table.dtype)
+    n, width = table.shape[axis], math.prod(table.shape[axis + 1:])
+    outer = math.prod(table.shape[:axis])
+    if (outer * rows.size * width < SMALLEST or kind is None or values.dtype != table.dtype or not table.flags.c_contiguous
+            or ufunc not in OPERATIONS or rows.min() < 0 or rows.max() >= n):
         return None
-    n = table.shape[axis]
-    if rows.min() < 0 or rows.max() >= n:
-        return None
-    width = math.prod(table.shape[axis + 1:])
-    compiled(indexing.add_rows, kind)(table, np.ascontiguousarray(rows, np.int64), np.ascontiguousarray(values),
-                                      math.prod(table.shape[:axis]), n, rows.size, width)
+    single = values.ndim == 0
+    compiled(indexing.combine_rows, kind, OPERATIONS[ufunc], single)(
+        table, np.ascontiguousarray(rows, np.int64), values if single else np.ascontiguousarray(values), outer, n, rows.size,
+        width)
     return True
 
 
@@ -90,8 +92,8 @@ def take_rows(x, axis, rows):
 
 def combine(x, axis, index, y, ufunc):
     """Writes `y` (0-d: for all) to the places in `x` that `index` names along an axis, or combines it. True where done."""
-    if ufunc is np.add and axis == 0 and not any(index.strides[1:]) and index.ndim > 1 and x.shape[1:] == index.shape[1:]:
-        return add_rows(x, 0, index[(slice(None),) + (0,) * (index.ndim - 1)], y) if y.ndim else None
+    if axis == 0 and index.ndim > 1 and not any(index.strides[1:]) and x.shape[1:] == index.shape[1:]:
+        return combine_rows(x, 0, index[(slice(None),) + (0,) * (index.ndim - 1)], y, ufunc)
     kind = _number(x.dtype) if ufunc is not None else _words(x.dtype)
     if index.size < SMALLEST or kind is None or not x.flags.c_contiguous or y.dtype != x.dtype or ufunc not in OPERATIONS:
         return None

@@ -16,6 +16,8 @@ __all__ = ['extremes', 'top']
 COMPARED = frozenset('float16 bfloat16 float32 float64 int32 int64'.split())
 NARROWEST = 8       # columns from which on they are compared side by side
 ROOM = 32           # elements more than are asked for, so that a bound need not be exact
+SHORT = 512         # elements of rows that are sorted as a whole
+CHUNK = 1 << 14     # elements that one thread looks at in short rows
 LONGEST = 1 << 31   # of rows, whose places are numbers of 32 bits
 
 
@@ -37,7 +39,8 @@ def top(x, k, axis, largest):
     n = x.shape[axis]
     per_segment = selection.slots(target())
     segments = max(1, -(-4 * k // per_segment))
-    if not 0 < k or 2 * segments * per_segment > n or n >= LONGEST:
+    is_short = n <= SHORT
+    if not 0 < k or not is_short and 2 * segments * per_segment > n or n >= LONGEST:
         return None
     x = np.moveaxis(x, axis, -1)
     made = dense(x)
@@ -45,19 +48,28 @@ def top(x, k, axis, largest):
     x = x.astype(WIDER.get(x.dtype.name, x.dtype), copy=False)
     if x.dtype not in (np.float32, np.int32):
         return None
-    rows, is_float = x.size // n, x.dtype == np.float32
-    best = np.empty((rows, segments * per_segment), np.uint32)
-    length = -(-n // (segments * per_segment)) * per_segment
-    compiled(selection.bests, is_float, bool(largest))(x, best, rows, n, segments, length)
-    best.partition(k - 1, 1)
-    room = 2 * k + ROOM
-    found, counts = np.empty((rows, room), np.uint64), np.empty(rows, np.int64)
-    compiled(selection.reaching, is_float, bool(largest))(
-        x, np.ascontiguousarray(best[:, k - 1]), found, counts, rows, n, k, room)
-    most = counts.max()
-    if most > room:
+    rows, options = x.size // n, (x.dtype == np.float32, bool(largest))
+    if is_short:
+        found = np.empty((rows, n), np.uint64)
+        compiled(selection.keyed, *options)(x, found, rows, n, max(1, CHUNK // n))
+    else:
+        found = _reaching(x, k, rows, n, options, segments, per_segment)
+    if found is None:
         return None
-    found = found[:, :most]
     found.sort(1)
     places = (found[:, :k] & np.uint64(2 ** 32 - 1)).astype(np.int64)
     return np.ascontiguousarray(np.moveaxis(places.reshape(*x.shape[:-1], k), -1, axis))
+
+
+def _reaching(x, k, rows, n, options, segments, per_segment):
+    """Of each row all that may be among the first `k`, with their keys, or None where these are too many."""
+    best = np.empty((rows, segments * per_segment), np.uint32)
+    length = -(-n // (segments * per_segment)) * per_segment
+    compiled(selection.bests, *options)(x, best, rows, n, segments, length)
+    best.partition(k - 1, 1)
+    room = 2 * k + ROOM
+    found, counts = np.empty((rows, room), np.uint64), np.empty(rows, np.int64)
+    compiled(selection.reaching, *options)(
+        x, np.ascontiguousarray(best[:, k - 1]), found, counts, rows, n, k, room)
+    most = counts.max()
+    return found[:, :most] if most <= room else None
