@@ -1,6 +1,8 @@
 """Maximum pools by generated kernels against the array functions: values, positions, ties, NaN, padding, gradients."""
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -15,7 +17,8 @@ pytestmark = pytest.mark.skipif(not jit_is_on(), reason='kernels are switched of
 
 CASES = [  # shape, kernel, stride, padding, dilation, ceil_mode
     ((2, 3, 40, 37), (3, 3), (2, 2), (1, 1), (1, 1), False), ((4, 4, 24, 24), (2, 2), (2, 2), (0, 0), (1, 1), False),
-    ((1, 5, 33, 50), (3, 2), (1, 3), (1, 0), (2, 1), True), ((2, 2, 41, 70), (5, 4), (3, 2), (2, 2), (1, 3), True)]
+    ((1, 5, 33, 50), (3, 2), (1, 3), (1, 0), (2, 1), True), ((2, 2, 41, 70), (5, 4), (3, 2), (2, 2), (1, 3), True),
+    ((8, 9, 30, 31), (7, 7), (15, 15), (0, 0), (1, 1), False), ((3, 5, 601), (3,), (2,), (1,), (1,), True)]
 
 
 def absent(name, *arguments):
@@ -44,7 +47,7 @@ def test_maximum_pool(shape, kernel, stride, padding, dilation, ceil_mode, speci
     np.testing.assert_array_equal(got_at, at)
     np.testing.assert_array_equal(pooling.max_pool(x, window, used), y)
     g = rng.standard_normal(y.shape).astype(np.float32)
-    expected = np.zeros((shape[0] * shape[1], shape[2] * shape[3]), np.float32)
+    expected = np.zeros((shape[0] * shape[1], math.prod(shape[2:])), np.float32)
     np.add.at(expected, (np.arange(len(expected))[:, None], at.reshape(len(expected), -1)), g.reshape(len(expected), -1))
     expected = expected.reshape(shape)
     np.testing.assert_array_equal(pooling.max_pool_gradient(g, x, y, window, used), expected)

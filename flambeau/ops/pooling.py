@@ -91,12 +91,11 @@ SIMPLE.add(Window)
 def max_pool(x: np.ndarray, window: Window, kernel) -> np.ndarray:
     """The maximum of every window of `x` (batch, channels, *spatial); NaN where the window holds one."""
     out = window.output(x.shape[2:])
-    by_windows = window.by_windows(out)
-    made = None if by_windows else kernel('pooling.largest', x, out, window, None)
+    made = kernel('pooling.largest', x, out, window, None)
     if made is not None:
         return made[0]
     padded = pad_spatial(x, window.cover(x.shape[2:], out), lowest(x.dtype))
-    if by_windows:
+    if window.by_windows(out):
         y = np.empty(x.shape[:2] + out, x.dtype)
         for at in taps(out):
             y[(..., *at)] = padded[window.at(at)].max(axis=tuple(range(2, x.ndim)))
@@ -113,13 +112,12 @@ def max_pool_with_indices(x: np.ndarray, window: Window, kernel) -> tuple[np.nda
     out = window.output(spatial)
     steps = plane_steps(spatial)
     inside, corner = _positions(window, spatial, out)
-    by_windows = window.by_windows(out)
-    made = None if by_windows else kernel('pooling.largest', x, out, window, inside)
+    made = kernel('pooling.largest', x, out, window, inside)
     if made is not None:
         return made
     padded = pad_spatial(_widened(x), window.cover(spatial, out), lowest(x.dtype))
     shifts = outer_sum([step * d * np.arange(k) for k, d, step in zip(window.kernel, window.dilation, steps)])
-    if by_windows:
+    if window.by_windows(out):
         return _max_by_windows(x, padded, window, corner, shifts, inside)
     may_be_nan = x.dtype.kind not in 'iu' and bool(np.isnan(padded.max(initial=-np.inf)))
     candidates = ((padded[index], corner + shift) for (_, index), shift in zip(window.parts(out), shifts.flat))
@@ -140,10 +138,9 @@ def max_pool_gradient(g: np.ndarray, x: np.ndarray, y: np.ndarray, window: Windo
                       kernel) -> np.ndarray:
     """Hands the gradient of every maximum in `y` to the first element of its window that is equal to it."""
     out = y.shape[2:]
-    if not window.by_windows(out):
-        made = kernel('pooling.returned', g, x, window, _positions(window, x.shape[2:], out)[0])
-        if made is not None:
-            return made
+    made = kernel('pooling.returned', g, x, window, _positions(window, x.shape[2:], out)[0])
+    if made is not None:
+        return made
     if window.by_windows(out) or y.dtype.kind not in 'iu' and not np.isfinite(y).all():
         return scatter_planes(g, max_pool_with_indices(x, window, kernel)[1], x.shape[2:])
     cover = window.cover(x.shape[2:], out)

@@ -16,18 +16,20 @@ LARGEST = 1 << 30   # elements of a plane that an int32 position names
 
 
 def _fits(x, window):
-    return (x.ndim == 4 and x.dtype == np.float32 and x.size >= SMALLEST and math.prod(window.kernel) <= MOST_TAPS
+    return (x.ndim in (3, 4) and x.dtype == np.float32 and x.size >= SMALLEST and math.prod(window.kernel) <= MOST_TAPS
             and math.prod(x.shape[2:]) < LARGEST)
 
 
 def _run(generator, x, window, options, arrays, out):
-    """Runs a kernel over the windows of `x`, `out` rows and columns of them."""
-    run = compiled(generator, tuple(window.kernel), tuple(window.stride), tuple(window.dilation), *options)
-    run(np.ascontiguousarray(x), *arrays, math.prod(x.shape[:2]), *out, *x.shape[2:], *[before for before, _ in window.padding])
+    """Runs a kernel over the windows of `x`, `out` rows and columns of them (of one axis: columns)."""
+    rows = (1,) * (4 - x.ndim)
+    run = compiled(generator, *[rows + tuple(of) for of in (window.kernel, window.stride, window.dilation)], *options)
+    padding = (0,) * len(rows) + tuple([before for before, _ in window.padding])
+    run(np.ascontiguousarray(x), *arrays, math.prod(x.shape[:2]), *rows, *out, *rows, *x.shape[2:], *padding)
 
 
 def largest(x, out, window, first):
-    """The maxima of windows over `x` (batch, channels, rows, columns), and their flat positions unless `first` is None.
+    """The maxima of windows over `x` (batch, channels and one or two axes), and their flat positions unless `first` is None.
 
     first: the positions given where a window holds nothing above minus infinity.
     """
