@@ -117,7 +117,7 @@ class Reference:
         if name in UFUNCS:
             return getattr(self.xp, UFUNCS[name])
         if name in SPECIAL:
-            return special_function(getattr(self.backend.special(), SPECIAL[name]))
+            return special_function(self.backend, SPECIAL[name])
         from .definition import OPERATIONS
         if name not in OPERATIONS:
             from . import load_all
@@ -190,7 +190,7 @@ class Reference:
         return self.xp.maximum(x, zero_of(x.dtype))
 
     def lgamma(self, x):
-        return self.xp.where(x == -math.inf, -x, special_function(self.backend.special().gammaln)(x))
+        return self.xp.where(x == -math.inf, -x, special_function(self.backend, 'gammaln')(x))
 
     def frac(self, x):
         return x - self.xp.trunc(x)
@@ -354,9 +354,14 @@ def chosen(m, condition, x, y):
     return m.where(condition, x, y)
 
 
-def special_function(function):
-    """A SciPy function that answers in the dtype it was asked in (half types through float32)."""
+def special_function(backend, name):
+    """A special function, loaded when first called, that answers in the dtype it was asked in (half types through float32)."""
+    function = None
+
     def call(x, *others):
+        nonlocal function
+        if function is None:
+            function = getattr(backend.special(), name)
         result = function(x, *others)
         kind = getattr(x, 'dtype', None)
         return result.astype(kind) if kind is not None and kind.kind in 'fV' and result.dtype != kind else result
