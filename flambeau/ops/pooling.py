@@ -181,7 +181,9 @@ def _max_by_windows(x, padded, window, corner, shifts, inside):
     shifts = shifts.reshape(-1)
     for at in taps(corner.shape):
         part = padded[window.at(at)].reshape(x.shape[:2] + (shifts.size,))
-        chosen = part.argmax(-1)
+        chosen, nan = part.argmax(-1), np.isnan(part)
+        if nan.any():
+            chosen = np.where(nan.any(-1), shifts.size - 1 - nan[..., ::-1].argmax(-1), chosen)
         value = np.take_along_axis(part, chosen[..., None], -1)[..., 0]
         best[(..., *at)] = value
         indices[(..., *at)] = np.where(value == lowest(x.dtype), inside[at], corner[at] + shifts[chosen])
