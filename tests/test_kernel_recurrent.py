@@ -29,7 +29,8 @@ def network(mode, shape, dtype):
     features, units, layers, both, batch_first, bias, _ = shape
     kind, _, function = mode.partition('_')
     options = {'nonlinearity': function.lower()} if function else {}
-    made = getattr(torch.nn, kind)(features, units, layers, bias, batch_first, bidirectional=both, **options)
+    made = getattr(torch.nn, kind)(features, units, layers, bias=bias, batch_first=batch_first, bidirectional=both,
+                                   **options)
     for seed, parameter in enumerate(made.parameters()):
         parameter.data = torch.tensor(drawn(tuple(parameter.shape), seed, units ** -0.5))
     return made.to(dtype)
