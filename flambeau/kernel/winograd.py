@@ -72,10 +72,16 @@ def _runs(b, lanes, first, count, down, across):
         b.until(place + length >= count)
 
 
-class _Lines:
-    """Rows of image planes from a row and a column that may lie outside, where zeros are read."""
+def _image(start, number, inner, strides):
+    """The address of an image, of which there are `inner` side by side in each of some; strides are those of both."""
+    outside, inside = strides
+    return start + (number // inner * outside + number % inner * inside)
 
-    def __init__(self, b, forms, planes, height, width, row, column, rows, vectors):
+
+class _Lines:
+    """Rows of planes, `size` numbers apart, from a row and a column that may lie outside, where zeros are read."""
+
+    def __init__(self, b, forms, planes, size, height, width, row, column, rows, vectors):
         self.b, self.forms = b, forms
         lanes = forms.lanes
         nothing = b.buffer(f32, vectors * lanes)
@@ -83,12 +89,12 @@ class _Lines:
             b.store(b.constant(0, forms.vector), nothing + k * lanes)
         self.there = [b.first(width - column - k * lanes, lanes) & ~b.first(-column - k * lanes, lanes)
                       for k in range(vectors)]
-        self.below, self.width, self.size = planes + ((row + rows) * width + column), width, height * width
+        self.below, self.width, self.size = planes + ((row + rows) * width + column), width, size
         self.lines, self.steps = [], []
         for r in range(rows):
             inside = (row + r >= 0) & (row + r < height)
             self.lines.append(b.select(inside, planes + ((row + r) * width + column), nothing))
-            self.steps.append(b.select(inside, self.size, b.of_type(0, i64)))
+            self.steps.append(b.select(inside, size, b.of_type(0, i64)))
 
     def read(self, channel):
         """For each row its (even numbers, odd ones, vectors after the first two); asks for what the next tiles add."""
@@ -102,11 +108,10 @@ class _Lines:
             yield (*(b.shuffle(low, high, [2 * k + odd for k in range(lanes)]) for odd in range(2)), *rest)
 
 
-def _transform_input(b, forms, run, x, held, plane, pitch, channels, height, width, top, left):
-    """Tiles of a run as [place][channel][tile], places `plane` numbers apart and channels `pitch`."""
-    lanes, (place, image, tile_row, tile_column, length) = forms.lanes, run
-    lines = _Lines(b, forms, x + image * channels * (height * width), height, width, tile_row * TILE - top,
-                   tile_column * TILE - left, SIZE, 3)
+def _transform_input(b, forms, run, x, x_plane, held, plane, pitch, channels, height, width, top, left):
+    """Tiles of a run of image x as [place][channel][tile], places `plane` numbers apart and channels `pitch`."""
+    lanes, (place, _, tile_row, tile_column, length) = forms.lanes, run
+    lines = _Lines(b, forms, x, x_plane, height, width, tile_row * TILE - top, tile_column * TILE - left, SIZE, 3)
     kept = b.first(length, lanes)
     with b.loop(0, channels) as c:
         square = [[even, odd, *(b.shuffle(side, rest, [*range(1, lanes), lanes + k])
@@ -117,9 +122,9 @@ def _transform_input(b, forms, run, x, held, plane, pitch, channels, height, wid
             b.store(made[k // SIZE][k % SIZE], to + plane * k, mask=kept)
 
 
-def _transform_output(b, forms, run, sums, plane, pitch, out, count, out_height, out_width):
-    """Writes a run's tiles of `count` outputs, from [place][output][tile], `plane` and `pitch` apart."""
-    lanes, (place, image, tile_row, tile_column, length) = forms.lanes, run
+def _transform_output(b, forms, run, sums, plane, pitch, out, out_plane, count, out_height, out_width):
+    """Writes a run's tiles of `count` outputs of an image, from [place][output][tile], `plane` and `pitch` apart."""
+    lanes, (place, _, tile_row, tile_column, length) = forms.lanes, run
     row, column = tile_row * TILE, tile_column * TILE
     width = b.smaller(length * TILE, out_width - column)
     kept = [b.first(width - k * lanes, lanes) for k in range(TILE)]
@@ -128,7 +133,7 @@ def _transform_output(b, forms, run, sums, plane, pitch, out, count, out_height,
         at = sums + (o * pitch + place)
         square = [[b.load(at + plane * (y * SIZE + x), forms.vector) for x in range(SIZE)] for y in range(SIZE)]
         made = _transformed(b, OUTPUT, square)
-        to = out + (o * (out_height * out_width) + (row * out_width + column))
+        to = out + (o * out_plane + (row * out_width + column))
         for y in range(TILE):
             with b.when(row + y < out_height):
                 for half in range(2):
@@ -163,7 +168,8 @@ class _Correlation:
         self.strip, self.pitch = vectors * forms.lanes, -(-rows // forms.lanes) * forms.lanes
         arrays = {name: pointer(f32) for name in ('x', 'weight', 'out', 'panels', 'tiles')}
         numbers = ('threads images channels height width outputs out_height out_width top left by_output by_channel '
-                   'count upper wide together bank plane sums_at sums_plane').split()
+                   'count upper wide together bank plane sums_at sums_plane inner x_image x_inner x_plane out_image '
+                   'out_inner out_plane').split()
         self.b = b = Builder('winograd', **arrays, **dict.fromkeys(numbers, i64))
         for name, value in zip([*arrays, *numbers], b.parameters):
             setattr(self, name, value)
@@ -197,8 +203,9 @@ class _Correlation:
     def transform_input(self, first, held):
         """The strip of the first tile."""
         with self.runs(first) as run:
-            _transform_input(self.b, self.forms, run, self.x, held, self.plane, self.strip, self.channels, self.height,
-                             self.width, self.top, self.left)
+            x = _image(self.x, run[1], self.inner, (self.x_image, self.x_inner))
+            _transform_input(self.b, self.forms, run, x, self.x_plane, held, self.plane, self.strip, self.channels,
+                             self.height, self.width, self.top, self.left)
 
     def write(self, first, held, start, stop, panels, sums):
         """Outputs of panels start..stop-1, whose weights are given, for the strip of the first tile."""
@@ -213,8 +220,8 @@ class _Correlation:
                            sums + (place * self.sums_plane + row * self.strip), self.pitch, self.channels, 0)
                 of_height(b, panel, self.upper, self.rows, self.uneven, multiply)
         with self.runs(first) as run:
-            to = self.out + (run[1] * self.outputs + output) * (self.out_height * self.out_width)
-            _transform_output(b, self.forms, run, sums, self.sums_plane, self.strip, to,
+            to = _image(self.out, run[1], self.inner, (self.out_image, self.out_inner)) + output * self.out_plane
+            _transform_output(b, self.forms, run, sums, self.sums_plane, self.strip, to, self.out_plane,
                               first_row(b, stop, self.upper, self.rows) - output, self.out_height, self.out_width)
 
 
@@ -257,11 +264,10 @@ def minimal(target, rows, uneven, vectors, flipped, deep):
     return b.finish()
 
 
-def _transform_gradient(b, forms, run, g, held, plane, pitch, outputs, height, width):
-    """Tiles of a run of an output's gradient as [place][strip of outputs][tile][output], `plane` and `pitch` apart."""
-    lanes, (place, image, tile_row, tile_column, length) = forms.lanes, run
-    lines = _Lines(b, forms, g + image * outputs * (height * width), height, width, tile_row * TILE, tile_column * TILE,
-                   TILE, 2)
+def _transform_gradient(b, forms, run, g, g_plane, held, plane, pitch, outputs, height, width):
+    """Tiles of a run of a gradient g as [place][strip of outputs][tile][output], `plane` and `pitch` apart."""
+    lanes, (place, _, tile_row, tile_column, length) = forms.lanes, run
+    lines = _Lines(b, forms, g, g_plane, height, width, tile_row * TILE, tile_column * TILE, TILE, 2)
     corner = b.buffer(f32, TILE * TILE * lanes * lanes)
     with b.loop(0, outputs, lanes) as first:
         pixels = [[] for _ in range(TILE * TILE)]
@@ -310,11 +316,13 @@ def minimal_in_weight(target, rows, uneven):
     strip = 2 * forms.lanes
     arrays = {name: pointer(f32) for name in ('x', 'g', 'out', 'inputs', 'gradients', 'totals')}
     numbers = ('threads images channels height width outputs out_height out_width top left count upper slab '
-               'input_plane input_pitch gradient_plane gradient_pitch').split()
+               'input_plane input_pitch gradient_plane gradient_pitch inner x_image x_inner x_plane g_image g_inner '
+               'g_plane').split()
     b = Builder('winograd_in_weight', **arrays, **dict.fromkeys(numbers, i64))
     x, g, out, inputs, gradients, totals, *numbers = b.parameters
     (threads, images, channels, height, width, outputs, out_height, out_width, top, left, count, upper, slab,
-     input_plane, input_pitch, gradient_plane, gradient_pitch) = numbers
+     input_plane, input_pitch, gradient_plane, gradient_pitch, inner, *strides) = numbers
+    *x_strides, x_plane, g_image, g_inner, g_plane = strides
     down, across = (out_height + (TILE - 1)) // TILE, (out_width + (TILE - 1)) // TILE
     tiles = images * down * across
     plane = rows * strip
@@ -325,11 +333,13 @@ def minimal_in_weight(target, rows, uneven):
             length = b.smaller(here - first, b.of_type(strip, i64))
             with _runs(b, forms.lanes, start + first, length, down, across) as run:
                 with b.when(task % 2 < 1):
-                    _transform_input(b, forms, run, x, inputs + first, input_plane, input_pitch, channels, height,
-                                     width, top, left)
+                    image = _image(x, run[1], inner, x_strides)
+                    _transform_input(b, forms, run, image, x_plane, inputs + first, input_plane, input_pitch, channels,
+                                     height, width, top, left)
                 with b.otherwise():
-                    _transform_gradient(b, forms, run, g, gradients + first * strip, gradient_plane, gradient_pitch,
-                                        outputs, out_height, out_width)
+                    image = _image(g, run[1], inner, (g_image, g_inner))
+                    _transform_gradient(b, forms, run, image, g_plane, gradients + first * strip, gradient_plane,
+                                        gradient_pitch, outputs, out_height, out_width)
         alone = slab >= tiles
         with b.parallel((outputs + (strip - 1)) // strip * count, threads) as task:
             output, panel = task // count, task % count

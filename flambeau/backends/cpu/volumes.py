@@ -8,8 +8,10 @@ import math
 from types import SimpleNamespace
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
-from .convolution import SMALL, Placed, _adjoint, _applies as fit, _blank, _direct, _in_weight, _phase
+from .convolution import (FLOAT, SMALL, Placed, _adjoint, _applies as fit, _blank, _direct, _filter, _filter_in_weight,
+                          _in_weight, _is_minimal, _phase, _strides)
 
 __all__ = ['correlation', 'correlation_adjoint', 'correlation_in_weight']
 
@@ -18,32 +20,45 @@ def _applies(geometry, *arrays):
     return geometry.groups == 1 and len(geometry.stride) == 3 and geometry.dilation[0] == 1 and fit(geometry, *arrays)
 
 
-def _slices(x, before, count):
-    """`count` slices of all channels (batch * slices, channels, rows, columns), of which `before` are zeros."""
-    batch, channels, depth, *plane = x.shape
-    made = np.zeros((batch, count, channels, *plane), x.dtype)
-    start, stop = max(before, 0), min(before + depth, count)
+def _windows(x, before, count, depth, step):
+    """`count` windows of `depth` slices, `step` apart: (batch, windows, channels of all slices, rows, columns).
+
+    They share memory, into which x is copied, with zeros for slices outside of it, `before` of them at first.
+    """
+    batch, channels, given, *plane = x.shape
+    whole = (count - 1) * step + depth
+    made = np.zeros((batch, whole, channels, *plane), x.dtype)
+    start, stop = max(before, 0), min(before + given, whole)
     if start < stop:
         made[:, start:stop] = x[:, :, start - before:stop - before].swapaxes(1, 2)
-    return made.reshape(-1, channels, *plane)
+    outside, slices, *strides = made.strides
+    return as_strided(made, (batch, count, depth * channels, *plane), (outside, step * slices, *strides))
 
 
-def _placed(x, windows, step, out):
-    """Where slices of x, every `step` of them a window, and those of `out` (batch, channels, slices, ...) lie."""
-    batch, plane = out.shape[0], math.prod(x.shape[2:])
-    slices, channels = len(x) // batch, x.shape[1]
-    return Placed(batch, windows, 1, (slices * channels * plane, step * channels * plane, plane),
-                  tuple(out.strides[k] // out.itemsize for k in (0, 2, 1)), False)
-
-
-def _channels_of_slices(w):
-    """A weight (outputs, channels, slices, lines, taps) as (1, outputs, slices * channels, lines, taps)."""
-    return w.swapaxes(1, 2).reshape(1, w.shape[0], -1, *w.shape[3:])
+def _placed(windows, out):
+    """Where kernels find the windows, and the output (batch, slices, channels, rows, columns)."""
+    return Placed(*windows.shape[:2], 1, tuple(_strides(windows)[:3]), tuple(_strides(out)[:3]), False)
 
 
 def _in_plane(geometry):
     """The geometry of rows and columns."""
     return SimpleNamespace(stride=geometry.stride[1:], padding=geometry.padding[1:], dilation=geometry.dilation[1:])
+
+
+def _goes_by_filtering(windows, out, taps, plane):
+    """Whether Winograd's filtering takes windows and an output, or its gradient (batch, slices, channels, ...)."""
+    shape = (out.shape[0] * out.shape[1], *out.shape[2:])
+    return windows.dtype == FLOAT and _is_minimal(windows.shape[2], shape[1], taps, shape, plane.stride, plane.dilation)
+
+
+def _correlate(windows, w, out, plane, before, bias=None):
+    """Writes into `out` (batch, slices, outputs, ...) bias + the correlation with w (outputs, channels, *taps)."""
+    if not _goes_by_filtering(windows, out, w.shape[2:], plane):
+        return _direct(windows[:, 0], [(w[None], 0)], out[:, 0], _placed(windows, out), out.shape[3:], plane.stride,
+                       before, plane.dilation, bias)
+    _filter(windows, w, out, before)
+    if bias is not None:
+        out += bias[:, None, None]
 
 
 def correlation(x, w, geometry, bias=None):
@@ -52,10 +67,10 @@ def correlation(x, w, geometry, bias=None):
     shape = (x.shape[0], w.shape[0], *out)
     if not _applies(geometry, x, w) or min(out) <= 0 or math.prod(shape) * w[0].size < SMALL:
         return None
-    made, step, flat = np.empty(shape, x.dtype), geometry.stride[0], _in_plane(geometry)
-    slices = _slices(x, geometry.padding[0][0], (out[0] - 1) * step + w.shape[2])
-    _direct(slices, [(_channels_of_slices(w), 0)], made[:, :, 0], _placed(slices, out[0], step, made), out[1:],
-            flat.stride, tuple(p for p, _ in flat.padding), flat.dilation, bias)
+    made, plane = np.empty(shape, x.dtype), _in_plane(geometry)
+    windows = _windows(x, geometry.padding[0][0], out[0], w.shape[2], geometry.stride[0])
+    by_slice = w.swapaxes(1, 2).reshape(w.shape[0], -1, *w.shape[3:])
+    _correlate(windows, by_slice, made.swapaxes(1, 2), plane, tuple(p for p, _ in plane.padding), bias)
     return made
 
 
@@ -64,16 +79,20 @@ def correlation_adjoint(g, w, geometry, spatial):
     if not _applies(geometry, g, w) or g.size * w[0].size < SMALL or min(spatial) <= 0:
         return None
     made, stride = _blank((g.shape[0], w.shape[1], *spatial), geometry, w.shape[2:], g.dtype), geometry.stride[0]
+    plane = _in_plane(geometry)
     for offset in range(min(stride, spatial[0])):
-        places = made[:, :, offset::stride]
+        out = made[:, :, offset::stride].swapaxes(1, 2)
         phase = _phase(offset, stride, geometry.padding[0][0], 1, w.shape[2])
         if phase is None:
             continue
         first, step, count, _, before = phase
-        windows = places.shape[2]
-        slices = _slices(g, before, windows - 1 + count)
-        part = w[:, :, first::step][:, :, ::-1].transpose(2, 0, 1, 3, 4).reshape(1, -1, *w.shape[1:2], *w.shape[3:])
-        _adjoint(slices, part, _in_plane(geometry), places[:, :, 0], _placed(slices, windows, 1, places))
+        windows = _windows(g, before, out.shape[1], count, 1)
+        part = w[:, :, first::step][:, :, ::-1].transpose(2, 0, 1, 3, 4).reshape(-1, *w.shape[1:2], *w.shape[3:])
+        if plane.stride == (1, 1):
+            around = tuple(d * (k - 1) - p for d, k, (p, _) in zip(plane.dilation, w.shape[3:], plane.padding))
+            _correlate(windows, part.swapaxes(0, 1)[..., ::-1, ::-1], out, plane, around)
+        else:
+            _adjoint(windows[:, 0], part[None], plane, out[:, 0], _placed(windows, out))
     return made
 
 
@@ -81,8 +100,12 @@ def correlation_in_weight(g, x, geometry, kernel):
     """The gradient of `correlation` in w of sizes `kernel`, for the gradient g of its output."""
     if not _applies(geometry, g, x) or g.size * x.shape[1] * math.prod(kernel) < SMALL:
         return None
-    g, windows, step, flat = np.ascontiguousarray(g), g.shape[2], geometry.stride[0], _in_plane(geometry)
-    slices = _slices(x, geometry.padding[0][0], (windows - 1) * step + kernel[0])
-    made = _in_weight(g[:, :, 0], slices, g.shape[1], kernel[0] * x.shape[1], tuple(kernel[1:]),
-                      _placed(slices, windows, step, g), flat.stride, tuple(p for p, _ in flat.padding), flat.dilation)
-    return np.ascontiguousarray(made.reshape(g.shape[1], kernel[0], x.shape[1], *kernel[1:]).swapaxes(1, 2))
+    plane, taps = _in_plane(geometry), tuple(kernel[1:])
+    windows = _windows(x, geometry.padding[0][0], g.shape[2], kernel[0], geometry.stride[0])
+    g, before = np.ascontiguousarray(g).swapaxes(1, 2), tuple(p for p, _ in plane.padding)
+    if _goes_by_filtering(windows, g, taps, plane):
+        made = _filter_in_weight(g, windows, before)
+    else:
+        made = _in_weight(g[:, 0], windows[:, 0], g.shape[2], windows.shape[2], taps, _placed(windows, g), plane.stride,
+                          before, plane.dilation)
+    return np.ascontiguousarray(made.reshape(g.shape[2], kernel[0], x.shape[1], *taps).swapaxes(1, 2))
