@@ -250,51 +250,58 @@ def _weight_tile(forms, rows):
 def weight_gradient(target, element, rows, in_pixels):
     """out[o][c][taps] = the sums over images and pixels of `outer` times what the tap met in x.
 
-    A chunk is a strip of outputs by `part` channels of a group; it goes through all bands of all images, `block`
-    columns at a time. A thread's `bank` of scratch holds a band of x, one of `outer` from `outer_at`, and sums from
-    `total_at`. Images, groups and `in_pixels` are as in `direct`.
+    A chunk is `wide` strips of outputs by `part` channels of a group; it goes through all bands of all images, `block`
+    columns at a time. A thread's `bank` of scratch holds a band of x, one of a strip of `outer` from `outer_at`, and
+    sums from `total_at`. Images, groups and `in_pixels` are as in `direct`.
     """
     forms = Forms(target, element)
     lanes = forms.lanes
     strip = 2 * lanes
     arrays = {name: pointer(forms.sum) for name in ('x', 'outer', 'out', 'scratch')}
-    more = ('runs', 'run_taps', 'part', 'outer_at', 'total_at')
+    more = ('runs', 'run_taps', 'part', 'wide', 'outer_at', 'total_at')
     b = Builder('weight_gradient', **arrays, **{name: i64 for name in (*NUMBERS, *more)})
     x, outer, out, scratch, *numbers = b.parameters
     (threads, images, inner, groups, channels, height, width, outputs, out_height, out_width, lines, stride_y, stride_x,
      dilation_y, dilation_x, top, left, columns, band, block, bank, x_image, x_inner, x_plane, out_image, out_inner,
-     out_plane, runs, run_taps, part, outer_at, total_at) = numbers
+     out_plane, runs, run_taps, part, wide, outer_at, total_at) = numbers
     tile, copy = _weight_tile(forms, rows), band_copy(forms, in_pixels)
     parts, strips = (channels + part - 1) // part, (outputs + (strip - 1)) // strip
-    with b.parallel(groups * strips * parts, threads) as chunk:
-        group, output, channel = chunk // (parts * strips), chunk // parts % strips * strip, chunk % parts * part
-        depth, kept = b.smaller(part, channels - channel), b.smaller(outputs - output, b.of_type(strip, i64))
+    cuts = (strips + wide - 1) // wide
+    with b.parallel(groups * cuts * parts, threads) as chunk:
+        group, cut, channel = chunk // (parts * cuts), chunk // parts % cuts * wide, chunk % parts * part
+        depth, last = b.smaller(part, channels - channel), b.smaller(cut + wide, strips)
         run = run_taps * depth
         padded = (run + (rows - 1)) // rows * rows
         pixels = scratch + b.thread * bank
         gradients, totals = pixels + outer_at, pixels + total_at
-        from_x, from_outer = (channel, output) if in_pixels else (channel * x_plane, output * out_plane)
-        _zero(b, forms, totals, lines * runs * padded * strip)
+        size = lines * runs * padded * strip
+        from_x = channel * (1 if in_pixels else x_plane)
+        _zero(b, forms, totals, (last - cut) * size)
         with b.loop(0, images) as outside, b.loop(group, inner, groups) as inside:
             with b.loop(0, out_height, band) as first, b.loop(0, out_width, block) as start:
                 count, across = b.smaller(band, out_height - first), b.smaller(block, out_width - start)
                 b.call(copy, x + (outside * x_image + inside * x_inner + from_x), pixels, x_plane, depth,
                        first * stride_y - top, (count - 1) * stride_y + (lines - 1) * dilation_y + 1, height, width,
                        columns, left - start * stride_x, depth)
-                b.call(copy, outer + (outside * out_image + inside * out_inner + from_outer), gradients, out_plane,
-                       kept, first, count, out_height, out_width, across, -start, strip)
-                with b.loop(0, lines) as y, b.loop(0, runs) as r:
-                    at = pixels + (y * dilation_y * columns + r * dilation_x) * depth
-                    to = totals + (y * runs + r) * padded * strip
-                    with b.loop(0, run, rows) as k:
-                        b.call(tile, at + k, gradients, to + k * strip, count, across, stride_x * depth,
-                               stride_y * columns * depth)
+                with b.loop(cut, last) as number:
+                    output = number * strip
+                    from_outer = outside * out_image + inside * out_inner + output * (1 if in_pixels else out_plane)
+                    b.call(copy, outer + from_outer, gradients, out_plane, b.smaller(outputs - output, strip), first,
+                           count, out_height, out_width, across, -start, strip)
+                    with b.loop(0, lines) as y, b.loop(0, runs) as r:
+                        at = pixels + (y * dilation_y * columns + r * dilation_x) * depth
+                        to = totals + ((number - cut) * size + (y * runs + r) * padded * strip)
+                        with b.loop(0, run, rows) as k:
+                            b.call(tile, at + k, gradients, to + k * strip, count, across, stride_x * depth,
+                                   stride_y * columns * depth)
         taps = lines * runs * run_taps
         index = b.iota(i32.vector(lanes)) * b.splat(b.convert(channels * taps, i32), lanes)
-        with b.loop(0, lines * runs) as r, b.loop(0, run_taps) as k, b.loop(0, depth) as c:
-            at = totals + (r * padded + k * depth + c) * strip
-            to = out + (((group * outputs + output) * channels + channel + c) * taps + r * run_taps + k)
-            for v in range(2):
-                b.scatter(b.load(at + v * lanes, forms.vector), to + channels * taps * (v * lanes), index,
-                          mask=b.first(kept - v * lanes, lanes))
+        with b.loop(cut, last) as number, b.loop(0, lines * runs) as r:
+            with b.loop(0, run_taps) as k, b.loop(0, depth) as c:
+                at = totals + ((number - cut) * size + (r * padded + k * depth + c) * strip)
+                output = number * strip
+                to = out + (((group * outputs + output) * channels + channel + c) * taps + r * run_taps + k)
+                for v in range(2):
+                    b.scatter(b.load(at + v * lanes, forms.vector), to + channels * taps * (v * lanes), index,
+                              mask=b.first(outputs - output - v * lanes, lanes))
     return b.finish()
