@@ -124,6 +124,10 @@ def _rows_of_band(out, stride, lines, numbers_per_row):
     return _split(out, min(rows, out))
 
 
+def _strides(array):
+    return [s // array.itemsize for s in array.strides]
+
+
 def _tiles(shape):
     """How many tiles of Winograd's filtering images have."""
     return shape[0] * -(-shape[2] // TILE) * -(-shape[3] // TILE)
@@ -149,9 +153,12 @@ def _panels(count):
 
 
 def _filter(x, w, out, before):
-    """Writes into `out` the correlation with 3x3 taps of steps of one by Winograd's minimal filtering."""
-    images, channels, height, width = x.shape
-    outputs, lanes, tiles = w.shape[0], tile_columns(target()) // 2, _tiles(out.shape)
+    """Writes into `out` the correlation with 3x3 taps of steps of one by Winograd's minimal filtering.
+
+    x and out are (images, inner images, channels, rows, columns) in any order whose planes are dense.
+    """
+    images, inner, channels, height, width = x.shape
+    outputs, lanes, tiles = w.shape[0], tile_columns(target()) // 2, _tiles((images * inner, *out.shape[2:]))
     strip = _strip(tiles)
     panels, rows, upper = _panels(outputs)
     strips = -(-tiles // strip)
@@ -169,18 +176,19 @@ def _filter(x, w, out, before):
     flipped = w.strides[2] < 0
     run = compiled(minimal, rows, upper < panels, strip // lanes, flipped, deep)
     space = [threads * bank, strips * PLACES * plane] if deep else [panels * panel, threads * bank]
-    run(x, w[:, :, ::-1, ::-1] if flipped else w, out, *(np.empty(size, FLOAT) for size in space), threads, images,
-        channels, height, width, outputs, *out.shape[2:], *before, w.strides[0] // 4, w.strides[1] // 4, panels, upper, wide,
-        together, bank, plane, sums_at, sums_plane)
+    run(x, w[:, :, ::-1, ::-1] if flipped else w, out, *(np.empty(size, FLOAT) for size in space), threads,
+        images * inner, channels, height, width, outputs, *out.shape[3:], *before, *_strides(w)[:2], panels, upper,
+        wide, together, bank, plane, sums_at, sums_plane, inner, *_strides(x)[:3], *_strides(out)[:3])
     return out
 
 
-def _filter_in_weight(g, x, out, before):
-    """Writes into `out` the gradient in 3x3 taps of steps of one by Winograd's minimal filtering."""
-    images, channels, height, width = x.shape
-    outputs, strip = g.shape[1], tile_columns(target())
+def _filter_in_weight(g, x, before):
+    """The gradient in 3x3 taps of steps of one by Winograd's minimal filtering, for images as in `_filter`."""
+    images, inner, channels, height, width = x.shape
+    outputs, strip = g.shape[2], tile_columns(target())
     panels, rows, upper = _panels(channels)
-    strips, tiles = -(-outputs // strip), _tiles(g.shape)
+    strips, tiles = -(-outputs // strip), _tiles((images * inner, *g.shape[2:]))
+    out = np.empty((outputs, channels, 3, 3), FLOAT)
     slab = -(-tiles // -(-tiles // SLAB))
     slab = min(tiles, -(-slab // strip) * strip)
     input_pitch, gradient_pitch = (-(-slab // strip) + 1) * strip, (slab + 1) * strip
@@ -188,9 +196,9 @@ def _filter_in_weight(g, x, out, before):
     threads = get_num_threads()
     totals = np.empty((threads if slab == tiles else panels * strips) * PLACES * rows * strip, FLOAT)
     compiled(minimal_in_weight, rows, upper < panels)(
-        x, g, out, np.empty(PLACES * input_plane, FLOAT), np.empty(PLACES * gradient_plane, FLOAT), totals, threads, images,
-        channels, height, width, outputs, *g.shape[2:], *before, panels, upper, slab, input_plane, input_pitch,
-        gradient_plane, gradient_pitch)
+        x, g, out, np.empty(PLACES * input_plane, FLOAT), np.empty(PLACES * gradient_plane, FLOAT), totals, threads,
+        images * inner, channels, height, width, outputs, *g.shape[3:], *before, panels, upper, slab, input_plane,
+        input_pitch, gradient_plane, gradient_pitch, inner, *_strides(x)[:3], *_strides(g)[:3])
     return out
 
 
@@ -242,7 +250,7 @@ def _direct(x, parts, out, placed, size, stride, before, dilation, bias=None):
     run(np.array(table, np.int64), x, weight, begin, out, np.empty(groups * whole * taps, x.dtype), scratch, threads,
         *placed[:3], channels, *x.shape[2:], outputs, *size, lines, *stride, *dilation, *before, columns, band, block,
         bank, *placed.x, *placed.out, out.strides[2] // out.itemsize, out.shape[3], -(-strips // cuts), taps,
-        *(s // weight.itemsize for s in weight.strides))
+        *_strides(weight))
     return out
 
 
@@ -256,13 +264,21 @@ def _by_group(w, groups):
     return w.reshape(groups, -1, *w.shape[1:])
 
 
+def _of_group(array, group, groups):
+    """The channels of a group, with a dimension of inner images."""
+    channels = array.shape[1] // groups
+    return array[:, None, group * channels:(group + 1) * channels]
+
+
 def _correlate(x, w, out, stride, before, dilation, bias=None):
     """Writes into `out` bias + the correlation of x, in the same order, and w (groups, outputs, channels, *taps)."""
     groups, outputs, channels, *taps = w.shape
-    if groups == 1 and x.dtype == FLOAT and _is_minimal(channels, outputs, taps, out.shape, stride, dilation):
-        if _is_in_pixels(x):
-            return _biased(_dense(_filter(_dense(x), w[0], np.empty(out.shape, FLOAT), before), True), bias)
-        return _biased(_filter(x, w[0], out, before), bias)
+    if x.dtype == FLOAT and _is_minimal(channels, outputs, taps, out.shape, stride, dilation):
+        in_pixels = _is_in_pixels(x)
+        x, made = _dense(x), np.empty(out.shape, FLOAT) if in_pixels else out
+        for group in range(groups):
+            _filter(_of_group(x, group, groups), w[group], _of_group(made, group, groups), before)
+        return _biased(_dense(made, in_pixels), bias)
     return _direct(x, [(w, 0)], out, _placed(x, out, groups), out.shape[2:], stride, before, dilation, bias)
 
 
@@ -446,12 +462,13 @@ def correlation_in_weight(g, x, geometry, kernel):
     if len(stride) != 2 or not _applies(geometry, g, x) or g.size * x.shape[1] // groups * math.prod(kernel) < SMALL:
         return None
     in_pixels, before = _is_in_pixels(g) and _is_in_pixels(x), tuple(p for p, _ in geometry.padding)
-    if (groups == 1 and x.dtype == FLOAT and x.shape[1] >= 8
-            and _is_minimal(x.shape[1], g.shape[1], kernel, g.shape, stride, dilation)):
-        return _filter_in_weight(_dense(g), _dense(x), np.empty((g.shape[1], x.shape[1], *kernel), FLOAT), before)
+    outputs, channels = g.shape[1] // groups, x.shape[1] // groups
+    if x.dtype == FLOAT and channels >= 8 and _is_minimal(channels, outputs, kernel, g.shape, stride, dilation):
+        g, x = _dense(g), _dense(x)
+        made = [_filter_in_weight(*(_of_group(a, group, groups) for a in (g, x)), before) for group in range(groups)]
+        return np.concatenate(made) if groups > 1 else made[0]
     g = _dense(g, in_pixels)
     if _is_pointwise(geometry, kernel):
         return _pointwise_in_weight(g, _dense(_met(x, geometry), in_pixels))
     x = _dense(x, in_pixels)
-    return _in_weight(g, x, g.shape[1] // groups, x.shape[1] // groups, tuple(kernel), _placed(x, g, groups), stride,
-                      before, dilation)
+    return _in_weight(g, x, outputs, channels, tuple(kernel), _placed(x, g, groups), stride, before, dilation)
