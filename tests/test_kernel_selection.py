@@ -60,3 +60,19 @@ def test_extremes_along_columns(shape, axis, dtype, largest):
     np.testing.assert_array_equal(values.astype(np.float64), expected)
     assert values.dtype == x.dtype
     assert selection.extremes(x, axis, largest, False)[0] is None
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'float64', 'int32', 'int64'])
+@pytest.mark.parametrize('right', [False, True])
+def test_places_in_sorted_rows(dtype, right):
+    for n in (1, 2, 7, 64, 1000):
+        bounds = np.sort(RANDOM.integers(-50, 50, (3, n)).astype(dtype), -1)
+        values = RANDOM.integers(-60, 60, (3, 1501)).astype(dtype)
+        if dtype.startswith('float'):
+            values[:, ::50], values[:, 1], values[:, 2] = np.nan, np.inf, -np.inf
+            bounds[1, n - n // 3:] = np.nan
+        rows = [np.searchsorted(b, v, 'right' if right else 'left') for b, v in zip(bounds, values)]
+        rows = [np.where(v != v, n, found) for v, found in zip(values, rows)]
+        np.testing.assert_array_equal(selection.searched(bounds, values, right), np.stack(rows))
+        wide = np.tile(values[0], (2, 1))
+        np.testing.assert_array_equal(selection.searched(bounds[0], wide, right), np.stack([rows[0]] * 2))

@@ -1,4 +1,4 @@
-"""Extremes along columns with their places; the first few of rows in order. Knows no arrays.
+"""Extremes along columns with their places; the first few of rows in order; places in sorted rows. Knows no arrays.
 
 For the first few, a bound is found that at least so many elements reach, then all that reach it. Elements are compared as
 unsigned keys of 32 bits (sorting.py): the first in order have the smallest.
@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from .ir import Builder
 from .sorting import ordered
-from .types import Type, bf16, f16, f32, i64, pointer, u32, u64
+from .types import Type, bf16, f16, f32, i32, i64, pointer, u32, u64
 
-__all__ = ['bests', 'extremes', 'keyed', 'reaching', 'slots']
+__all__ = ['bests', 'extremes', 'keyed', 'reaching', 'searched', 'slots']
 
+ASIDE = 4     # vectors of values searched for at a time, so that none waits for another's memory
 VECTORS = 16  # of slots
 PANEL = 4     # vectors of columns at a time
 
@@ -124,4 +125,46 @@ def reaching(target, is_float, largest):
         with b.loop(b.smaller(count.get(), room), room) as k:
             b.store(b.constant(2 ** 64 - 1, u64), own + k)
         b.store(count.get(), counts + row)
+    return b.finish()
+
+
+def searched(target, kind, right):
+    """places[row, k] = how many of the n > 0 sorted numbers of a row are below values[row, k], or with `right` not above it.
+
+    nan is above all. With `shared` 1 there is one row of sorted numbers for all. A chunk is `block` values of a row.
+    """
+    b = Builder('searched', bounds=pointer(kind), values=pointer(kind), places=pointer(i64), rows=i64, n=i64, count=i64,
+                shared=i64, block=i64)
+    bounds, values, places, rows, n, count, shared, block = b.parameters
+    lanes = target.lanes(kind)
+    step = ASIDE * lanes
+    blocks = (count + (block - 1)) / block
+    index = i32.vector(lanes)
+    with b.parallel(rows * blocks) as chunk:
+        row, start = chunk / blocks, chunk % blocks * block
+        own = bounds + row * (1 - shared) * n
+        stop = b.smaller(start + block, count)
+        with b.loop(start, stop, step) as i:
+            masks = [b.first(b.smaller(b.larger(stop - (i + k * lanes), 0), lanes), lanes) for k in range(ASIDE)]
+            wanted = [b.load(values + (row * count + i + k * lanes), kind.vector(lanes), mask=m) for k, m in enumerate(masks)]
+            found = [b.variable(b.constant(0, index)) for _ in masks]
+            left = b.variable(n)
+
+            def advance(by, probe):
+                amount = b.splat(b.convert(by, i32), lanes)
+                for value, place in zip(wanted, found):
+                    at = b.gather(own + probe, place.get())
+                    further = at <= value if right else at < value
+                    place.set(place.get() + b.select(further, amount, b.constant(0, index)))
+            with b.when(n > 1), b.repeat():
+                half = left.get() / 2
+                advance(half, half - 1)
+                left.set(left.get() - half)
+                b.until(left.get() <= 1)
+            advance(b.of_type(1, i64), b.of_type(0, i64))
+            for k, (value, place, mask) in enumerate(zip(wanted, found, masks)):
+                result = b.convert(place.get(), i64)
+                if kind.is_float:
+                    result = b.select(value == value, result, b.splat(n, lanes))
+                b.store(result, places + (row * count + i + k * lanes), mask=mask)
     return b.finish()

@@ -527,6 +527,9 @@ def _in_order_of(name: str, boundaries: np.ndarray, sorter: np.ndarray) -> np.nd
 
 def _searched(boundaries: np.ndarray, values: np.ndarray, right: bool, out_int32: bool) -> np.ndarray:
     boundaries, values = _orderable(boundaries, 'searchsorted'), _orderable(values, 'searchsorted')
+    found = REFERENCE.kernel('selection.searched', boundaries, values, right) if values.size >= LARGE else None
+    if found is not None:
+        return found.astype(np.int32) if out_int32 else found
     if boundaries.ndim > 1:
         found = _rows_searched(boundaries, values, right)
     else:

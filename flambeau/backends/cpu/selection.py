@@ -1,4 +1,4 @@
-"""Extremes along an axis and the first few of rows in order by generated kernels; what does not fit answers None. Knows no operation."""
+"""Extremes along an axis, the first few of rows in order, places in sorted rows by generated kernels; what does not fit answers None. Knows no operation."""
 from __future__ import annotations
 
 import math
@@ -11,10 +11,12 @@ from .layout import dense
 from .properties import target
 from .sorting import WIDER
 
-__all__ = ['extremes', 'top']
+__all__ = ['extremes', 'searched', 'top']
 
 COMPARED = frozenset('float16 bfloat16 float32 float64 int32 int64'.split())
 NARROWEST = 8       # columns from which on they are compared side by side
+SEARCHED = COMPARED - {'float16', 'bfloat16'}
+FEWEST = 1 << 11    # values from which on they are searched for side by side
 ROOM = 32           # elements more than are asked for, so that a bound need not be exact
 SHORT = 512         # elements of rows that are sorted as a whole
 CHUNK = 1 << 14     # elements that one thread looks at in short rows
@@ -73,3 +75,17 @@ def _reaching(x, k, rows, n, options, segments, per_segment):
         x, np.ascontiguousarray(best[:, k - 1]), found, counts, rows, n, k, room)
     most = counts.max()
     return found[:, :most] if most <= room else None
+
+
+def searched(bounds, values, right):
+    """Where values would be put into sorted rows (one for all, or one for each row of values), as int64."""
+    n, count = bounds.shape[-1], values.shape[-1] if values.ndim else 1
+    if values.size < FEWEST or values.dtype.name not in SEARCHED or bounds.dtype != values.dtype or not 0 < n < LONGEST:
+        return None
+    rows = bounds.size // n
+    if rows == 1:
+        count = values.size
+    made = np.empty(values.shape, np.int64)
+    compiled(selection.searched, types.of(values.dtype), bool(right))(
+        np.ascontiguousarray(bounds), np.ascontiguousarray(values), made, rows, n, count, int(rows == 1), CHUNK)
+    return made
