@@ -172,7 +172,7 @@ def _log_of_sum(b, x, square, square_low):
     root = b.sqrt(square)
     root_low = (b.fma(-root, root, square) + square_low) / (root + root)
     u = x + root
-    return log_of_pair(b, u, (b.larger(x, root) - u) + b.smaller(x, root) + root_low)
+    return log(b, u, (b.larger(x, root) - u) + b.smaller(x, root) + root_low)
 
 
 def asinh(b, x):
@@ -204,7 +204,7 @@ def atanh(b, x):
     high, lost = two_sum(b, b.of_type(1.0, x.type), size)
     divisor = 1.0 - size
     q = high / divisor
-    far = log_of_pair(b, q, (b.fma(-q, divisor, high) + lost) / divisor) * 0.5
+    far = log(b, q, (b.fma(-q, divisor, high) + lost) / divisor) * 0.5
     return b.copysign(b.select(size < 0.5, odd(b, size, fitted.ATANH), far), x)
 
 
@@ -225,9 +225,11 @@ def split(b, x):
     return b.select(tiny, e - float(shift), e), f
 
 
-def log_parts(b, x):
-    """(e, f, half square, rest): log(x) = e * ln 2 + f - (half square - rest)."""
+def log_parts(b, x, lost=None):
+    """(e, f, half square, rest): log(x + lost) = e * ln 2 + f - (half square - rest)."""
     e, f = split(b, x)
+    if lost is not None:
+        f = f + b.scale(lost, -e)
     s = f / (f + 2.0)
     z = s * s
     half = f * f * 0.5
@@ -241,17 +243,11 @@ def log_special(b, x, value):
     return b.select(x >= 0.0, value, b.of_type(math.nan, x.type))
 
 
-def log(b, x):
-    e, f, half, rest = log_parts(b, x)
+def log(b, x, lost=None):
+    """log(x), or log(x + lost) of what rounding x lost."""
+    e, f, half, rest = log_parts(b, x, lost)
     high, low = LN2[x.type.bits]
     return log_special(b, x, b.fma(e, high, f - (half - b.fma(e, low, rest))))
-
-
-def log_of_pair(b, x, x_low):
-    """log(x + x_low)."""
-    e, f, half, rest = log_parts(b, x)
-    high, low = LN2[x.type.bits]
-    return log_special(b, x, b.fma(e, high, f - (half - b.fma(e, low, rest + x_low / x))))
 
 
 def _log_to_base(b, x, scale, of_two):
@@ -272,10 +268,7 @@ def log10(b, x):
 
 def log1p(b, x):
     u = x + 1.0
-    value = log(b, u) + (x - (u - 1.0)) / u
-    value = b.select(u == math.inf, u, value)
-    value = b.select(u == 0.0, b.of_type(-math.inf, x.type), value)
-    return b.select(u == 1.0, x, value)
+    return b.select(u == 1.0, x, log(b, u, x - (u - 1.0)))
 
 
 # ---- powers
