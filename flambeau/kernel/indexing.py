@@ -24,20 +24,21 @@ def _combined(b, op, x, y):
     return COMBINE[op](b, x, y)
 
 
-def combine_rows(target, kind, op, single):
+def combine_rows(target, kind, op, given):
     """table[o, rows[k]] and values[o, k] combined for k in order ('put': values written); divided by o and by columns.
 
-    single: one number counts for all values.
+    given: 'rows' of values, 'single' for a number that counts for all, or 'picked' for values[picked[k]] of one o.
     """
-    b = Builder('combine_rows', table=pointer(kind), rows=pointer(i64), values=pointer(kind), outer=i64, n=i64, count=i64,
-                width=i64)
-    table, rows, values, outer, n, count, width = b.parameters
+    b = Builder('combine_rows', table=pointer(kind), rows=pointer(i64), values=pointer(kind), picked=pointer(i64), outer=i64,
+                n=i64, count=i64, width=i64)
+    table, rows, values, picked, outer, n, count, width = b.parameters
+    single = given == 'single'
     lanes = target.lanes(kind)
     panel = PANEL * lanes
     panels = (width + (panel - 1)) / panel
     with b.parallel(outer * panels) as chunk:
         o, start = chunk / panels, chunk % panels * panel
-        own, given = table + o * n * width + start, values if single else values + o * count * width + start
+        own, first = table + o * n * width + start, values if single else values + o * count * width + start
         left = b.smaller(width - start, panel)
         number = b.load(values) if single else None
 
@@ -50,7 +51,9 @@ def combine_rows(target, kind, op, single):
 
         def sweep(write):
             with b.loop(0, count) as k:
-                write(own + b.load(rows + k) * width, given if single else given + k * width)
+                value = {'single': lambda: first, 'rows': lambda: first + k * width,
+                         'picked': lambda: first + b.load(picked + k) * width}[given]()
+                write(own + b.load(rows + k) * width, value)
 
         def narrow(*row):
             with b.loop(0, left) as column:

@@ -7,6 +7,7 @@ from ..autograd.graph import note_write
 from ..tensor import Tensor, wrap
 from .definition import composite, export, opaque
 from .indexing import accumulate_rows, bounds, take_rows
+from .reference import LARGE
 
 __all__ = ['embedding', 'embedding_bag', 'one_hot']
 
@@ -126,19 +127,34 @@ def _largest_in_bag(m, rows, bags, count):
     return places
 
 
+@opaque(namespace='', method=False, label='EmbeddingBagBackward0', grad={
+    'weight': lambda m, g, indices, bags, weight_shape, scale_grad_by_freq: m._embedding_gradient(
+        m.index_select(g, 0, bags), indices, weight_shape[0], None, scale_grad_by_freq)})
+def _summed_bags(m, weight, indices, bags, count, scale_grad_by_freq):
+    """The sums of the rows that `indices` name, each into the bag it goes into."""
+    out = np.zeros((count, weight.shape[1]), weight.dtype)
+    if indices.size * weight.shape[1] < LARGE or not m.kernel(
+            'indexing.combine_rows', out, 0, bags, weight, np.add, indices):
+        accumulate_rows(out, 1, bags, weight.take(indices, axis=0))
+    return out
+
+
 @composite(name='_embedding_bag', namespace='', method=False, label='EmbeddingBagBackward0')
 def _embedding_bag(m, weight, indices, bags, sizes, per_sample_weights, mode, scale_grad_by_freq):
     """Bags of rows; `bags` (ascending) says which bag each of `indices` goes into, `sizes` how many those have."""
-    rows = m._embedding(weight, indices, None, scale_grad_by_freq)
     count = sizes.shape[0]
+    if mode == 'max' or per_sample_weights is not None:
+        rows = m._embedding(weight, indices, None, scale_grad_by_freq)
     if mode == 'max':
         if not indices.shape[0]:
             return m.zeros_of((count, weight.shape[1]), weight)
         largest = m.gather(rows, 0, m._largest_in_bag(m.stop(rows), bags, count))
         return m.where(m.unsqueeze(sizes, 1) == 0, m.zeros_like(largest), largest)
-    if per_sample_weights is not None:
+    if per_sample_weights is None:
+        out = m._summed_bags(weight, indices, bags, count, scale_grad_by_freq)
+    else:
         rows = rows * m.unsqueeze(per_sample_weights, 1)
-    out = m.index_add(m.zeros_of((count, weight.shape[1]), weight), 0, bags, rows)
+        out = m.index_add(m.zeros_of((count, weight.shape[1]), weight), 0, bags, rows)
     return out if mode == 'sum' else out / m.cast_like(m.unsqueeze(m.clamp_min(sizes, 1), 1), out)
 
 

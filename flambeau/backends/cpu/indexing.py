@@ -30,19 +30,21 @@ def _number(dtype):
     return types.of(dtype) if dtype in NUMBERS or dtype.name == 'bfloat16' else None
 
 
-def combine_rows(table, axis, rows, values, ufunc):
+def combine_rows(table, axis, rows, values, ufunc, picked=None):
     """Writes values (0-d: for all), along an axis one for each of `rows`, to those rows of `table`, or combines them, in
-    order. True where done."""
+    order. True where done. picked: which row of values each of `rows` gets; only along the first axis."""
     kind = _number(table.dtype) if ufunc is not None else _words(table.dtype)
     n, width = table.shape[axis], math.prod(table.shape[axis + 1:])
     outer = math.prod(table.shape[:axis])
     if (outer * rows.size * width < SMALLEST or kind is None or values.dtype != table.dtype or not table.flags.c_contiguous
             or ufunc not in OPERATIONS or rows.min() < 0 or rows.max() >= n):
         return None
-    single = values.ndim == 0
-    compiled(indexing.combine_rows, kind, OPERATIONS[ufunc], single)(
-        table, np.ascontiguousarray(rows, np.int64), values if single else np.ascontiguousarray(values), outer, n, rows.size,
-        width)
+    if picked is not None and (picked.min() < 0 or picked.max() >= len(values)):
+        return None
+    given = 'picked' if picked is not None else 'rows' if values.ndim else 'single'
+    rows, picked = (None if a is None else np.ascontiguousarray(a, np.int64) for a in (rows, picked))
+    compiled(indexing.combine_rows, kind, OPERATIONS[ufunc], given)(
+        table, rows, np.ascontiguousarray(values), picked, outer, n, rows.size, width)
     return True
 
 
