@@ -25,6 +25,7 @@ BAND = 64 << 10     # numbers of a band: what stays in a core's second cache bes
 CHUNKS = 8          # at least so many chunks, where that does not cost too much copying
 MERGED = 256        # pixels of an image below which the images of a batch become one matrix
 NARROW = 32         # channels that a chunk of the gradient in the weight should have at least
+SEVERAL = 512       # tiles from which on Winograd's filtering is worth a call for each of several groups
 SLAB = 256          # tiles whose products with all others are taken at a time in the gradient in a weight
 SMALL = 1 << 14     # multiplications below which the reference is as quick
 FLOAT = np.dtype(np.float32)
@@ -138,10 +139,11 @@ def _strip(tiles):
     return tile_columns(target()) // (2 if tiles <= tile_columns(target()) // 2 else 1)
 
 
-def _is_minimal(channels, outputs, taps, shape, stride, dilation):
+def _is_minimal(channels, outputs, taps, shape, stride, dilation, groups=1):
     """Whether Winograd's filtering is quicker for an output of this shape: fewer products must repay the transforms."""
     strip = _strip(_tiles(shape))
     return (tuple(taps) == (3, 3) and stride == dilation == (1, 1) and channels >= 3 and outputs >= 8
+            and (groups == 1 or _tiles(shape) > SEVERAL)
             and 9 * shape[0] * shape[2] * shape[3] > 1.2 * PLACES * -(-_tiles(shape) // strip) * strip)
 
 
@@ -273,7 +275,7 @@ def _of_group(array, group, groups):
 def _correlate(x, w, out, stride, before, dilation, bias=None):
     """Writes into `out` bias + the correlation of x, in the same order, and w (groups, outputs, channels, *taps)."""
     groups, outputs, channels, *taps = w.shape
-    if x.dtype == FLOAT and _is_minimal(channels, outputs, taps, out.shape, stride, dilation):
+    if x.dtype == FLOAT and _is_minimal(channels, outputs, taps, out.shape, stride, dilation, groups):
         in_pixels = _is_in_pixels(x)
         x, made = _dense(x), np.empty(out.shape, FLOAT) if in_pixels else out
         for group in range(groups):
@@ -463,7 +465,7 @@ def correlation_in_weight(g, x, geometry, kernel):
         return None
     in_pixels, before = _is_in_pixels(g) and _is_in_pixels(x), tuple(p for p, _ in geometry.padding)
     outputs, channels = g.shape[1] // groups, x.shape[1] // groups
-    if x.dtype == FLOAT and channels >= 8 and _is_minimal(channels, outputs, kernel, g.shape, stride, dilation):
+    if x.dtype == FLOAT and channels >= 8 and _is_minimal(channels, outputs, kernel, g.shape, stride, dilation, groups):
         g, x = _dense(g), _dense(x)
         made = [_filter_in_weight(*(_of_group(a, group, groups) for a in (g, x)), before) for group in range(groups)]
         return np.concatenate(made) if groups > 1 else made[0]

@@ -19,13 +19,14 @@ __all__ = ['correlation', 'correlation_adjoint', 'correlation_in_weight']
 LINES = 8         # lines of a kernel that a tile meets at a time, at most
 ROWS = 8          # rows of a tile, at most: more addresses than that do not stay in registers
 ROWS_IN_WEIGHT = 14
-FEW = 16          # outputs of a group below which vectors along columns are better filled than those along outputs
+FEW = 10          # outputs of a group up to which vectors along columns are better filled than those along outputs
+FEW_IN_WEIGHT = 16
 TOGETHER = 1 << 14  # multiplications that a chunk should have at least
 ALIASED = 512     # numbers: rows so far apart share few lines of the first cache
 
 
-def _applies(geometry, outputs, *arrays):
-    return geometry.groups > 1 and outputs <= FEW and len(geometry.stride) == 2 and fit(geometry, *arrays)
+def _applies(geometry, outputs, few, *arrays):
+    return geometry.groups > 1 and outputs <= few and len(geometry.stride) == 2 and fit(geometry, *arrays)
 
 
 def _lines(height):
@@ -124,7 +125,7 @@ def correlation(x, w, geometry, bias=None):
     """bias + the cross-correlation of x (batch, channels, rows, columns) and w (outputs, channels of a group, ...)."""
     groups, out = geometry.groups, geometry.output(x.shape[2:], w.shape[2:])
     shape = (x.shape[0], w.shape[0], *out)
-    if not _applies(geometry, len(w) // groups, x, w) or min(out) <= 0 or math.prod(shape) * w[0].size < SMALL:
+    if not _applies(geometry, len(w) // groups, FEW, x, w) or min(out) <= 0 or math.prod(shape) * w[0].size < SMALL:
         return None
     offsets, before = [k * geometry.dilation[1] for k in range(w.shape[3])], [p for p, _ in geometry.padding]
     in_pixels = _is_in_pixels(x)
@@ -138,7 +139,7 @@ def correlation(x, w, geometry, bias=None):
 
 def correlation_adjoint(g, w, geometry, spatial):
     """The adjoint of `correlation` in x of sizes `spatial`: for each phase of the rows, all phases of the columns."""
-    if not _applies(geometry, w.shape[1], g, w) or g.size * w[0].size < SMALL or min(spatial) <= 0:
+    if not _applies(geometry, w.shape[1], FEW, g, w) or g.size * w[0].size < SMALL or min(spatial) <= 0:
         return None
     groups, (stride, across), (padding, beside) = geometry.groups, geometry.stride, (p for p, _ in geometry.padding)
     in_pixels, shape = _is_in_pixels(g), (g.shape[0], groups * w.shape[1], *spatial)
@@ -163,7 +164,7 @@ def correlation_adjoint(g, w, geometry, spatial):
 def correlation_in_weight(g, x, geometry, kernel):
     """The gradient of `correlation` in w of sizes `kernel`, for the gradient g of its output."""
     groups, stride, dilation = geometry.groups, geometry.stride, geometry.dilation
-    if (not _applies(geometry, g.shape[1] // groups, g, x)
+    if (not _applies(geometry, g.shape[1] // groups, FEW_IN_WEIGHT, g, x)
             or g.size * x.shape[1] // groups * math.prod(kernel) < SMALL):
         return None
     if _is_in_pixels(g) and _is_in_pixels(x) and groups == g.shape[1] == x.shape[1]:
