@@ -48,6 +48,8 @@ def test_bfloat16_is_rounded_to_nearest():
 def test_whole_numbers_become_floats(dtype):
     x = np.random.default_rng(0).integers(-2 ** 40, 2 ** 40, (30, 101)).astype(dtype)
     np.testing.assert_array_equal(conversion.converted(x, FLOAT), x.astype(FLOAT))
+    if dtype == 'bool':
+        np.testing.assert_array_equal(conversion.converted(x, np.dtype(np.int64)), x.astype(np.int64))
 
 
 def test_order_in_memory_is_kept():

@@ -275,7 +275,11 @@ class Reference:
             x = self.cast(x, dtype)
         elif x.dtype.kind in 'bui':
             x = x.astype(np.int64)
-        return self.xp.multiply.reduce(x, axis=axes_of(dim, x.ndim), keepdims=keepdim)
+        axes = axes_of(dim, x.ndim)
+        made = self.kernel('scan.products', x, axes) if x.size >= LARGE else None
+        if made is not None:
+            return self.xp.expand_dims(made, axes) if keepdim else made
+        return self.xp.multiply.reduce(x, axis=axes, keepdims=keepdim)
 
     def all(self, x, dim=None, keepdim=False):
         return self.xp.logical_and.reduce(x, axis=axes_of(dim, x.ndim), keepdims=keepdim)

@@ -12,7 +12,8 @@ __all__ = ['converted']
 SMALLEST = 1 << 10  # numbers from which on a kernel beats array functions
 PART = 1 << 14      # numbers that one thread converts at a time
 HALVES = 'float16', 'bfloat16', 'float32'
-PAIRS = {(a, b) for a in HALVES for b in HALVES if a != b} | {(a, 'float32') for a in ('bool', 'uint8', 'int64')}  # others are quick
+PAIRS = {(a, b) for a in HALVES for b in HALVES if a != b}  # for others than these, array functions are quick
+PAIRS |= {('bool', 'float32'), ('uint8', 'float32'), ('int64', 'float32'), ('bool', 'int64')}
 
 
 def converted(x, dtype):

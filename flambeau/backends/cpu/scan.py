@@ -9,11 +9,13 @@ from ...kernel import scan, types
 from .build import compiled
 from .properties import target
 
-__all__ = ['extremes', 'values']
+__all__ = ['extremes', 'products', 'values']
 
 SMALLEST = 1 << 12  # elements from which on a kernel beats array functions
 BLOCK = 2064        # elements of a single row that one lane goes through; no power of two, or they would crowd the cache
 KINDS = frozenset('float32 float64 int64 float16 bfloat16'.split())
+FLOATS = KINDS - {'int64'}
+WIDE = {types.f32: np.float32, types.f64: np.float64, types.i64: np.int64}  # dtypes of running values
 PLACED = frozenset('float32 float64 int32 int64'.split())
 IN_BLOCKS = ('add', 'mul')
 
@@ -45,6 +47,18 @@ def extremes(x, axis, op):
     return y, places
 
 
+def products(x, axes):
+    """The products over the last axes, float32 multiplied in float64."""
+    kept = x.ndim - len(axes)
+    if tuple(sorted(axes)) != tuple(range(kept, x.ndim)) or not x.flags.c_contiguous or x.dtype.name not in FLOATS:
+        return None
+    kind = types.of(x.dtype)
+    made = np.empty(x.shape[:kept], WIDE[scan.summed(kind, 'mul')])
+    compiled(scan.totals, kind, 'mul')(x, made, made.size, x.size // max(made.size, 1))
+    with np.errstate(over='ignore'):
+        return made.astype(x.dtype, copy=False)
+
+
 def _run(x, axis, y, places, kind, op):
     rows, n = math.prod(x.shape[:axis]), x.shape[axis]
     width = x.size // (rows * n)
@@ -63,9 +77,8 @@ def _in_blocks(x, rows, n, kind, op):
     y = np.empty((rows, n), x.dtype)
     combine = {'add': np.add, 'mul': np.multiply}[op]
     totals, run = compiled(scan.totals, kind, op), compiled(scan.rows, kind, op, True)
-    wide = np.float64 if summed == types.f64 else np.float32 if summed == types.f32 else np.int64
     for source, made in zip(x.reshape(rows, n), y):
-        before = np.empty(blocks + 1, wide)
+        before = np.empty(blocks + 1, WIDE[summed])
         before[0] = op == 'mul'
         totals(source, before[1:], blocks, BLOCK)
         combine.accumulate(before, out=before)
