@@ -15,6 +15,7 @@ pytest.importorskip('llvmlite')
 import flambeau
 from flambeau.backends.cpu import properties
 from flambeau.backends.cpu.build import compiled
+from flambeau.kernel.interpreter import interpret
 from flambeau.kernel.ir import Builder
 from flambeau.kernel.mathematics import FUNCTIONS
 from flambeau.kernel.types import f32, f64, i64, pointer
@@ -118,6 +119,15 @@ def test_special_values(name, kind):
     np.testing.assert_allclose(y, right, rtol=4 * np.finfo(kind).eps, atol=1e-15 if name == 'digamma' else 0)
     if name != 'erfinv':  # whose -0 SciPy makes 0
         assert np.array_equal(np.signbit(y[right == 0]), np.signbit(right[right == 0]))
+
+
+@pytest.mark.parametrize('name', ['sin', 'pow', 'lgamma', 'erf', 'erfinv', 'atan2'])
+def test_the_interpreter_gives_the_same(name):
+    for kind in ('float32', 'float64'):
+        operands = [sample(kind, np.random.default_rng(0), 12)[:64] for _ in range(operands_of(name))]
+        found = np.empty_like(operands[0])
+        interpret(pointwise(properties.target(), name, kind, len(operands)), *operands, found, found.size)
+        np.testing.assert_allclose(found, computed(name, kind, *operands), rtol=2 * np.finfo(kind).eps)
 
 
 def test_large_angles_and_numbers_alone():

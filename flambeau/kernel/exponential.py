@@ -72,13 +72,18 @@ def rarely(b, condition, compute, value):
     return kept.get()
 
 
-def in_float64(b, function, x):
-    """function(b, x) of float32 numbers computed in float64, one half of the lanes after the other."""
-    lanes = x.type.lanes
+def by_halves(b, function, *operands):
+    """The results of function(b, *operands) for one half of the lanes after the other, so that wider numbers fill a register."""
+    lanes = operands[0].type.lanes
     if lanes < 2:
-        return b.convert(function(b, b.convert(x, f64)), f32)
-    halves = [b.shuffle(x, x, range(k, k + lanes // 2)) for k in (0, lanes // 2)]
-    return b.shuffle(*[b.convert(function(b, b.convert(h, f64)), f32) for h in halves], range(lanes))
+        return function(b, *operands)
+    low, high = [function(b, *[b.shuffle(x, x, range(k, k + lanes // 2)) for x in operands]) for k in (0, lanes // 2)]
+    return [b.shuffle(x, y, range(lanes)) for x, y in zip(low, high)]
+
+
+def in_float64(b, function, x):
+    """function(b, x) of float32 numbers computed in float64."""
+    return by_halves(b, lambda b, x: [b.convert(function(b, b.convert(x, f64)), f32)], x)[0]
 
 
 # ---- exponentials
@@ -303,15 +308,20 @@ def _power64(b, size, y):
 
 def _power32(b, size, y):
     """As _power64: the logarithm to base 2 and its product with y in float64, the rest in float32."""
-    e, f = [b.convert(v, f64) for v in split(b, size)]
-    s = f / (f + 2.0)
-    z = s * s
-    near = s * b.fma(z, polynomial(b, z, fitted.LOG[32]), 2.0)
-    logarithm = log_special(b, b.convert(size, f64), b.fma(near, 1 / math.log(2), e))
-    p = within(b, logarithm * b.convert(y, f64), -160.0, 130.0)
-    n = b.rint(p)
-    high, low = _exp_near_zero(b, b.convert((p - n) * math.log(2), f32))
-    return b.scale(high + low, b.convert(n, f32))
+    def exponent(b, e, f, y):
+        inverse = b.convert(1.0 / (f + 2.0), f64)
+        e, f, y = [b.convert(v, f64) for v in (e, f, y)]
+        s = f * b.fma(inverse, b.fma(-inverse, f + 2.0, 1.0), inverse)  # one of Newton's steps
+        z = s * s
+        near = s * b.fma(z, polynomial(b, z, fitted.LOG[32]), 2.0)
+        p = within(b, b.fma(near, 1 / math.log(2), e) * y, -160.0, 130.0)
+        n = b.rint(p)
+        return [b.convert(v, f32) for v in (n, (p - n) * math.log(2))]
+    n, r = by_halves(b, exponent, *split(b, size), y)
+    high, low = _exp_near_zero(b, r)
+    infinite = log_special(b, size, size) * y
+    power = b.select(infinite < 0.0, b.of_type(0.0, y.type), infinite)
+    return b.select((size > 0.0) & (size < math.inf), b.scale(high + low, n), power)
 
 
 def pow(b, x, y):
