@@ -235,10 +235,7 @@ class _Fusion:
         full = end - (end - begin) % lanes
 
         def body(q, i, part, mask):
-            known = {}
-            for k in keeps:
-                known[k] = self._element(k, row, q, i, values, known, stage, mask)
-                self._store(self.inputs + self.kept[k], known[k], row, q, i, mask)
+            known = self._keep(keeps, row, q, i, values, stage, mask)
             for k, (how, operand) in folds.items():
                 x = self._element(operand, row, q, i, values, known, stage, mask)
                 if mask is not None:
@@ -265,6 +262,14 @@ class _Fusion:
             while len(parts) > 1:
                 parts = [COMBINE[how](b, x, y) for x, y in zip(parts[::2], parts[1::2])]
             values[k] = b.reduce(how, parts[0])
+
+    def _keep(self, keeps, row, q, i, values, stage, mask):
+        """{instruction: vector} of values that later stages read again from where they are stored here."""
+        known = {}
+        for k in keeps:
+            known[k] = self._element(k, row, q, i, values, known, stage, mask)
+            self._store(self.inputs + self.kept[k], known[k], row, q, i, mask)
+        return known
 
     def _store(self, array, x, row, q, i, mask):
         pointer = self._address(array, row, q) + i
@@ -353,10 +358,7 @@ class _Upright(_Fusion):
         sums = [{k: b.variable(IDENTITY[how], kind) for k, (how, _) in folds.items()} for _ in places]
         with b.loop(0, self.middle) as q:
             for i, values, totals in zip(places, columns, sums):
-                known = {}
-                for k in keeps:
-                    known[k] = self._element(k, row, q, i, values, known, stage, mask)
-                    self._store(self.inputs + self.kept[k], known[k], row, q, i, mask)
+                known = self._keep(keeps, row, q, i, values, stage, mask)
                 for k, (how, operand) in folds.items():
                     x = self._element(operand, row, q, i, values, known, stage, mask)
                     totals[k].set(COMBINE[how](b, totals[k].get(), x))

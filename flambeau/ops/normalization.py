@@ -156,6 +156,10 @@ def _scale(m, variance, eps):
     return np.divide(1, scale, out=scale)
 
 
+def _scaled(m, x, factor, shift):
+    return x * factor + shift
+
+
 def _declare(name, label):
     return opaque(name=name, namespace='', method=False, label=label, materialize=False,
                   grad=_normalize_gradients)(_normalize)
@@ -187,8 +191,8 @@ def _fixed_normalize(m, input, weight, bias, mean, variance, layout):
     if weight is not None:
         factor *= _working(weight)
     shift = -mean * factor if bias is None else _working(bias) - mean * factor
-    out = _working(input).reshape(layout.shape) * factor.reshape(layout.affine_shape)
-    out += shift.reshape(layout.affine_shape)
+    out = m.fused(_scaled, _working(input).reshape(layout.shape), factor.reshape(layout.affine_shape),
+                  shift.reshape(layout.affine_shape))
     return out.reshape(input.shape).astype(input.dtype, copy=False)
 
 
