@@ -247,3 +247,16 @@ def agree(function, tensors, plain):
             function(*tensors)
         return
     np.testing.assert_allclose(function(*tensors).numpy(), expected.numpy(), rtol=1e-12)
+
+
+@pytest.mark.parametrize('shapes', [((40, 8), (30, 8)), ((3, 40, 8), (5, 8)), ((2, 1, 30, 4), (3, 28, 4)), ((5, 4), (6, 4))])
+@pytest.mark.parametrize('mode', ['use_mm_for_euclid_dist_if_necessary', 'use_mm_for_euclid_dist', 'donot_use_mm_for_euclid_dist'])
+def test_distances_of_all_rows(shapes, mode):
+    x, y = (flambeau.tensor(np.random.default_rng(k).standard_normal(s), requires_grad=True) for k, s in enumerate(shapes))
+    distances = flambeau.cdist(x, y, compute_mode=mode)
+    differences = (x.unsqueeze(-2) - y.unsqueeze(-3)).norm(2, -1)
+    np.testing.assert_allclose(distances.detach().numpy(), differences.detach().numpy(), atol=1e-7)
+    for a, b in zip(flambeau.autograd.grad(distances.square().sum(), (x, y)), flambeau.autograd.grad(differences.square().sum(), (x, y))):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), atol=1e-6)
+    same = flambeau.cdist(x, x, compute_mode=mode)  # at distance 0 the gradient is 0
+    assert flambeau.autograd.grad(same.sum(), x)[0].isfinite().all()

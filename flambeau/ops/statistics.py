@@ -327,9 +327,33 @@ def _pair_differences(m, x1, x2):
     return m.unsqueeze(x1, -2) - m.unsqueeze(x2, -3)
 
 
+def _euclidean_gradients(m, g, x1, x2, output):
+    share = m.where(output == 0, m.zeros_like(g), g / output)
+    turned = m.transpose(share, -2, -1)
+    return {'x1': x1 * m.sum(share, -1, True) - m.matmul(share, x2), 'x2': x2 * m.sum(turned, -1, True) - m.matmul(turned, x1)}
+
+
+@opaque(namespace='', method=False, label='EuclideanDistBackward0', grad=_euclidean_gradients)
+def _euclidean(m, x1, x2):
+    """The distances between all rows of equal batches of matrices, by a product: |x|^2 - 2 x y + |y|^2."""
+    total = m.matmul(x1, np.swapaxes(x2, -2, -1))
+    total *= -2
+    total += (x1 * x1).sum(-1, keepdims=True)
+    total += (x2 * x2).sum(-1)[..., None, :]
+    return np.sqrt(np.maximum(total, 0, out=total), out=total)
+
+
+DISTANCE_MODES = 'use_mm_for_euclid_dist_if_necessary', 'use_mm_for_euclid_dist', 'donot_use_mm_for_euclid_dist'
+FEW_ROWS = 25  # up to so many, distances come from differences unless a product is asked for
+
+
 @export(method=False)
 def cdist(x1, x2, p=2.0, compute_mode='use_mm_for_euclid_dist_if_necessary'):
-    """The p-norm distances between all rows of two matrices (or batches of them)."""
+    """The p-norm distances between all rows of two matrices (or batches of them).
+
+    compute_mode: whether Euclidean distances of more than 25 rows come from a product of the matrices (by default), all
+    ('use_mm_for_euclid_dist') or none ('donot_use_mm_for_euclid_dist').
+    """
     if x1.dim() < 2 or x2.dim() < 2:
         raise RuntimeError(f'cdist only supports at least 2D tensors, X{1 if x1.dim() < 2 else 2} got: '
                            f'{x1.dim() if x1.dim() < 2 else x2.dim()}D')
@@ -339,6 +363,12 @@ def cdist(x1, x2, p=2.0, compute_mode='use_mm_for_euclid_dist_if_necessary'):
         raise RuntimeError('cdist only supports non-negative p values')
     if not isinstance(x1, Tensor) or not isinstance(x2, Tensor):
         raise TypeError('cdist(): x1 and x2 must be Tensors')
+    if compute_mode not in DISTANCE_MODES:
+        raise ValueError(f'{compute_mode} is not a valid value for compute_mode')
+    few = x1.shape[-2] <= FEW_ROWS and x2.shape[-2] <= FEW_ROWS
+    if p == 2 and compute_mode != DISTANCE_MODES[2] and not (few and compute_mode == DISTANCE_MODES[0]):
+        batch = np.broadcast_shapes(x1.shape[:-2], x2.shape[:-2])
+        return PUBLIC._euclidean(*[x.expand(*batch, *x.shape[-2:]) for x in (x1, x2)])
     from .linalg import vector_norm
     return vector_norm(_pair_differences(PUBLIC, x1, x2), p, -1)
 
