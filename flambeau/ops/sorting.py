@@ -627,7 +627,7 @@ def _histogram(values: np.ndarray, edges: list[np.ndarray], weight, density: boo
     place = np.zeros(len(values), np.int64)
     shape = [len(e) - 1 for e in edges]
     for column, own, count in zip(values.T, edges, shape):
-        at = np.searchsorted(own, column, 'right') - 1
+        at = _searched(own, column, True, False) - 1
         at[column == own[-1]] = count - 1  # the last bin includes its upper edge
         inside &= (at >= 0) & (at < count)
         place = place * count + at
