@@ -28,7 +28,8 @@ LIMITS = {
     'log10': (1.7, 1.7), 'pow': (1, 1.2), 'tanh': (1.6, 1.6), 'sigmoid': (2, 2), 'sinh': (1.3, 1.3), 'cosh': (1.3, 1.3),
     'asinh': (1.6, 1.6), 'acosh': (1.6, 1.6), 'atanh': (1.3, 1.3), 'sin': (1.4, 1.4), 'cos': (1.6, 1.6), 'tan': (1.9, 1.9),
     'asin': (1.5, 1.5), 'acos': (1.4, 1.4), 'atan': (1.9, 1.9), 'atan2': (1.9, 1.9), 'erf': (2, 1.5), 'erfc': (1.9, 1.9),
-    'erfinv': (1.9, 1.9), 'lgamma': (1, 2), 'digamma': (1, 3.5)}
+    'erfinv': (1.9, 1.9), 'lgamma': (1, 2), 'digamma': (1, 3.5),
+    'hypot': (0.6, 0.6), 'fmod': (0, 0)}
 POSITIVE = ('pow', 'lgamma', 'digamma')  # whose first operand is sampled so; the others over all numbers
 SPECIAL = [0.0, 3.99, 4.0, -5.0, 20.0, -1e4, -0.0, math.inf, -math.inf, math.nan, -1.0, 1.0, 5e-324, -5e-324, 1e-40, 0.5, -0.5, 2.0, 3.0, -3.0, 1e300, -1e300]
 
@@ -44,7 +45,7 @@ def pointwise(target, name, kind, count):
 
 
 def operands_of(name):
-    return 2 if name in ('pow', 'atan2') else 1
+    return 2 if name in ('pow', 'atan2', 'hypot', 'fmod') else 1
 
 
 def computed(name, kind, *operands):
@@ -65,7 +66,7 @@ def sample(kind, rng, n):
 
 def exact(mp, name):
     return {'exp2': lambda x: mp.power(2, x), 'log2': lambda x: mp.log(x, 2), 'sigmoid': lambda x: 1 / (1 + mp.exp(-x)),
-            'erfc': lambda x: mp.erfc(min(x, 50)), 'lgamma': mp.loggamma, 'pow': mp.power}.get(name) or getattr(mp, name)
+            'fmod': lambda x, y: mp.sign(x) * (abs(x) % abs(y)), 'erfc': lambda x: mp.erfc(min(x, 50)), 'lgamma': mp.loggamma, 'pow': mp.power}.get(name) or getattr(mp, name)
 
 
 def worst(name, kind, n=40):
@@ -141,7 +142,7 @@ def test_large_angles_and_numbers_alone():
     np.testing.assert_allclose(fusion.run(lambda m, y, n: y * m.sin(n), y, 1e22), y * np.sin(1e22), rtol=1e-14)
 
 
-@pytest.mark.parametrize('name', sorted(set(LIMITS) - {'pow'}))
+@pytest.mark.parametrize('name', sorted(set(LIMITS) - {'pow', 'fmod'}))
 def test_large_tensors_and_their_gradients_agree_with_small_ones(name):
     rng = np.random.default_rng(0)
     low, high = {'acosh': (1.1, 5), 'log': (0.1, 5), 'log2': (0.1, 5), 'log10': (0.1, 5), 'log1p': (-0.9, 5), 'lgamma': (0.1, 9), 'digamma': (0.1, 9),
@@ -155,6 +156,16 @@ def test_large_tensors_and_their_gradients_agree_with_small_ones(name):
         results.append([y.detach().numpy()[:100], *(x.grad.numpy()[:100] for x in operands)])
     for large, small in zip(*results):
         np.testing.assert_allclose(large, small, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize('name', ['fmod', 'remainder', 'floor_divide'])
+def test_remainders_are_exact(name):
+    random = np.random.default_rng(0)
+    x, y = [np.concatenate([np.repeat(SPECIAL, 30)[k::2][:200], random.normal(size=9000) * 10 ** random.uniform(-12, 12, 9000)])
+            for k in range(2)]
+    found = getattr(flambeau, name)(flambeau.tensor(x), flambeau.tensor(y)).numpy()
+    with np.errstate(all='ignore'):
+        np.testing.assert_array_equal(found, getattr(REFERENCE, name)(x, y))
 
 
 @pytest.mark.parametrize('exponent', [2, 3, 0.5, -1, -2, 4, 2.5, 0, -0.5, 1])

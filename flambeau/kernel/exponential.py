@@ -13,7 +13,7 @@ from . import coefficients as fitted
 from .types import Type, f32, f64
 
 __all__ = ['exp', 'exp2', 'expm1', 'log', 'log1p', 'log2', 'log10', 'pow', 'tanh', 'sigmoid', 'sinh', 'cosh', 'asinh', 'acosh',
-           'atanh']
+           'atanh', 'fmod', 'hypot']
 
 LN2 = {32: (0.693145751953125, 1.428606765330187e-06), 64: (0.6931471803691238, 1.9082149292705877e-10)}  # high, low part
 INVERSE_LN2 = {32: (1.4426950216293335, 1.925963033500011e-08), 64: (1.4426950408889634, 2.0355273740931033e-17)}
@@ -334,3 +334,33 @@ def pow(b, x, y):
     value = b.select((x < 0.0) & (size != math.inf) & ~whole, b.of_type(math.nan, x.type), value)
     return b.select((x == 1.0) | (y == 0.0) | (size == 1.0) & (b.abs(y) == math.inf), b.of_type(1.0, x.type), value)
 
+
+
+# ---- remainders and lengths
+
+def fmod(b, x, y):
+    """What remains of x beyond whole multiples of y, with the sign of x; exact."""
+    size, step = b.abs(x), b.abs(y)
+    ratio = size / step
+    rest = b.fma(-b.trunc(ratio), step, size)
+    rest = b.select(rest < 0.0, rest + step, b.select(rest >= step, rest - step, rest))
+    rest = rarely(b, (ratio >= 2.0 ** EXPONENT_BIAS[x.type.bits][1]) & (size < math.inf), lambda: size % step, rest)
+    return b.copysign(b.select((step == math.inf) & (size < math.inf), size, rest), x)
+
+
+def hypot(b, x, y):
+    """sqrt(x * x + y * y) without overflow; infinite where one is, though the other be nan."""
+    x, y = b.abs(x), b.abs(y)
+    larger, smaller = b.larger(x, y), b.smaller(x, y)
+    third = 2.0 ** (EXPONENT_BIAS[x.type.bits][0] // 3)
+    one = b.of_type(1.0, x.type)
+    down = b.select(larger > third, one / third**2, b.select(larger < 1 / third, one * third**2, one))
+    up = b.select(larger > third, one * third**2, b.select(larger < 1 / third, one / third**2, one))
+    high, lost = product(b, larger * down, larger * down)
+    more, more_lost = product(b, smaller * down, smaller * down)
+    square, rest = two_sum(b, high, more)
+    root = b.sqrt(square)
+    step = (b.fma(-root, root, square) + (rest + lost + more_lost)) / (root + root)
+    value = b.select(root > 0.0, (root + step) * up, larger)
+    value = b.select((x == math.inf) | (y == math.inf), b.of_type(math.inf, x.type), value)
+    return b.select((x != x) | (y != y), b.select((x == math.inf) | (y == math.inf), value, x + y), value)

@@ -187,6 +187,18 @@ class Program:
     def frac(self, x):
         return x - self.trunc(x)
 
+    def remainder(self, x, y):
+        rest = self.fmod(x, y)
+        return self.where((rest != 0) & ((rest < 0) ^ (self.value(y) < 0)), rest + y, rest)
+
+    def floor_divide(self, x, y):
+        rest = self.fmod(x, y)
+        whole = (x - rest) / y
+        whole = self.where((rest != 0) & ((rest < 0) ^ (self.value(y) < 0)), whole - 1, whole)
+        below = self.floor(whole)
+        below = self.where(whole - below > 0.5, below + 1, below)
+        return self.where(self.value(y) == 0, x / y, self.where(whole == 0, self.copysign(0.0, x / y), below))
+
     def logaddexp(self, x, y):
         return self.where(x == y, x + math.log(2), self.maximum(x, y) + self.log1p(self.exp(-self.abs(x - y))))
 

@@ -177,13 +177,20 @@ def nan_to_num(m, input, nan=0.0, posinf=None, neginf=None):
 
 # ---- products and mixtures
 
+def _times(value, x):
+    """A number times `x`, in the dtype of `x`."""
+    if value.__class__ is int and value == 1:
+        return x
+    return (value if x.dtype.kind == 'f' else x.dtype.type(value)) * x
+
+
 @elementwise(inplace='', grad={
     'input': lambda m, g: g,
     'tensor1': lambda m, g, tensor2, value: g * conjugated(m, tensor2 * value),
     'tensor2': lambda m, g, tensor1, value: g * conjugated(m, tensor1 * value)})
 def addcmul(m, input, tensor1, tensor2, *, value=1):
     """input + value * tensor1 * tensor2."""
-    return input + (tensor1 * tensor2 if value == 1 else input.dtype.type(value) * tensor1 * tensor2)
+    return input + _times(value, tensor1 * tensor2)
 
 
 @elementwise(inplace='', grad={
@@ -195,7 +202,7 @@ def addcdiv(m, input, tensor1, tensor2, *, value=1):
     if tensor1.dtype.kind in 'bui':
         raise RuntimeError('Integer division with addcdiv is no longer supported, and in a future  release addcdiv will '
                            'perform a true division of tensor1 and tensor2.')
-    return input + (tensor1 / tensor2 if value == 1 else input.dtype.type(value) * (tensor1 / tensor2))
+    return input + _times(value, tensor1 / tensor2)
 
 
 @elementwise(inplace='', grad={
