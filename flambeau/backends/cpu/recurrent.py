@@ -15,9 +15,11 @@ from .properties import target
 
 __all__ = ['forward', 'backward']
 
-SMALLEST = 1 << 14       # multiplications from which on a kernel beats array functions
-WORTH_THREADS = 1 << 19  # multiplications from which on other threads are woken
-WORTH_REGION = 1 << 16   # multiplications of a step from which on it is shared out
+SMALLEST = 1 << 14           # multiplications from which on a kernel beats array functions
+WORTH_THREADS = 1 << 19      # multiplications from which on other threads are woken
+WORTH_REGION = 1 << 16       # multiplications of a step from which on it is shared out
+NEAR = 1 << 17               # numbers of a weight that a core's second cache holds beside the rest
+FEW_ROWS, MANY_ROWS = 8, 16  # rows of a thread that pay for reading all of a weight that is near, or that is not
 FLOAT = np.dtype(np.float32)
 
 
@@ -36,14 +38,14 @@ class _Cut:
 
     def __init__(self, steps, batch, units, depth, gates):
         vectors, group, most = division(target(), gates, batch, units)
-        width, threads, work = vectors * target().lanes(f32), get_num_threads(), batch * units * depth * gates
+        width, work = vectors * target().lanes(f32), batch * units * depth * gates
+        threads = get_num_threads() if work * steps >= WORTH_THREADS else 1
+        by_rows = batch >= threads * (FEW_ROWS if work <= batch * NEAR else MANY_ROWS)
+        if not by_rows and work < WORTH_REGION:
+            threads, by_rows = 1, True
         self.panels, self.strips = -(-batch // most), -(-units // width)
-        by_rows = self.panels >= 2 * threads or self.strips < threads <= batch
-        if by_rows:
+        if by_rows:  # as many for each thread
             self.panels += -self.panels % threads
-            threads = threads if work * steps >= WORTH_THREADS else 1
-        elif work < WORTH_REGION:
-            threads = 1
         rows = -(-batch // self.panels)
         self.upper = self.panels - (rows * self.panels - batch)
         self.each = -(-(self.panels if by_rows else self.strips) // threads)
