@@ -38,6 +38,25 @@ def test_gradients(name, parameters):
     assert gradcheck(function, inputs) and gradgradcheck(function, inputs)
 
 
+@pytest.mark.parametrize('name', FUNCTIONS)
+@pytest.mark.parametrize('parameters', ['none', 'weight', 'bias', 'both'])
+def test_gradients_in_float32_are_those_in_float64(name, parameters):
+    """float32 goes through kernels at any size, float64 of a few numbers through array functions."""
+    shape, affine, call = FUNCTIONS[name]
+    if name in ('rms_norm', 'local_response_norm') and parameters != 'none':
+        pytest.skip('it has not both parameters')
+    found = []
+    for dtype in (flambeau.float64, flambeau.float32):
+        flambeau.manual_seed(0)
+        drawn = [flambeau.randn(size, dtype=flambeau.float64).to(dtype).requires_grad_() for size in (shape, affine, affine)]
+        given = drawn[1] if parameters in ('weight', 'both') else None, drawn[2] if parameters in ('bias', 'both') else None
+        out = call(drawn[0], *given)
+        (out * out.detach().cos()).sum().backward()
+        found.append([out.detach(), *[t.grad for t in (drawn[0], *given) if t is not None]])
+    for wanted, got in zip(*found):
+        flambeau.testing.assert_close(got.double(), wanted, rtol=1e-5, atol=1e-5)
+
+
 LAYERS = [('BatchNorm1d', (3,), {}, (4, 3)), ('BatchNorm1d', (3,), {'momentum': None}, (4, 3, 2)),
           ('BatchNorm2d', (3,), {'affine': False}, (2, 3, 2, 2)), ('BatchNorm3d', (3,), {}, (2, 3, 2, 2, 2)),
           ('BatchNorm2d', (3,), {'track_running_stats': False}, (2, 3, 2, 2)), ('SyncBatchNorm', (3,), {}, (4, 3)),

@@ -88,8 +88,8 @@ def _all_gradients(m, arguments, of_input, of_weight, of_bias):
     if not plan:
         return _standardized_gradients(m, *arguments, *wanted)
     slopes = m.fused(_standardized_gradients, *arguments, True, False, False)[0] if of_input else None
-    of_weight, of_bias = plan(g, x, mean, variance, eps, last)
-    return slopes, m.sum_to_size(of_weight, affine_shape), m.sum_to_size(of_bias, affine_shape)
+    sums = plan(g, x, mean, variance, eps, last)
+    return slopes, *[m.sum_to_size(total, affine_shape) if asked else None for total, asked in zip(sums, (of_weight, of_bias))]
 
 
 def _parameter_sums(m, g, x, mean, variance, eps, axis):
