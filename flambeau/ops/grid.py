@@ -116,15 +116,61 @@ def grid_sample(m, input, grid, mode='bilinear', padding_mode='zeros', align_cor
     spatial = input.shape[2:]
     taps = [[_located(m, tap, size) for tap in _axis_taps(m, u, size, mode, padding_mode, bool(align_corners))]
             for u, size in zip(m.unbind(grid, -1)[::-1], spatial)]
-    total = None
+    indices, weights = [], []
     for corner in itertools.product(*taps):
         index, inside, weight = corner[0]
         for (more, within, share), size in zip(corner[1:], spatial[1:]):
             index, inside, weight = index * size + more, inside & within, weight * share
-        values = m._gather_planes(input, m.unsqueeze(index, 1)) * m.unsqueeze(weight, 1)
-        values = m.where(m.unsqueeze(inside, 1), values, m.zeros_like(values))
-        total = values if total is None else total + values
-    return total
+        indices.append(m.where(inside, index, -1))
+        weights.append(weight)
+    shape = (input.shape[0], len(indices), math.prod(grid.shape[1:-1]))
+    planes = m.reshape(input, (*input.shape[:2], math.prod(spatial)))
+    index, weight = (m.reshape(m.stack(parts, 1), shape) for parts in (indices, weights))
+    return m.reshape(m._sampled(planes, index, weight), (*input.shape[:2], *grid.shape[1:-1]))
+
+
+# ---- weighted sums of elements, and their adjoints in the elements and in the weights: index -1 is no element
+
+
+def _taken(x, index, tap):
+    """The elements of planes (batch, channels, size) that a tap names, zeros for none: (batch, channels, places)."""
+    named = index[:, None, tap]
+    return np.where(named >= 0, np.take_along_axis(x, np.maximum(named, 0), 2), x.dtype.type(0))
+
+
+@opaque(namespace='', method=False, label='GridSampler2DBackward0', grad={
+    'input': lambda m, g, input_shape, index, weight: m._sampled_adjoint(g, index, weight, input_shape[2]),
+    'weight': lambda m, g, input, index: m._sample_products(g, input, index)})
+def _sampled(m, input, index, weight):
+    """The sum over taps of weight (batch, taps, places) times the element of each plane that `index` names."""
+    made = m.kernel('grid.sampled', input, index, weight)
+    if made is None:
+        made = sum(_taken(input, index, tap) * weight[:, None, tap] for tap in range(index.shape[1]))
+    return made
+
+
+@opaque(namespace='', method=False, grad={
+    'g': lambda m, h, index, weight: m._sampled(h, index, weight),
+    'weight': lambda m, h, g, index: m._sample_products(g, h, index)})
+def _sampled_adjoint(m, g, index, weight, size):
+    made = m.kernel('grid.adjoint', g, index, weight, size)
+    if made is None:
+        made = np.zeros((*g.shape[:2], size + 1), g.dtype)  # the last of them for what has no element
+        places = (np.arange(g.shape[0])[:, None, None], np.arange(g.shape[1])[:, None])
+        for tap in range(index.shape[1]):
+            np.add.at(made, (*places, index[:, None, tap]), g * weight[:, None, tap])
+        made = made[..., :-1].copy()
+    return made
+
+
+@opaque(namespace='', method=False, grad={
+    'g': lambda m, h, input, index: m._sampled(input, index, h),
+    'input': lambda m, h, g, index, input_shape: m._sampled_adjoint(g, index, h, input_shape[2])})
+def _sample_products(m, g, input, index):
+    made = m.kernel('grid.products', g, input, index)
+    if made is None:
+        made = np.stack([(g * _taken(input, index, tap)).sum(1) for tap in range(index.shape[1])], 1)
+    return made
 
 
 @export(aliases=('grid_sampler_2d', 'grid_sampler_3d'))
