@@ -261,6 +261,8 @@ def pixels(target, element, columns, lines, stride, dilation):
         with b.loop(first, last) as y, b.loop(0, out_width, columns) as column:
             at = b.smaller(column, out_width - columns)
             to = out + (((image * out_height + y) * out_width + at) * channels + channel)
+            for k in range(columns):  # what is written next lies in lines too far apart for the processor to guess
+                b.prefetch(to + channels * (columns + k))
             b.call(tile, place + ((y - first) * stride_y * pitch + at * stride_x) * lanes, weight + part * size,
                    offsets, bias + channel, to, 1, 0, blocks, taps, lanes, channels, kept)
     return b.finish()

@@ -4,6 +4,7 @@ Each function answers None where the reference must do the work.
 """
 from __future__ import annotations
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -29,7 +30,7 @@ SEVERAL = 512       # tiles from which on Winograd's filtering is worth a call f
 SLAB = 256          # tiles whose products with all others are taken at a time in the gradient in a weight
 SMALL = 1 << 14     # multiplications below which the reference is as quick
 FLOAT = np.dtype(np.float32)
-ACCEPTED = {FLOAT}, {np.dtype(np.float64)}  # dtypes of all arrays
+ELEMENTS = {FLOAT: 'float32', np.dtype(np.float64): 'float64'}
 
 
 class Placed(NamedTuple):
@@ -47,21 +48,22 @@ class Placed(NamedTuple):
 
 def _applies(geometry, *arrays):
     """Whether these are arrays that kernels take."""
-    dims = len(geometry.stride)
-    return ({a.dtype for a in arrays} in ACCEPTED
-            and all(a.ndim == dims + 2 and a.size and a.size < 1 << 31 for a in arrays))
+    dims, dtype = len(geometry.stride) + 2, arrays[0].dtype
+    return dtype in ELEMENTS and all(a.dtype == dtype and a.ndim == dims and 0 < a.size < 1 << 31 for a in arrays)
 
 
 def _is_in_pixels(array):
     """Whether channels lie side by side, as in channels_last."""
-    return array.transpose(0, 2, 3, 1).flags.c_contiguous and not array.flags.c_contiguous
+    return not array.flags.c_contiguous and array.transpose(0, 2, 3, 1).flags.c_contiguous
 
 
 def _dense(array, in_pixels=False):
     """The array in C order, or with its channels side by side."""
     if in_pixels:
         return _dense(array.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
-    made = None if array.flags.c_contiguous else dense(array)
+    if array.flags.c_contiguous:
+        return array
+    made = dense(array)
     return np.ascontiguousarray(array) if made is None else made
 
 
@@ -216,49 +218,57 @@ def _cut(size, stride, reach, span, numbers):
     return _rows_of_band(height, stride[0], reach, ((block - 1) * stride[1] + span) * numbers), block
 
 
+@functools.lru_cache(maxsize=4096)
+def _plan(images, outputs, channels, lines, parts, size, stride, dilation, element):
+    """How `_direct` cuts its work for parts of (taps of a row, column to start from): what the kernel is made for, the
+    outputs of whole strips, (where panels begin, runs, taps of a run, column) of each part, and numbers for the kernel.
+    """
+    span = max(beside + (taps - 1) * dilation[1] + 1 for taps, beside in parts)
+    reach, lanes = (lines - 1) * dilation[0] + 1, tile_columns(target(), element) // 2
+    band, block = _cut(size, stride, reach, span, channels)
+    columns = (block - 1) * stride[1] + span
+    vectors = 1 if outputs <= lanes else 2
+    strips = -(-outputs // (vectors * lanes))
+    cuts = min(strips, max(1, -(-CHUNKS // (images * -(-size[0] // band) * -(-size[1] // block)))))
+    whole = strips * vectors * lanes
+    most = min(tile_rows(target()) if vectors == 2 else lanes, lanes)  # a tile is written by turning squares of lanes
+    rows = most if block < size[1] else _split(size[1], most)
+    table, begin = [], 0
+    for taps, beside in parts:
+        runs = 1 if dilation[1] == 1 else taps
+        table.append((begin, runs, taps // max(1, runs), beside))
+        begin += whole * channels * lines * taps
+    bank = ((band - 1) * stride[0] + reach) * columns * channels + 64
+    return (element, rows, vectors), whole, table, (columns, band, block, bank), -(-strips // cuts)
+
+
 def _direct(x, parts, out, placed, size, stride, before, dilation, bias=None):
     """Writes into `out` bias + the cross-correlation of x, padded by `before` at the top and left, and weights.
 
     `parts` [(weight (groups, outputs, channels, lines, taps) of any strides, column to start from)]: as many neighbours
     in a row of `out` are made by weights of their own. `size` is that of the output of each.
     """
-    weight = max((part for part, _ in parts), key=np.size)
+    weight = parts[0][0] if len(parts) == 1 else max((part for part, _ in parts), key=np.size)
     groups, outputs, channels, lines, _ = weight.shape
+    form, whole, table, cut, strips = _plan(
+        placed.images * placed.inner, outputs, channels, lines,
+        tuple((part.shape[4], beside) for part, beside in parts), tuple(size), stride, dilation, ELEMENTS[x.dtype])
     taps = sum(part.shape[4] for part, _ in parts)
-    reach = (lines - 1) * dilation[0] + 1
-    span = max(beside + (part.shape[4] - 1) * dilation[1] + 1 for part, beside in parts)
-    band, block = _cut(size, stride, reach, span, channels)
-    columns = (block - 1) * stride[1] + span
-    lanes = tile_columns(target(), x.dtype.name) // 2
-    vectors = 1 if outputs <= lanes else 2
-    strips = -(-outputs // (vectors * lanes))
-    chunks = placed.images * placed.inner * -(-size[0] // band) * -(-size[1] // block)
-    cuts = min(strips, max(1, -(-CHUNKS // chunks)))
-    bank = ((band - 1) * stride[0] + reach) * columns * channels + 64
-    whole = strips * vectors * lanes * channels * lines
-    most = min(tile_rows(target()) if vectors == 2 else lanes, lanes)  # a tile is written by turning squares of lanes
-    rows = most if block < size[1] else _split(size[1], most)
-    table, to = [], 0
-    for part, beside in parts:
-        runs = 1 if dilation[1] == 1 else part.shape[4]
-        table += [_distance(weight, part), to, runs, part.shape[4] // max(1, runs), beside]
-        to += whole * part.shape[4]
-    begin = np.zeros((groups, strips * vectors * lanes), x.dtype)
+    begin = np.zeros((groups, whole), x.dtype)
     if bias is not None:
         begin[:, :outputs] = bias.reshape(groups, outputs)
-    in_order = len(parts) == 1 and weight.flags.c_contiguous
-    run = compiled(direct, x.dtype.name, rows, vectors, in_order, len(parts), placed.in_pixels)
-    scratch, threads = _scratch(bank, x.dtype)
-    run(np.array(table, np.int64), x, weight, begin, out, np.empty(groups * whole * taps, x.dtype), scratch, threads,
-        *placed[:3], channels, *x.shape[2:], outputs, *size, lines, *stride, *dilation, *before, columns, band, block,
-        bank, *placed.x, *placed.out, out.strides[2] // out.itemsize, out.shape[3], -(-strips // cuts), taps,
-        *_strides(weight))
+    table = np.array([(_distance(weight, part), *line) for (part, _), line in zip(parts, table)], np.int64)
+    run = compiled(direct, *form, len(parts) == 1 and weight.flags.c_contiguous, len(parts), placed.in_pixels)
+    scratch, threads = _scratch(cut[-1], x.dtype)
+    run(table, x, weight, begin, out, np.empty(groups * whole * channels * lines * taps, x.dtype), scratch, threads,
+        *placed[:3], channels, *x.shape[2:], outputs, *size, lines, *stride, *dilation, *before, *cut, *placed.x,
+        *placed.out, out.strides[2] // out.itemsize, out.shape[3], strips, taps, *_strides(weight))
     return out
 
 
 def _distance(array, view):
     """From the beginning of an array to that of a view of it, in numbers."""
-    return (view.__array_interface__['data'][0] - array.__array_interface__['data'][0]) // array.itemsize
+    return 0 if view is array else (view.ctypes.data - array.ctypes.data) // array.itemsize
 
 
 def _by_group(w, groups):
@@ -438,7 +448,7 @@ def _pointwise_in_weight(g, x):
 
 def _in_weight(g, x, outputs, channels, kernel, placed, stride, before, dilation):
     """The gradient in weights (outputs and channels of a group, *kernel), of images placed as in `_direct`."""
-    groups, (lines, taps), size, strip = placed.groups, kernel, g.shape[2:], tile_columns(target(), g.dtype.name)
+    groups, (lines, taps), size, strip = placed.groups, kernel, g.shape[2:], tile_columns(target(), ELEMENTS[g.dtype])
     strips = -(-outputs // strip)
     part = _split(channels, max(NARROW, -(-channels * groups // CHUNKS)))
     runs, reach, span = 1 if dilation[1] == 1 else taps, (lines - 1) * dilation[0] + 1, (taps - 1) * dilation[1] + 1
@@ -452,7 +462,7 @@ def _in_weight(g, x, outputs, channels, kernel, placed, stride, before, dilation
     bank = total_at + wide * total
     made = np.empty((groups * outputs, channels, *kernel), g.dtype)
     scratch, threads = _scratch(bank, g.dtype)
-    compiled(weight_gradient, g.dtype.name, rows, placed.in_pixels)(
+    compiled(weight_gradient, ELEMENTS[g.dtype], rows, placed.in_pixels)(
         x, g, made, scratch, threads, *placed[:3], channels, *x.shape[2:], outputs, *size, lines, *stride, *dilation,
         *before, columns, band, block, bank, *placed.x, *placed.out, runs, taps // runs, part, wide, outer_at, total_at)
     return made

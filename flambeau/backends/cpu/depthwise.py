@@ -11,7 +11,8 @@ import numpy as np
 from ...kernel.depthwise import pixels, pixels_in_weight, planes, planes_in_weight
 from ...kernel.types import named
 from .build import compiled
-from .convolution import BAND, CHUNKS, SMALL, _applies as fit, _dense, _empty, _is_in_pixels, _phase, _scratch, _split
+from .convolution import (BAND, CHUNKS, ELEMENTS, SMALL, _applies as fit, _dense, _empty, _is_in_pixels, _phase,
+                          _scratch, _split)
 from .properties import target
 
 __all__ = ['correlation', 'correlation_adjoint', 'correlation_in_weight']
@@ -35,7 +36,7 @@ def _lines(height):
 
 
 def _lanes(array):
-    return target().lanes(named(array.dtype.name))
+    return target().lanes(named(ELEMENTS[array.dtype]))
 
 
 def _pitch(columns, lanes):
@@ -75,7 +76,7 @@ def _along_planes(x, w, out, wide, sizes, stride, dilation, before, offsets, gro
     w = np.ascontiguousarray(w.reshape(groups, outputs, depth, blocks, lines, taps).swapaxes(-1, -2))
     bias = np.zeros(groups * outputs, x.dtype) if bias is None else bias
     scratch, threads = _scratch(bank, x.dtype)
-    compiled(planes, x.dtype.name, rows, vectors, lines, stride, dilation, parts)(
+    compiled(planes, ELEMENTS[x.dtype], rows, vectors, lines, stride, dilation, parts)(
         np.array(flat + ends, np.int64), x, w, np.ascontiguousarray(bias), out, scratch, threads, images, groups, depth,
         outputs, height, width, *sizes, blocks, taps, *before, pitch, band, plane, bank, together, wide,
         out.strides[2] // out.itemsize, out.strides[1] // out.itemsize)
@@ -105,7 +106,7 @@ def _along_channels(x, w, out, stride, dilation, before, bias=None):
     if bias is not None:
         start[:len(w)] = bias
     most = max(1, min(ROWS, target().registers - lines - 3))
-    compiled(pixels, x.dtype.name, _split(size[1], most), lines, stride, dilation[1])(
+    compiled(pixels, ELEMENTS[x.dtype], _split(size[1], most), lines, stride, dilation[1])(
         offsets, x, weight, start, out, *numbers, *before, *more)
     return out
 
@@ -116,16 +117,19 @@ def _along_channels_in_weight(g, x, taps, stride, dilation, before):
     lines, offsets, numbers, more = _cut_pixels(x, taps, size, stride, dilation)
     columns = _split(size[1], max(1, min(ROWS_IN_WEIGHT, target().registers - max(4, lines) - 3)))
     made = np.empty((-(-x.shape[1] // lanes), taps[1] // lines, taps[0], lines, lanes), x.dtype)
-    compiled(pixels_in_weight, x.dtype.name, columns, (size[1] - 1) % columns + 1, lines, stride, dilation[1])(
+    compiled(pixels_in_weight, ELEMENTS[x.dtype], columns, (size[1] - 1) % columns + 1, lines, stride, dilation[1])(
         offsets, x, g, made, *numbers, *before, *more)
     return np.ascontiguousarray(made.transpose(0, 4, 2, 1, 3).reshape(-1, 1, *taps)[:x.shape[1]])
 
 
 def correlation(x, w, geometry, bias=None):
     """bias + the cross-correlation of x (batch, channels, rows, columns) and w (outputs, channels of a group, ...)."""
-    groups, out = geometry.groups, geometry.output(x.shape[2:], w.shape[2:])
+    groups = geometry.groups
+    if not _applies(geometry, len(w) // groups, FEW, x, w):
+        return None
+    out = geometry.output(x.shape[2:], w.shape[2:])
     shape = (x.shape[0], w.shape[0], *out)
-    if not _applies(geometry, len(w) // groups, FEW, x, w) or min(out) <= 0 or math.prod(shape) * w[0].size < SMALL:
+    if min(out) <= 0 or math.prod(shape) * w[0].size < SMALL:
         return None
     offsets, before = [k * geometry.dilation[1] for k in range(w.shape[3])], [p for p, _ in geometry.padding]
     in_pixels = _is_in_pixels(x)
@@ -184,7 +188,7 @@ def correlation_in_weight(g, x, geometry, kernel):
     bank = total_at + count * lanes
     made = np.empty((groups, outputs, depth, kernel[0] // lines, kernel[1], lines), x.dtype)
     scratch, threads = _scratch(bank, x.dtype)
-    compiled(planes_in_weight, x.dtype.name, rows, (out[0] - 1) % rows + 1, lines, stride, dilation[0])(
+    compiled(planes_in_weight, ELEMENTS[x.dtype], rows, (out[0] - 1) % rows + 1, lines, stride, dilation[0])(
         np.array([at % stride[1] * pitch + at // stride[1] for at in offsets], np.int64), x, g, made, scratch, threads,
         images, groups, depth, outputs, height, width, *out, kernel[0] // lines, kernel[1],
         *(p for p, _ in geometry.padding), pitch, band, plane, bank, total_at)

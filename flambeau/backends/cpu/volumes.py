@@ -63,9 +63,11 @@ def _correlate(windows, w, out, plane, before, bias=None):
 
 def correlation(x, w, geometry, bias=None):
     """bias + the cross-correlation of x (batch, channels, slices, rows, columns) and w (outputs, channels, *kernel)."""
+    if not _applies(geometry, x, w):
+        return None
     out = geometry.output(x.shape[2:], w.shape[2:])
     shape = (x.shape[0], w.shape[0], *out)
-    if not _applies(geometry, x, w) or min(out) <= 0 or math.prod(shape) * w[0].size < SMALL:
+    if min(out) <= 0 or math.prod(shape) * w[0].size < SMALL:
         return None
     made, plane = np.empty(shape, x.dtype), _in_plane(geometry)
     windows = _windows(x, geometry.padding[0][0], out[0], w.shape[2], geometry.stride[0])
