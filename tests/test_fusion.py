@@ -154,6 +154,18 @@ def test_numbers_do_not_make_new_kernels():
     assert len(fusion._plans) == before
 
 
+def test_whole_numbers_do_not_make_new_kernels_either():
+    x = flambeau.arange(20_000)
+    uses = (lambda k: x + k, lambda k: x == k, lambda k: x.clamp(k, 2 * k), lambda k: flambeau.where(x > k, x, k))
+    for use in uses:
+        use(1)
+    before = len(fusion._plans)
+    for k in range(2, 6):
+        assert [use(k).sum().item() for use in uses] == [
+            (x.numpy() + k).sum(), 1, x.numpy().clip(k, 2 * k).sum(), np.maximum(x.numpy(), k).sum()]
+    assert len(fusion._plans) == before
+
+
 def _scaled(m, x, factor):
     return x * factor + 1
 

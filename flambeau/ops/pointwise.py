@@ -73,12 +73,7 @@ def _clamped(m, input, min, max):
 @elementwise(name='_clamp', namespace='', method=False, label='ClampBackward1', promote=('input',),
              grad={'input': lambda m, g, input, min, max: _inside(m, g, input, min, max)})
 def _clamp_to_numbers(m, input, min, max):
-    kind = input.dtype
-    if kind.kind == 'f':
-        return _clamped(m, input, min, max)
-    low = None if min is None else _bound(min, kind)
-    made = _clamped(m, input, low, None if max is None else _bound(max, kind))
-    return made if made.dtype == kind else made.astype(kind)
+    return _clamped(m, input, min, max)
 
 
 REAL_OR_NONE = (float, int, type(None))
@@ -88,7 +83,7 @@ def _bound(value, kind):
     """A number as one of an array dtype, cut off at the dtype's own limits."""
     if kind.kind in 'iu':
         limits = np.iinfo(kind)
-        return kind.type(min_(max_(int(value), limits.min), limits.max))
+        value = min_(max_(int(value), limits.min), limits.max)
     return np.asarray(value).astype(kind)
 
 
@@ -132,6 +127,8 @@ def _clamp(input, min, max):
             return _clamp_max_tensor(input, max)
         return _clamp_tensors(input, min, max)
     target = result_dtype([input], [v for v in (min, max) if v is not None])
+    if target.numpy.kind != 'f':
+        min, max = [None if v is None else _bound(v, target.numpy) for v in (min, max)]
     return _clamp_to_numbers(PUBLIC.cast(input, target), min, max)
 
 
