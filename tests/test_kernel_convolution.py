@@ -38,8 +38,10 @@ CASES = [
     (4, 300, 8, 9, 130, (3, 3), (1, 1), (2, 0), (1, 1)),     # more weights than pixels
     (2, 16, 65, 50, 34, (3, 3), (1, 1), (1, 1), (1, 1)),     # more tiles than the gradient in the weight takes at a time
     (1, 50, 7, 8, 20, (3, 3), (1, 1), (1, 1), (1, 1)),       # one vector of tiles
+    (3, 32, 28, 60, 40, (3, 3), (2, 2), (1, 1), (1, 1)),     # steps of two
+    (2, 16, 55, 33, 33, (3, 3), (2, 2), (3, 1), (1, 1)),
 ]
-MINIMAL = CASES[-6:]
+MINIMAL = CASES[-8:]
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +79,7 @@ def test_kernels_agree_with_the_reference(case):
 @pytest.mark.parametrize('case', MINIMAL)
 def test_minimal_filtering_is_as_exact_as_the_direct_sum(case, monkeypatch):
     given = x, w, g, geometry = _given(case)
-    assert kernels._is_minimal(x.shape[1], w.shape[0], w.shape[2:], g.shape, (1, 1), (1, 1))
+    assert kernels._is_minimal(x.shape[1], w.shape[0], w.shape[2:], g.shape, geometry.stride, (1, 1))
     wide = x.astype(np.float64), w.astype(np.float64), g.astype(np.float64)
     expected = (convolve(*wide[:2], geometry), gradient_in_input(wide[2], wide[1], geometry, x.shape[2:]),
                 gradient_in_weight(wide[2], wide[0], geometry, (3, 3)))
@@ -86,6 +88,15 @@ def test_minimal_filtering_is_as_exact_as_the_direct_sum(case, monkeypatch):
     for got, direct, want in zip(minimal, _results(*given), expected, strict=True):
         error, usual, size = (np.sqrt(np.square(made).mean()) for made in (got - want, direct - want, want))
         assert 0 < error < max(1.2 * usual, 3e-7 * size)
+
+
+@pytest.mark.parametrize('case', [case for case in MINIMAL if case[6] == (1, 1)])
+def test_less_precision_is_less_exact(case, monkeypatch):
+    given = x, w, g, geometry = _given(case)
+    exact = _results(*given)
+    monkeypatch.setitem(properties.PRECISION, 'float32', 'high')
+    for got, want in zip(_results(*given), exact, strict=True):
+        assert 0 < np.abs(got - want).max() < 2e-5 * np.abs(want).max()
 
 
 @pytest.mark.parametrize('case', [CASES[2], *MINIMAL[:2]])
@@ -119,6 +130,7 @@ VOLUMES = [
     (2, 30, 12, (7, 8, 9), (3, 1, 1), (1, 1, 1), (1, 0, 0)),
     (1, 4, 40, (5, 9, 9), (2, 3, 3), (3, 1, 1), (3, 1, 1)),    # more padding than a window
     (2, 6, 20, (4, 14, 12), (3, 3, 3), (1, 1, 1), (0, 0, 2)),
+    (1, 16, 20, (3, 33, 40), (2, 3, 3), (1, 2, 2), (0, 1, 1)),  # planes by minimal filtering of steps of two
 ]
 
 

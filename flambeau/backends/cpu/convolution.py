@@ -13,12 +13,12 @@ import numpy as np
 from ...kernel.convolution import direct, weight_gradient
 from ...kernel.planar import planar
 from ...kernel.tiles import tile_columns, tile_rows
-from ...kernel.winograd import PLACES, TILE, minimal, minimal_in_weight
+from ...kernel.winograd import FILTERINGS, minimal, minimal_in_weight
 from .build import compiled
 from .contraction import matmul
 from .launch import get_num_threads
 from .layout import dense
-from .properties import target
+from .properties import PRECISION, target
 
 __all__ = ['correlation', 'correlation_adjoint', 'correlation_in_weight']
 
@@ -28,6 +28,8 @@ MERGED = 256        # pixels of an image below which the images of a batch becom
 NARROW = 32         # channels that a chunk of the gradient in the weight should have at least
 SEVERAL = 512       # tiles from which on Winograd's filtering is worth a call for each of several groups
 SLAB = 256          # tiles whose products with all others are taken at a time in the gradient in a weight
+KINDS = {(1, 1): 'one', (2, 2): 'two'}  # of minimal filtering, by steps
+ADJOINT = {(2, 2): 'apart'}
 SMALL = 1 << 14     # multiplications below which the reference is as quick
 FLOAT = np.dtype(np.float32)
 ELEMENTS = {FLOAT: 'float32', np.dtype(np.float64): 'float64'}
@@ -131,9 +133,9 @@ def _strides(array):
     return [s // array.itemsize for s in array.strides]
 
 
-def _tiles(shape):
+def _tiles(shape, tile):
     """How many tiles of Winograd's filtering images have."""
-    return shape[0] * -(-shape[2] // TILE) * -(-shape[3] // TILE)
+    return shape[0] * -(-shape[2] // tile) * -(-shape[3] // tile)
 
 
 def _strip(tiles):
@@ -141,12 +143,23 @@ def _strip(tiles):
     return tile_columns(target()) // (2 if tiles <= tile_columns(target()) // 2 else 1)
 
 
-def _is_minimal(channels, outputs, taps, shape, stride, dilation, groups=1):
+def _kind(stride, adjoint=False):
+    """The kind of Winograd's filtering for these steps, or None."""
+    if adjoint or stride != (1, 1):
+        return (ADJOINT if adjoint else KINDS).get(stride)
+    return KINDS[stride] if PRECISION['float32'] == 'highest' else 'coarse'
+
+
+def _is_minimal(channels, outputs, taps, shape, stride, dilation, groups=1, adjoint=False):
     """Whether Winograd's filtering is quicker for an output of this shape: fewer products must repay the transforms."""
-    strip = _strip(_tiles(shape))
-    return (tuple(taps) == (3, 3) and stride == dilation == (1, 1) and channels >= 3 and outputs >= 8
-            and (groups == 1 or _tiles(shape) > SEVERAL)
-            and 9 * shape[0] * shape[2] * shape[3] > 1.2 * PLACES * -(-_tiles(shape) // strip) * strip)
+    kind = _kind(stride, adjoint)
+    fewest = (3, 8) if stride == (1, 1) else (16, 16)
+    if kind is None or tuple(taps) != (3, 3) or dilation != (1, 1) or channels < fewest[0] or outputs < fewest[1]:
+        return False
+    places, tiles = FILTERINGS[kind].places, _tiles(shape, FILTERINGS[kind].tile)
+    strip, taps_met = _strip(tiles), 9 / math.prod(stride) if adjoint else 9
+    return ((groups == 1 or tiles > SEVERAL)
+            and taps_met * shape[0] * shape[2] * shape[3] > 1.2 * places * -(-tiles // strip) * strip)
 
 
 def _panels(count):
@@ -156,51 +169,53 @@ def _panels(count):
     return panels, rows, count - panels * (rows - 1)
 
 
-def _filter(x, w, out, before):
-    """Writes into `out` the correlation with 3x3 taps of steps of one by Winograd's minimal filtering.
+def _filter(x, w, out, before, kind):
+    """Writes into `out` the correlation with 3x3 taps by a kind of Winograd's minimal filtering.
 
     x and out are (images, inner images, channels, rows, columns) in any order whose planes are dense.
     """
     images, inner, channels, height, width = x.shape
-    outputs, lanes, tiles = w.shape[0], tile_columns(target()) // 2, _tiles((images * inner, *out.shape[2:]))
+    places, outputs, lanes = FILTERINGS[kind].places, w.shape[0], tile_columns(target()) // 2
+    tiles = _tiles((images * inner, *out.shape[2:]), FILTERINGS[kind].tile)
     strip = _strip(tiles)
     panels, rows, upper = _panels(outputs)
     strips = -(-tiles // strip)
-    plane, panel = (channels + 1) * strip, PLACES * (channels + 1) * -(-rows // lanes) * lanes
+    plane, panel = (channels + 1) * strip, places * (channels + 1) * -(-rows // lanes) * lanes
     groups = min(panels, max(1, -(-CHUNKS // strips)))
     threads = get_num_threads()
     deep = 4 * threads <= panels >= strips  # weights are read once where there are more of them than tiles
     wide = 1 if deep else -(-panels // groups)
     together = min(wide, 1 if channels <= 256 else 4)
     sums_plane = together * rows * strip
-    sums_at = panel if deep else PLACES * plane
-    bank = sums_at + PLACES * sums_plane
+    sums_at = panel if deep else places * plane
+    bank = sums_at + places * sums_plane
     if w.strides[2:] not in ((12, 4), (-12, -4)):
         w = np.ascontiguousarray(w)
     flipped = w.strides[2] < 0
-    run = compiled(minimal, rows, upper < panels, strip // lanes, flipped, deep)
-    space = [threads * bank, strips * PLACES * plane] if deep else [panels * panel, threads * bank]
+    run = compiled(minimal, kind, rows, upper < panels, strip // lanes, flipped, deep)
+    space = [threads * bank, strips * places * plane] if deep else [panels * panel, threads * bank]
     run(x, w[:, :, ::-1, ::-1] if flipped else w, out, *(np.empty(size, FLOAT) for size in space), threads,
         images * inner, channels, height, width, outputs, *out.shape[3:], *before, *_strides(w)[:2], panels, upper,
         wide, together, bank, plane, sums_at, sums_plane, inner, *_strides(x)[:3], *_strides(out)[:3])
     return out
 
 
-def _filter_in_weight(g, x, before):
-    """The gradient in 3x3 taps of steps of one by Winograd's minimal filtering, for images as in `_filter`."""
+def _filter_in_weight(g, x, before, kind):
+    """The gradient in 3x3 taps by a kind of Winograd's minimal filtering, for images as in `_filter`."""
     images, inner, channels, height, width = x.shape
     outputs, strip = g.shape[2], tile_columns(target())
     panels, rows, upper = _panels(channels)
-    strips, tiles = -(-outputs // strip), _tiles((images * inner, *g.shape[2:]))
+    strips, tiles = -(-outputs // strip), _tiles((images * inner, *g.shape[2:]), FILTERINGS[kind].tile)
+    places = FILTERINGS[kind].places
     out = np.empty((outputs, channels, 3, 3), FLOAT)
     slab = -(-tiles // -(-tiles // SLAB))
     slab = min(tiles, -(-slab // strip) * strip)
     input_pitch, gradient_pitch = (-(-slab // strip) + 1) * strip, (slab + 1) * strip
     input_plane, gradient_plane = channels * input_pitch + strip, strips * gradient_pitch
     threads = get_num_threads()
-    totals = np.empty((threads if slab == tiles else panels * strips) * PLACES * rows * strip, FLOAT)
-    compiled(minimal_in_weight, rows, upper < panels)(
-        x, g, out, np.empty(PLACES * input_plane, FLOAT), np.empty(PLACES * gradient_plane, FLOAT), totals, threads,
+    totals = np.empty((threads if slab == tiles else panels * strips) * places * rows * strip, FLOAT)
+    compiled(minimal_in_weight, kind, rows, upper < panels)(
+        x, g, out, np.empty(places * input_plane, FLOAT), np.empty(places * gradient_plane, FLOAT), totals, threads,
         images * inner, channels, height, width, outputs, *g.shape[3:], *before, panels, upper, slab, input_plane,
         input_pitch, gradient_plane, gradient_pitch, inner, *_strides(x)[:3], *_strides(g)[:3])
     return out
@@ -289,7 +304,7 @@ def _correlate(x, w, out, stride, before, dilation, bias=None):
         in_pixels = _is_in_pixels(x)
         x, made = _dense(x), np.empty(out.shape, FLOAT) if in_pixels else out
         for group in range(groups):
-            _filter(_of_group(x, group, groups), w[group], _of_group(made, group, groups), before)
+            _filter(_of_group(x, group, groups), w[group], _of_group(made, group, groups), before, _kind(stride))
         return _biased(_dense(made, in_pixels), bias)
     return _direct(x, [(w, 0)], out, _placed(x, out, groups), out.shape[2:], stride, before, dilation, bias)
 
@@ -429,6 +444,12 @@ def correlation_adjoint(g, w, geometry, spatial):
     if (groups == 1 and g.dtype == FLOAT and math.prod(strides) * shape[1] <= 2 * tile_rows(target())
             and not _is_minimal(g.shape[1], shape[1], w.shape[2:], shape, strides, geometry.dilation)):
         return _dense(_adjoint_in_planes(_dense(g), w, geometry, np.empty(shape, FLOAT)), in_pixels)
+    if (g.dtype == FLOAT and all(before % 2 for before, _ in geometry.padding)
+            and _is_minimal(g.shape[1] // groups, w.shape[1], w.shape[2:], shape, strides, geometry.dilation, groups, True)):
+        g, made, before = _dense(g), np.empty(shape, FLOAT), [(1 - before) // 2 for before, _ in geometry.padding]
+        for group, weight in enumerate(_by_group(w, groups).swapaxes(1, 2)):
+            _filter(_of_group(g, group, groups), weight, _of_group(made, group, groups), before, _kind(strides, True))
+        return _dense(made, in_pixels)
     if strides != (1, 1):
         g, made = _dense(g), _blank(shape, geometry, w.shape[2:], g.dtype)
         return _dense(_adjoint(g, _by_group(w, groups), geometry, made, _placed(g, made, groups)), in_pixels)
@@ -477,7 +498,8 @@ def correlation_in_weight(g, x, geometry, kernel):
     outputs, channels = g.shape[1] // groups, x.shape[1] // groups
     if x.dtype == FLOAT and channels >= 8 and _is_minimal(channels, outputs, kernel, g.shape, stride, dilation, groups):
         g, x = _dense(g), _dense(x)
-        made = [_filter_in_weight(*(_of_group(a, group, groups) for a in (g, x)), before) for group in range(groups)]
+        made = [_filter_in_weight(*(_of_group(a, group, groups) for a in (g, x)), before, _kind(stride))
+                for group in range(groups)]
         return np.concatenate(made) if groups > 1 else made[0]
     g = _dense(g, in_pixels)
     if _is_pointwise(geometry, kernel):

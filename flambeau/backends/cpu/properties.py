@@ -9,7 +9,9 @@ import os
 
 from ...kernel.target import Target
 
-__all__ = ['processor', 'target', 'jit_is_on']
+__all__ = ['processor', 'target', 'jit_is_on', 'PRECISION']
+
+PRECISION = {'float32': 'highest'}  # how exact products have to be: 'highest', 'high' or 'medium'
 
 
 @functools.lru_cache(maxsize=None)
