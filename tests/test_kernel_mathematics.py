@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(not properties.jit_is_on(), reason='kernels are 
 # worst error in units in the last place allowed, float32 and float64; docs/accuracy.md has what is found
 LIMITS = {
     'exp': (1, 1), 'exp2': (1, 1), 'expm1': (1.8, 2), 'log': (1, 1), 'log1p': (1.7, 1.7), 'log2': (1.2, 1.2),
-    'log10': (1.7, 1.7), 'pow': (1, 1.2), 'tanh': (1.6, 1.6), 'sigmoid': (2, 2), 'sinh': (1.3, 1.3), 'cosh': (1.3, 1.3),
+    'log10': (1.7, 1.7), 'pow': (1, 1.2), 'tanh': (1.6, 1.6), 'sigmoid': (2, 2.2), 'sinh': (1.3, 1.3), 'cosh': (1.3, 1.3),
     'asinh': (1.6, 1.6), 'acosh': (1.6, 1.6), 'atanh': (1.3, 1.3), 'sin': (1.4, 1.4), 'cos': (1.6, 1.6), 'tan': (1.9, 1.9),
     'asin': (1.5, 1.5), 'acos': (1.4, 1.4), 'atan': (1.9, 1.9), 'atan2': (1.9, 1.9), 'erf': (2, 1.5), 'erfc': (1.9, 1.9),
     'erfinv': (1.9, 1.9), 'lgamma': (1, 2), 'digamma': (1, 3.5),
@@ -178,9 +178,10 @@ def test_powers_by_numbers_and_of_numbers(exponent):
     np.testing.assert_allclose((abs(exponent) ** t).detach().numpy(), abs(exponent) ** x, rtol=1e-14)
 
 
-def test_worst_error_without_avx512():
+@pytest.mark.parametrize('level', ['x86-64-v2', 'x86-64-v3'])
+def test_worst_error_on_other_processors(level):
     pytest.importorskip('mpmath')
-    subprocess.run([sys.executable, __file__], env={**os.environ, 'FLAMBEAU_CPU': 'x86-64-v3'}, check=True, timeout=200)
+    subprocess.run([sys.executable, __file__], env={**os.environ, 'FLAMBEAU_CPU': level}, check=True, timeout=200)
 
 
 if __name__ == '__main__':

@@ -49,14 +49,14 @@ def two_sum(b, larger, smaller):
 def product(b, x, y):
     """(the product rounded, what rounding lost)."""
     p = x * y
-    return p, b.fma(x, y, -p)
+    return p, b.fma(x, y, -p, exact=True)
 
 
 def quotient(b, high, low, divisor, divisor_low):
     """(high + low) / (divisor + divisor_low) as a pair."""
     inverse = 1.0 / divisor
     q = high * inverse
-    return q, (b.fma(-q, divisor, high) - q * divisor_low + low) * inverse
+    return q, (b.fma(-q, divisor, high, exact=True) - q * divisor_low + low) * inverse
 
 
 def any_lane(b, condition):
@@ -175,7 +175,7 @@ def cosh(b, x):
 def _log_of_sum(b, x, square, square_low):
     """log(x + sqrt(square + square_low)), of x that has no more than half the exponents."""
     root = b.sqrt(square)
-    root_low = (b.fma(-root, root, square) + square_low) / (root + root)
+    root_low = (b.fma(-root, root, square, exact=True) + square_low) / (root + root)
     u = x + root
     return log(b, u, (b.larger(x, root) - u) + b.smaller(x, root) + root_low)
 
@@ -209,7 +209,7 @@ def atanh(b, x):
     high, lost = two_sum(b, b.of_type(1.0, x.type), size)
     divisor = 1.0 - size
     q = high / divisor
-    far = log(b, q, (b.fma(-q, divisor, high) + lost) / divisor) * 0.5
+    far = log(b, q, (b.fma(-q, divisor, high, exact=True) + lost) / divisor) * 0.5
     return b.copysign(b.select(size < 0.5, odd(b, size, fitted.ATANH), far), x)
 
 
@@ -342,7 +342,7 @@ def fmod(b, x, y):
     """What remains of x beyond whole multiples of y, with the sign of x; exact."""
     size, step = b.abs(x), b.abs(y)
     ratio = size / step
-    rest = b.fma(-b.trunc(ratio), step, size)
+    rest = b.fma(-b.trunc(ratio), step, size, exact=True)
     rest = b.select(rest < 0.0, rest + step, b.select(rest >= step, rest - step, rest))
     rest = rarely(b, (ratio >= 2.0 ** EXPONENT_BIAS[x.type.bits][1]) & (size < math.inf), lambda: size % step, rest)
     return b.copysign(b.select((step == math.inf) & (size < math.inf), size, rest), x)
@@ -360,7 +360,7 @@ def hypot(b, x, y):
     more, more_lost = product(b, smaller * down, smaller * down)
     square, rest = two_sum(b, high, more)
     root = b.sqrt(square)
-    step = (b.fma(-root, root, square) + (rest + lost + more_lost)) / (root + root)
+    step = (b.fma(-root, root, square, exact=True) + (rest + lost + more_lost)) / (root + root)
     value = b.select(root > 0.0, (root + step) * up, larger)
     value = b.select((x == math.inf) | (y == math.inf), b.of_type(math.inf, x.type), value)
     return b.select((x != x) | (y != y), b.select((x == math.inf) | (y == math.inf), value, x + y), value)

@@ -306,9 +306,9 @@ class Builder:
                 return y
         return self.emit(op, (x, y), boolean.like(x.type) if op in COMPARISONS else x.type)
 
-    def fma(self, x, y, z) -> Value:
-        """x * y + z rounded once where the processor can."""
-        return self.emit('fma', self._matched(x, y, z), self._matched(x, y, z)[0].type)
+    def fma(self, x, y, z, exact=False) -> Value:
+        """x * y + z rounded once: where the processor can, or if `exact` always."""
+        return self.emit('fma', self._matched(x, y, z), self._matched(x, y, z)[0].type, **({'exact': True} if exact else {}))
 
     def smaller(self, x, y):
         """x < y ? x : y; y where one is nan."""

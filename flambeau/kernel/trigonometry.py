@@ -103,7 +103,7 @@ def _quarters(b, x):
     shift = 1.5 * 2.0 ** FRACTION[bits]  # leaves the whole part in the last bits
     shifted = b.fma(x, 2 / math.pi, shift)
     n = shifted - shift
-    found = [b.variable(v) for v in (b.bitcast(shifted, integer), b.fma(n, -second, b.fma(n, -first, x)), n * -third)]
+    found = [b.variable(v) for v in (b.bitcast(shifted, integer), b.fma(n, -second, b.fma(n, -first, x, exact=True), exact=True), n * -third)]
     large = b.abs(x) > LARGE[bits]
     with b.when(any_lane(b, large)):
         lanes = x.type.lanes or 4
@@ -144,7 +144,7 @@ def tan(b, x):
     more = b.fma(r * z, polynomial(b, z, fitted.TAN), rest)
     value = r + more
     inverse = -1.0 / value
-    error = b.fma(inverse, more, b.fma(inverse, r, 1.0))
+    error = b.fma(inverse, more, b.fma(inverse, r, 1.0, exact=True))
     return b.select(x == 0.0, x, b.select((n & 1) == 0, value, b.fma(inverse, error, inverse)))
 
 

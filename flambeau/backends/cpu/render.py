@@ -169,7 +169,7 @@ class FunctionText:
         raise ValueError(f'{s.op} of {kind} has no text')
 
     def _fma(self, s, x, y, z):
-        name = 'fma' if 'fma' in self.target.features else 'fmuladd'
+        name = 'fma' if 'fma' in self.target.features or 'exact' in s.attributes else 'fmuladd'
         return self.intrinsic(f'llvm.{name}.{suffix(x.type)}', x.type, x, y, z)
 
     def _choice(self, s, x, y, less):
