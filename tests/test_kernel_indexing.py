@@ -46,7 +46,7 @@ def test_rows(shape, count, axis, dtype):
 def test_elements(shape, axis, count, dtype):
     x = numbers(shape, dtype)
     index = RANDOM.integers(0, shape[axis], (*shape[:axis], count, *shape[axis + 1:]))
-    np.testing.assert_array_equal(indexing.take(x, axis, index), np.take_along_axis(x, index, axis))
+    np.testing.assert_array_equal(indexing.read(x, axis, index), np.take_along_axis(x, index, axis))
     y = numbers(index.shape, dtype)
     if dtype.startswith('float'):
         y[RANDOM.random(y.shape) < 0.05] = np.nan
@@ -70,7 +70,7 @@ def test_masks(shape, share):
     np.testing.assert_array_equal(indexing.places(mask), np.argwhere(mask))
     for dtype in ('bool', 'float16', 'float32', 'complex64'):
         x = numbers(shape, 'float32').astype(dtype)
-        np.testing.assert_array_equal(indexing.select(x, mask), x[mask])
+        np.testing.assert_array_equal(indexing.chosen(x, mask), x[mask])
         y, expected = x[mask][::-1], x.copy()
         expected[mask] = y
         assert indexing.spread(x, mask, y)

@@ -1,6 +1,6 @@
 """Weighted sums of rows, then of columns, of planes: resizing, bins, padding by copies, and their transposes.
 
-A map of an axis is 'same', 'copy' (every place takes one element as it is) or 'sum'. Knows no arrays.
+A map of an axis is 'same', 'copy' (every place takes one element as it is) or 'weighted'. Knows no arrays.
 """
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def mapped(target, rows_kind, columns_kind):
     with b.parallel(planes * groups) as chunk:
         plane, start = chunk / groups, chunk % groups * group
         source = x + plane * height * width
-        sums = b.buffer(f32, MOST_COLUMNS) if (rows_kind, columns_kind) not in (('sum', 'same'), ('copy', 'same')) else None
+        sums = b.buffer(f32, MOST_COLUMNS) if (rows_kind, columns_kind) not in (('weighted', 'same'), ('copy', 'same')) else None
 
         def write(i, out):
             if rows_kind == 'same':
@@ -39,7 +39,7 @@ def mapped(target, rows_kind, columns_kind):
             else:
                 row = out if columns_kind == 'same' else sums
                 _sum_rows(b, lanes, source, row, b.load(first + i), b.load(first + (i + 1)), origin, weight, width)
-            if columns_kind != 'same' or rows_kind != 'sum':
+            if columns_kind != 'same' or rows_kind != 'weighted':
                 _columns(b, lanes, columns_kind, row, out, tables, columns, taps, pitch)
         with b.loop(start, b.smaller(start + group, rows)) as i:
             out = y + (plane * rows + i) * columns

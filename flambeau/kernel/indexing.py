@@ -12,7 +12,7 @@ __all__ = ['COMBINE', 'chosen', 'combine_rows', 'count', 'elements', 'take_rows'
 
 PANEL = 16    # vectors of a row that one thread takes at a time
 UNROLL = 4
-COMBINE = {'add': OPERATIONS['add'], 'mul': OPERATIONS['mul'], 'maximum': OPERATIONS['maximum'],
+COMBINE = {'add': OPERATIONS['add'], 'multiply': OPERATIONS['mul'], 'maximum': OPERATIONS['maximum'],
            'minimum': OPERATIONS['minimum']}
 
 
@@ -25,7 +25,7 @@ def _combined(b, op, x, y):
 
 
 def combine_rows(target, kind, op, given):
-    """table[o, rows[k]] and values[o, k] combined for k in order ('put': values written); divided by o and by columns.
+    """table[o, rows[k]] and values[o, k] combined for k in order ('write': values written); divided by o and by columns.
 
     given: 'rows' of values, 'single' for a number that counts for all, or 'picked' for values[picked[k]] of one o.
     """
@@ -45,7 +45,7 @@ def combine_rows(target, kind, op, given):
         def combine(place, value, column, lanes=0, mask=None):
             many = kind.vector(lanes)
             new = b.of_type(number, many) if single else b.load(value + column, many, mask=mask)
-            if op != 'put':
+            if op != 'write':
                 new = _combined(b, op, b.load(place + column, many, mask=mask), new)
             b.store(new, place + column, mask=mask)
 
@@ -99,7 +99,7 @@ def take_rows(target, kind):
 
 
 def elements(target, kind, op, rows, single):
-    """'take': y[o, k, i] = x[o, index[o, k, i], i]; 'put' the other way round; else y is combined into x, in order.
+    """'read': y[o, k, i] = x[o, index[o, k, i], i]; 'write' the other way round; else y is combined into x, in order.
 
     A chunk is one o and `block` places along i. rows: i runs along the index instead, and there is but one k; each o's
     index is `jump` further. single: one y counts for all.
@@ -118,10 +118,10 @@ def elements(target, kind, op, rows, single):
             def move(i):
                 place = own + b.load(named + i) if rows else own + b.load(named + i) * width + i
                 other = values if single else values + i
-                if op == 'take':
+                if op == 'read':
                     b.store(b.load(place), other)
                 else:
-                    b.store(b.load(other) if op == 'put' else _combined(b, op, b.load(place), b.load(other)), place)
+                    b.store(b.load(other) if op == 'write' else _combined(b, op, b.load(place), b.load(other)), place)
             whole = start + (stop - start) / UNROLL * UNROLL
             with b.loop(start, whole, UNROLL) as i:
                 for u in range(UNROLL):

@@ -23,7 +23,7 @@ def summed(kind, op):
     """The type that a running value is kept in."""
     if kind in (f16, bf16):
         return f32
-    return f64 if kind == f32 and op in ('add', 'mul') else kind
+    return f64 if kind == f32 and op in ('add', 'multiply') else kind
 
 
 def _log_sum(b, x, y):
@@ -32,7 +32,7 @@ def _log_sum(b, x, y):
     return b.select(high == low, high + math.log(2), high + log1p(b, exp(b, low - high)))
 
 
-COMBINE = {'add': lambda b, x, y: x + y, 'mul': lambda b, x, y: x * y, 'logaddexp': _log_sum}
+COMBINE = {'add': lambda b, x, y: x + y, 'multiply': lambda b, x, y: x * y, 'logaddexp': _log_sum}
 BETTER = {'maximum': lambda x, y: y >= x, 'minimum': lambda x, y: y <= x}  # extremes come with the place of the latest
 
 
@@ -53,7 +53,7 @@ class _Scan:
 
     def _neutral(self):
         if self.op in COMBINE:
-            return {'add': 0, 'mul': 1, 'logaddexp': -math.inf}[self.op]
+            return {'add': 0, 'multiply': 1, 'logaddexp': -math.inf}[self.op]
         sign = -1 if self.op == 'maximum' else 1
         return sign * math.inf if self.type.is_float else sign * 2 ** (self.type.bits - 1) - (sign > 0)
 
@@ -173,5 +173,5 @@ def totals(target, kind, op):
         total, *others = [part[0].get() for part in state]
         for other in others:
             total = COMBINE[op](b, total, other)
-        b.store(b.reduce(op, total), y + row)
+        b.store(b.reduce({'add': 'add', 'multiply': 'mul'}[op], total), y + row)
     return b.finish()

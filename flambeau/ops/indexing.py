@@ -200,7 +200,7 @@ def gather(array: np.ndarray, advanced: tuple) -> np.ndarray:
     """`array[advanced]`, a copy. Raises IndexError where an index is out of range or index shapes do not fit."""
     last = advanced[-1]
     if last.shape == array.shape and last.dtype == bool and last.size >= LARGE:
-        made = REFERENCE.kernel('indexing.select', array, last)
+        made = REFERENCE.kernel('indexing.chosen', array, last)
         if made is not None:
             return made
     try:

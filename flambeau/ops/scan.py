@@ -12,13 +12,13 @@ from .view import axis_of
 __all__ = ['cumsum', 'cumprod', 'logcumsumexp', 'diff', 'trapezoid']
 
 
-def _scanned(m, input, dim, dtype, op, scan):
+def _scanned(m, input, dim, dtype, ufunc, scan):
     axis = axis_of(dim, input.ndim)
     if dtype is not None:
         input = input.astype(dtype.numpy)
     elif input.dtype.kind in 'bui':
         input = input.astype(np.int64)
-    made = m.kernel('scan.values', input, axis, op) if input.size >= LARGE else None
+    made = m.kernel('scan.values', input, axis, ufunc) if input.size >= LARGE else None
     if made is not None:
         return made
     return scan(input.reshape(1), 0).reshape(()) if not input.ndim else scan(input, axis)
@@ -31,7 +31,7 @@ def _reversed_sum(m, g, dim, input_dtype):
 @opaque(inplace='', widen=True, grad={'input': _reversed_sum})
 def cumsum(m, input, dim, *, dtype=None):
     """Running sums along a dimension."""
-    return _scanned(m, input, dim, dtype, 'add', m.xp.cumsum)
+    return _scanned(m, input, dim, dtype, np.add, m.xp.cumsum)
 
 
 def _cumprod_gradient(m, g, input, output, dim, input_dtype):
@@ -56,7 +56,7 @@ def _cumprod_gradient(m, g, input, output, dim, input_dtype):
 @opaque(inplace='', widen=True, grad={'input': _cumprod_gradient})
 def cumprod(m, input, dim, *, dtype=None):
     """Running products along a dimension."""
-    return _scanned(m, input, dim, dtype, 'mul', m.xp.cumprod)
+    return _scanned(m, input, dim, dtype, np.multiply, m.xp.cumprod)
 
 
 def _logcumsumexp_gradient(m, g, input, output, dim):
@@ -76,8 +76,8 @@ def logcumsumexp(m, input, dim):
         raise RuntimeError(f"\"logcumsumexp_out_cpu\" not implemented for '{dtypes.of(input.dtype)}'")
     if input.dtype.kind == 'c':
         top = input.real.max(axis=axis_of(dim, input.ndim), keepdims=True) if input.size else 0
-        return _scanned(m, input, dim, None, 'logaddexp', lambda x, axis: np.log(np.cumsum(np.exp(x - top), axis)) + top)
-    return _scanned(m, input, dim, None, 'logaddexp', lambda x, axis: np.logaddexp.accumulate(x, axis))
+        return _scanned(m, input, dim, None, np.logaddexp, lambda x, axis: np.log(np.cumsum(np.exp(x - top), axis)) + top)
+    return _scanned(m, input, dim, None, np.logaddexp, lambda x, axis: np.logaddexp.accumulate(x, axis))
 
 
 # ---- differences and areas

@@ -89,7 +89,7 @@ def gather(m, input, dim, index, *, sparse_grad=False):
     check_elements('gather', x.shape, dim, places_of)
     if index.size >= LARGE and not x.flags.c_contiguous:
         x = m.dense(x)
-    made = m.kernel('indexing.take', x, dim, places_of) if index.size >= LARGE else None
+    made = m.kernel('indexing.read', x, dim, places_of) if index.size >= LARGE else None
     if made is None:
         made = x.reshape(-1).take(element_places(x.shape, dim, places_of)).reshape(index.shape)
     return made

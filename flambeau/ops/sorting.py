@@ -48,7 +48,7 @@ def _order(array: np.ndarray, dim: int, descending: bool, name: str) -> np.ndarr
 
 def _picked(x: np.ndarray, places: np.ndarray, dim: int) -> np.ndarray:
     """The elements of `x` at places along a dimension."""
-    made = REFERENCE.kernel('indexing.take', x, dim, places) if places.size >= LARGE else None
+    made = REFERENCE.kernel('indexing.read', x, dim, places) if places.size >= LARGE else None
     if made is not None:
         return made
     return x[places] if x.ndim == 1 else x.reshape(-1).take(element_places(x.shape, dim, places))
@@ -325,7 +325,7 @@ def _running(input: np.ndarray, dim: int, ufunc: np.ufunc, name: str):
         raise NotImplementedError(f'"{name}_cpu" not implemented for {dtypes.of(input.dtype)}')
     x = with_dimensions(input)
     dim = axis_of(dim, input.ndim)
-    made = REFERENCE.kernel('scan.extremes', x, dim, ufunc.__name__) if x.size >= LARGE else None
+    made = REFERENCE.kernel('scan.extremes', x, dim, ufunc) if x.size >= LARGE else None
     if made is not None:
         return made
     values = ufunc.accumulate(x, axis=dim)

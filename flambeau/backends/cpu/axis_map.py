@@ -61,7 +61,7 @@ def _rows(m):
     weights = _weights(m)
     entries = [(m.column[a:z].tobytes(), weights[a:z].tobytes()) for a, z in zip(first, first[1:])]
     repeats = np.array([False, *(a == z for a, z in zip(entries, entries[1:]))], np.int64)
-    return 'copy' if _is_copy(m) else 'sum', first, m.column.astype(np.int64), weights, repeats
+    return 'copy' if _is_copy(m) else 'weighted', first, m.column.astype(np.int64), weights, repeats
 
 
 @functools.lru_cache(maxsize=256)
@@ -76,4 +76,4 @@ def _columns(m):
     named[turn, m.row] = m.column
     weights[turn, m.row] = _weights(m)
     straight = (np.diff(named[0].reshape(-1, lanes)) == 1).all(1).astype(np.int64)
-    return 'copy' if _is_copy(m) else 'sum', taps, pitch, named, weights, straight
+    return 'copy' if _is_copy(m) else 'weighted', taps, pitch, named, weights, straight

@@ -11,14 +11,13 @@ import numpy as np
 from ...kernel import indexing, types
 from .build import compiled
 
-__all__ = ['combine', 'combine_rows', 'places', 'select', 'spread', 'take', 'take_rows']
+__all__ = ['chosen', 'combine', 'combine_rows', 'places', 'read', 'spread', 'take_rows']
 
 SMALLEST = 1 << 12  # elements from which on a kernel beats array functions
 BLOCK = 256         # columns that a chunk moves for all places
 LONG = 1 << 14      # elements or, where their order matters not, places that a chunk moves
 PIECE = 1 << 15     # elements of a mask that a chunk goes through
-OPERATIONS = {np.add: 'add', np.multiply: 'mul', np.maximum: 'maximum', np.minimum: 'minimum', None: 'put'}
-NUMBERS = frozenset(np.dtype(name) for name in ('f2', 'f4', 'f8', 'i1', 'i2', 'i4', 'i8', 'u1', 'u2', 'u4', 'u8'))
+NUMBERS = frozenset('float16 bfloat16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64'.split())
 
 
 def _words(dtype):
@@ -27,7 +26,12 @@ def _words(dtype):
 
 
 def _number(dtype):
-    return types.of(dtype) if dtype in NUMBERS or dtype.name == 'bfloat16' else None
+    return types.of(dtype) if dtype.name in NUMBERS else None
+
+
+def _way(ufunc):
+    """What a kernel calls combining by a function (None: writing), or None where it cannot."""
+    return 'write' if ufunc is None else ufunc.__name__ if ufunc.__name__ in indexing.COMBINE else None
 
 
 def combine_rows(table, axis, rows, values, ufunc, picked=None):
@@ -37,13 +41,13 @@ def combine_rows(table, axis, rows, values, ufunc, picked=None):
     n, width = table.shape[axis], math.prod(table.shape[axis + 1:])
     outer = math.prod(table.shape[:axis])
     if (outer * rows.size * width < SMALLEST or kind is None or values.dtype != table.dtype or not table.flags.c_contiguous
-            or ufunc not in OPERATIONS or rows.min() < 0 or rows.max() >= n):
+            or _way(ufunc) is None or rows.min() < 0 or rows.max() >= n):
         return None
     if picked is not None and (picked.min() < 0 or picked.max() >= len(values)):
         return None
     given = 'picked' if picked is not None else 'rows' if values.ndim else 'single'
     rows, picked = (None if a is None else np.ascontiguousarray(a, np.int64) for a in (rows, picked))
-    compiled(indexing.combine_rows, kind, OPERATIONS[ufunc], given)(
+    compiled(indexing.combine_rows, kind, _way(ufunc), given)(
         table, rows, np.ascontiguousarray(values), picked, outer, n, rows.size, width)
     return True
 
@@ -59,17 +63,17 @@ def _elements(x, axis, index, y, kind, op):
     if width > 1:
         run(x, index, y, outer, n, count, width, count * width, BLOCK)
     else:
-        run(x, index, y, outer, n, 1, count, count, LONG if op == 'take' else count)
+        run(x, index, y, outer, n, 1, count, count, LONG if op == 'read' else count)
     return True
 
 
-def take(x, axis, index):
+def read(x, axis, index):
     """The elements that `index` names along an axis, of the same shape but there."""
     kind = _words(x.dtype)
     if index.size < SMALLEST or kind is None or not x.flags.c_contiguous:
         return None
     y = np.empty(index.shape, x.dtype)
-    return y if _elements(x, axis, index, y, kind, 'take') else None
+    return y if _elements(x, axis, index, y, kind, 'read') else None
 
 
 def take_rows(x, axis, rows):
@@ -85,7 +89,7 @@ def take_rows(x, axis, rows):
     if kind is None:
         return None
     if width == 1:
-        compiled(indexing.elements, kind, 'take', True, False)(x, rows, y, outer, n, 1, count, 0, LONG)
+        compiled(indexing.elements, kind, 'read', True, False)(x, rows, y, outer, n, 1, count, 0, LONG)
     else:
         width = size // kind.bytes
         compiled(indexing.take_rows, kind)(x, rows, y, outer, n, count, width, max(1, LONG // width))
@@ -97,9 +101,9 @@ def combine(x, axis, index, y, ufunc):
     if axis == 0 and index.ndim > 1 and not any(index.strides[1:]) and x.shape[1:] == index.shape[1:]:
         return combine_rows(x, 0, index[(slice(None),) + (0,) * (index.ndim - 1)], y, ufunc)
     kind = _number(x.dtype) if ufunc is not None else _words(x.dtype)
-    if index.size < SMALLEST or kind is None or not x.flags.c_contiguous or y.dtype != x.dtype or ufunc not in OPERATIONS:
+    if index.size < SMALLEST or kind is None or not x.flags.c_contiguous or y.dtype != x.dtype or _way(ufunc) is None:
         return None
-    return _elements(x, axis, index, y if y.ndim == 0 else np.ascontiguousarray(y), kind, OPERATIONS[ufunc]) or None
+    return _elements(x, axis, index, y if y.ndim == 0 else np.ascontiguousarray(y), kind, _way(ufunc)) or None
 
 
 def _ends(mask, piece):
@@ -109,7 +113,7 @@ def _ends(mask, piece):
     return np.cumsum(counts)
 
 
-def select(x, mask):
+def chosen(x, mask):
     """The elements of `x` where a mask of its shape is true."""
     kind = _words(x.dtype)
     if mask.size < SMALLEST or kind is None or not (x.flags.c_contiguous and mask.flags.c_contiguous):

@@ -17,33 +17,33 @@ KINDS = frozenset('float32 float64 int64 float16 bfloat16'.split())
 FLOATS = KINDS - {'int64'}
 WIDE = {types.f32: np.float32, types.f64: np.float64, types.i64: np.int64}  # dtypes of running values
 PLACED = frozenset('float32 float64 int32 int64'.split())
-IN_BLOCKS = ('add', 'mul')
+IN_BLOCKS = (np.add, np.multiply)
 
 
-def values(x, axis, op):
-    """The elements up to each along an axis, combined by add, mul or logaddexp."""
+def values(x, axis, ufunc):
+    """The elements up to each along an axis, combined by np.add, np.multiply or np.logaddexp."""
     name = x.dtype.name
-    if x.size < SMALLEST or name not in KINDS or op == 'logaddexp' and name[0] == 'i':
+    if x.size < SMALLEST or name not in KINDS or ufunc is np.logaddexp and name[0] == 'i':
         return None
     x = np.ascontiguousarray(x)
     kind = types.named(name)
     rows, n = math.prod(x.shape[:axis]), x.shape[axis]
-    summed = scan.summed(kind, op)
-    if x.size == rows * n and rows < target().lanes(summed) and n >= BLOCK and op in IN_BLOCKS and (
+    summed = scan.summed(kind, ufunc.__name__)
+    if x.size == rows * n and rows < target().lanes(summed) and n >= BLOCK and ufunc in IN_BLOCKS and (
             summed != kind or not kind.is_float):  # else another order would show
-        return _in_blocks(x, rows, n, kind, op)
+        return _in_blocks(x, rows, n, kind, ufunc)
     y = np.empty(x.shape, x.dtype)
-    _run(x, axis, y, None, kind, op)
+    _run(x, axis, y, None, kind, ufunc)
     return y
 
 
-def extremes(x, axis, op):
-    """The 'maximum' or 'minimum' up to each element along an axis, and the latest places of these."""
+def extremes(x, axis, ufunc):
+    """The np.maximum or np.minimum up to each element along an axis, and the latest places of these."""
     if x.size < SMALLEST or x.dtype.name not in PLACED or x.shape[axis] >= 1 << 31:
         return None
     x = np.ascontiguousarray(x)
     y, places = np.empty(x.shape, x.dtype), np.empty(x.shape, np.int64)
-    _run(x, axis, y, places, types.of(x.dtype), op)
+    _run(x, axis, y, places, types.of(x.dtype), ufunc)
     return y, places
 
 
@@ -53,35 +53,36 @@ def products(x, axes):
     if tuple(sorted(axes)) != tuple(range(kept, x.ndim)) or not x.flags.c_contiguous or x.dtype.name not in FLOATS:
         return None
     kind = types.of(x.dtype)
-    made = np.empty(x.shape[:kept], WIDE[scan.summed(kind, 'mul')])
-    compiled(scan.totals, kind, 'mul')(x, made, made.size, x.size // max(made.size, 1))
+    made = np.empty(x.shape[:kept], WIDE[scan.summed(kind, np.multiply.__name__)])
+    compiled(scan.totals, kind, np.multiply.__name__)(x, made, made.size, x.size // max(made.size, 1))
     with np.errstate(over='ignore'):
         return made.astype(x.dtype, copy=False)
 
 
-def _run(x, axis, y, places, kind, op):
+def _run(x, axis, y, places, kind, ufunc):
+    op = ufunc.__name__
     rows, n = math.prod(x.shape[:axis]), x.shape[axis]
     width = x.size // (rows * n)
     if width > 1:
         compiled(scan.columns, kind, op)(x, y, places, rows, n, width)
-    elif rows < target().lanes(scan.summed(kind, op)) or op in IN_BLOCKS and not kind.is_float:
+    elif rows < target().lanes(scan.summed(kind, op)) or ufunc in IN_BLOCKS and not kind.is_float:
         compiled(scan.few_rows, kind, op)(x, y, places, rows, n)
     else:
         compiled(scan.rows, kind, op, False)(x, y, places, None, rows, n)
 
 
-def _in_blocks(x, rows, n, kind, op):
+def _in_blocks(x, rows, n, kind, ufunc):
     """Few long rows: blocks of them side by side, each from what the blocks before it come to."""
+    op = ufunc.__name__
     summed = scan.summed(kind, op)
     blocks = n // BLOCK
     y = np.empty((rows, n), x.dtype)
-    combine = {'add': np.add, 'mul': np.multiply}[op]
     totals, run = compiled(scan.totals, kind, op), compiled(scan.rows, kind, op, True)
     for source, made in zip(x.reshape(rows, n), y):
         before = np.empty(blocks + 1, WIDE[summed])
-        before[0] = op == 'mul'
+        before[0] = ufunc.identity
         totals(source, before[1:], blocks, BLOCK)
-        combine.accumulate(before, out=before)
+        ufunc.accumulate(before, out=before)
         run(source, made, None, before, blocks, BLOCK)
         if blocks * BLOCK < n:
             run(source[blocks * BLOCK:], made[blocks * BLOCK:], None, before[blocks:], 1, n - blocks * BLOCK)
