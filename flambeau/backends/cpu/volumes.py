@@ -4,6 +4,8 @@ Each function answers None where the reference must do the work. Knows no tensor
 """
 from __future__ import annotations
 
+import dataclasses
+import functools
 import math
 from types import SimpleNamespace
 
@@ -11,28 +13,50 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from .convolution import (FLOAT, SMALL, Placed, _adjoint, _applies as fit, _blank, _direct, _filter, _filter_in_weight,
-                          _in_weight, _is_minimal, _kind, _phase, _strides)
+                          _in_weight, _is_minimal, _phase, _strides)
 
 __all__ = ['correlation', 'correlation_adjoint', 'correlation_in_weight']
 
 
 def _applies(geometry, *arrays):
-    return geometry.groups == 1 and len(geometry.stride) == 3 and geometry.dilation[0] == 1 and fit(geometry, *arrays)
+    return len(geometry.stride) == 3 and fit(geometry, *arrays)
 
 
-def _windows(x, before, count, depth, step):
+def _by_groups(second_axis, axis):
+    """Makes a map for one group one for several, which have their parts of the first array's channels, of the second one
+    along an axis, and of the result.
+    """
+    def wrapped(function):
+        @functools.wraps(function)
+        def computed(first, second, geometry, *more):
+            groups = geometry.groups
+            if groups == 1 or not _applies(geometry, first, second):
+                return function(first, second, geometry, *more)
+            alone = dataclasses.replace(geometry, groups=1)
+            parts = zip(np.split(first, groups, 1), np.split(second, groups, second_axis))
+            shared = [np.split(a, groups) if a.__class__ is np.ndarray else [a] * groups for a in more]
+            made = [function(*given, alone, *(values[k] for values in shared)) for k, given in enumerate(parts)]
+            return None if any(part is None for part in made) else np.concatenate(made, axis)
+        return computed
+    return wrapped
+
+
+def _windows(x, before, count, depth, step, dilation):
     """`count` windows of `depth` slices, `step` apart: (batch, windows, channels of all slices, rows, columns).
 
-    They share memory, into which x is copied, with zeros for slices outside of it, `before` of them at first.
+    They share memory, into which x is copied, with zeros for slices outside of it, `before` of them at first; dilated
+    ones are copied again.
     """
     batch, channels, given, *plane = x.shape
-    whole = (count - 1) * step + depth
+    whole = (count - 1) * step + (depth - 1) * dilation + 1
     made = np.zeros((batch, whole, channels, *plane), x.dtype)
     start, stop = max(before, 0), min(before + given, whole)
     if start < stop:
         made[:, start:stop] = x[:, :, start - before:stop - before].swapaxes(1, 2)
     outside, slices, *strides = made.strides
-    return as_strided(made, (batch, count, depth * channels, *plane), (outside, step * slices, *strides))
+    windows = as_strided(made, (batch, count, depth, channels, *plane),
+                         (outside, step * slices, dilation * slices, *strides))
+    return windows.reshape(batch, count, depth * channels, *plane)
 
 
 def _placed(windows, out):
@@ -56,11 +80,12 @@ def _correlate(windows, w, out, plane, before, bias=None):
     if not _goes_by_filtering(windows, out, w.shape[2:], plane):
         return _direct(windows[:, 0], [(w[None], 0)], out[:, 0], _placed(windows, out), out.shape[3:], plane.stride,
                        before, plane.dilation, bias)
-    _filter(windows, w, out, before, _kind(plane.stride))
+    _filter(windows, w, out, before)
     if bias is not None:
         out += bias[:, None, None]
 
 
+@_by_groups(0, 1)
 def correlation(x, w, geometry, bias=None):
     """bias + the cross-correlation of x (batch, channels, slices, rows, columns) and w (outputs, channels, *kernel)."""
     if not _applies(geometry, x, w):
@@ -70,12 +95,13 @@ def correlation(x, w, geometry, bias=None):
     if min(out) <= 0 or math.prod(shape) * w[0].size < SMALL:
         return None
     made, plane = np.empty(shape, x.dtype), _in_plane(geometry)
-    windows = _windows(x, geometry.padding[0][0], out[0], w.shape[2], geometry.stride[0])
+    windows = _windows(x, geometry.padding[0][0], out[0], w.shape[2], geometry.stride[0], geometry.dilation[0])
     by_slice = w.swapaxes(1, 2).reshape(w.shape[0], -1, *w.shape[3:])
     _correlate(windows, by_slice, made.swapaxes(1, 2), plane, tuple(p for p, _ in plane.padding), bias)
     return made
 
 
+@_by_groups(0, 1)
 def correlation_adjoint(g, w, geometry, spatial):
     """The adjoint of `correlation` in x of sizes `spatial`: for each phase of the slices, one in two dimensions."""
     if not _applies(geometry, g, w) or g.size * w[0].size < SMALL or min(spatial) <= 0:
@@ -84,11 +110,11 @@ def correlation_adjoint(g, w, geometry, spatial):
     plane = _in_plane(geometry)
     for offset in range(min(stride, spatial[0])):
         out = made[:, :, offset::stride].swapaxes(1, 2)
-        phase = _phase(offset, stride, geometry.padding[0][0], 1, w.shape[2])
+        phase = _phase(offset, stride, geometry.padding[0][0], geometry.dilation[0], w.shape[2])
         if phase is None:
             continue
-        first, step, count, _, before = phase
-        windows = _windows(g, before, out.shape[1], count, 1)
+        first, step, count, apart, before = phase
+        windows = _windows(g, before, out.shape[1], count, 1, apart)
         part = w[:, :, first::step][:, :, ::-1].transpose(2, 0, 1, 3, 4).reshape(-1, *w.shape[1:2], *w.shape[3:])
         if plane.stride == (1, 1):
             around = tuple(d * (k - 1) - p for d, k, (p, _) in zip(plane.dilation, w.shape[3:], plane.padding))
@@ -98,15 +124,17 @@ def correlation_adjoint(g, w, geometry, spatial):
     return made
 
 
+@_by_groups(1, 0)
 def correlation_in_weight(g, x, geometry, kernel):
     """The gradient of `correlation` in w of sizes `kernel`, for the gradient g of its output."""
     if not _applies(geometry, g, x) or g.size * x.shape[1] * math.prod(kernel) < SMALL:
         return None
     plane, taps = _in_plane(geometry), tuple(kernel[1:])
-    windows = _windows(x, geometry.padding[0][0], g.shape[2], kernel[0], geometry.stride[0])
+    windows = _windows(x, geometry.padding[0][0], g.shape[2], kernel[0], geometry.stride[0],
+                       geometry.dilation[0])
     g, before = np.ascontiguousarray(g).swapaxes(1, 2), tuple(p for p, _ in plane.padding)
     if _goes_by_filtering(windows, g, taps, plane):
-        made = _filter_in_weight(g, windows, before, _kind(plane.stride))
+        made = _filter_in_weight(g, windows, before)
     else:
         made = _in_weight(g[:, 0], windows[:, 0], g.shape[2], windows.shape[2], taps, _placed(windows, g), plane.stride,
                           before, plane.dilation)
