@@ -1,4 +1,4 @@
-"""Kernels of 3x3 convolutions and their gradients by Winograd's minimal filtering: 16 products, say, where there were 36.
+"""Kernels of 3x3 convolutions and their gradients by Winograd's minimal filtering: 16 products, say, instead of 36.
 
 Y = A^T [sum over channels of (G w G^T) * (B^T d B)] A for each tile of output, 2x2 say, and the inputs d that it meets
 (Lavin & Gray, 2016). A chunk is a strip of tiles, counted through rows and images, by some panels of outputs. A vector
@@ -126,7 +126,8 @@ def _woven(b, vectors):
         return vectors
     lanes = vectors[0].type.lanes
     mixed = [[k // 2 + k % 2 * lanes + half * (lanes // 2) for k in range(lanes)] for half in range(2)]
-    return [b.shuffle(x, y, order) for x, y in zip(_woven(b, vectors[::2]), _woven(b, vectors[1::2])) for order in mixed]
+    pairs = zip(_woven(b, vectors[::2]), _woven(b, vectors[1::2]))
+    return [b.shuffle(x, y, order) for x, y in pairs for order in mixed]
 
 
 @contextlib.contextmanager
@@ -349,11 +350,14 @@ def _transform_gradient(b, forms, f, run, g, g_plane, held, plane, pitch, output
     lines = _Lines(b, forms, g, g_plane, height, width, tile_row * side, tile_column * side, side, side)
     corner = b.buffer(f32, side * side * lanes * lanes)
     with b.loop(0, outputs, lanes) as first:
-        pixels = zip(*([vector for line in lines.read(b.smaller(first + k, outputs - 1)) for vector in line]
-                       for k in range(lanes)))
-        for number, square in enumerate(pixels):
-            for k, tile in enumerate(transposed(b, square)):
-                b.store(tile, corner + (number * lanes + k) * lanes)
+        with b.loop(0, lanes) as k:
+            pixels = (vector for line in lines.read(b.smaller(first + k, outputs - 1)) for vector in line)
+            for number, vector in enumerate(pixels):
+                b.store(vector, corner + (k + number * lanes) * lanes)
+        with b.loop(0, side * side * lanes * lanes, lanes * lanes) as at:
+            places = [corner + at + k * lanes for k in range(lanes)]
+            for tile, place_of_tile in zip(transposed(b, [b.load(one, forms.vector) for one in places]), places):
+                b.store(tile, place_of_tile)
         strip = first // (2 * lanes)
         to = held + (strip * pitch + place * (2 * lanes) + (first - strip * (2 * lanes)))
         with b.loop(0, length) as tile:
@@ -367,16 +371,15 @@ def _transform_back(b, forms, f, sums, rows, plane, out, outputs, by_output):
     lanes = forms.lanes
     nothing = b.constant(0, forms.vector)
     with b.loop(0, rows) as c:
-        for half in range(2):
-            square = _square(b, forms, sums + (c * (2 * lanes) + half * lanes), plane, f.places)
+        with b.loop(0, 2 * lanes, lanes) as half:
+            square = _square(b, forms, sums + (c * (2 * lanes) + half), plane, f.places)
             taps = _transformed(b, _turned(f.weight), f.pairs, square)
             for tap in range(0, 9, lanes):
                 part = taps[tap:tap + lanes]
                 turned = transposed(b, part + [nothing] * (lanes - len(part)))
                 for k in range(lanes):
-                    with b.when(outputs > half * lanes + k):
-                        b.store(turned[k], out + ((half * lanes + k) * by_output + c * 9 + tap),
-                                mask=b.first(len(part), lanes))
+                    with b.when(outputs > half + k):
+                        b.store(turned[k], out + ((half + k) * by_output + c * 9 + tap), mask=b.first(len(part), lanes))
 
 
 def minimal_in_weight(target, kind, rows, uneven):
