@@ -358,7 +358,8 @@ def _planes(x, w, out, before, steps):
     down, across = (-(-size // step) for size, step in zip(out.shape[2:], steps))
     columns = across + taps - 1
     band = _rows_of_band(down, 1, lines, columns * channels)
-    plane = -(-((band + lines - 1) * columns + vectors * lanes) // (2 * lanes)) * 2 * lanes + lanes  # odd: no two in a set
+    whole = (band + lines - 1) * columns + vectors * lanes
+    plane = -(-whole // (2 * lanes)) * 2 * lanes + lanes  # an odd number of vectors, so that no two are in one set
     length = -(-band * columns // (vectors * lanes)) * vectors * lanes
     bank = channels * plane + rows * length
     run = compiled(planar, rows, vectors, pitch, steps)
@@ -384,8 +385,9 @@ def _phase(offset, stride, padding, dilation, kernel):
 
 def _adjoint_in_planes(g, w, geometry, out):
     """Writes into `out` the adjoint of a correlation for all phases of the strides at once."""
+    axes = zip(geometry.stride, geometry.padding, geometry.dilation, w.shape[2:])
     phases = [[(offset, _phase(offset, stride, before, dilation, kernel)) for offset in range(stride)]
-              for stride, (before, _), dilation, kernel in zip(geometry.stride, geometry.padding, geometry.dilation, w.shape[2:])]
+              for stride, (before, _), dilation, kernel in axes]
     phases = [[(offset, found) for offset, found in axis if found] for axis in phases]
     before = [max(found[4] for _, found in axis) for axis in phases]
     sizes = [most + max((count - 1) * apart - top for _, (_, _, count, apart, top) in axis) + 1
@@ -444,8 +446,9 @@ def correlation_adjoint(g, w, geometry, spatial):
     if (groups == 1 and g.dtype == FLOAT and math.prod(strides) * shape[1] <= 2 * tile_rows(target())
             and not _is_minimal(g.shape[1], shape[1], w.shape[2:], shape, strides, geometry.dilation)):
         return _dense(_adjoint_in_planes(_dense(g), w, geometry, np.empty(shape, FLOAT)), in_pixels)
-    if (g.dtype == FLOAT and all(before % 2 for before, _ in geometry.padding)
-            and _is_minimal(g.shape[1] // groups, w.shape[1], w.shape[2:], shape, strides, geometry.dilation, groups, True)):
+    channels, odd = g.shape[1] // groups, all(before % 2 for before, _ in geometry.padding)
+    if (g.dtype == FLOAT and odd
+            and _is_minimal(channels, w.shape[1], w.shape[2:], shape, strides, geometry.dilation, groups, True)):
         g, made, before = _dense(g), np.empty(shape, FLOAT), [(1 - before) // 2 for before, _ in geometry.padding]
         for group, weight in enumerate(_by_group(w, groups).swapaxes(1, 2)):
             _filter(_of_group(g, group, groups), weight, _of_group(made, group, groups), before, _kind(strides, True))
