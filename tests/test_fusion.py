@@ -275,3 +275,47 @@ def test_activations_of_large_half_tensors_are_rounded_once(name, kind):
     assert half.grad.dtype is half.dtype and half.found.dtype is half.dtype
     for found, wanted in ((half.found, wide.found), (half.grad, wide.grad)):
         assert flambeau.allclose(found.float(), wanted, rtol=2 * flambeau.finfo(half.dtype).eps, atol=1e-6)
+
+
+OVER = {
+    'relu': (), 'sigmoid': (), 'clamp': (-1, 0.5), 'clamp_min': (0,), 'addcmul': ('y', 'y'), 'lerp': ('y', 0.25), 'add': ('y',),
+    'atan2': ('y',), 'pow': (2,), 'remainder': (0.3,), 'logit': (0.1,), 'hypot': ('y',), 'nan_to_num': (), 'lt': (0.5,)}
+
+
+@pytest.mark.parametrize('name', OVER)
+@pytest.mark.parametrize('kind', ['float32', 'float64', 'bfloat16', 'int64'])
+def test_writing_over_a_large_tensor_is_the_result_copied_there(name, kind):
+    def drawn_as(seed):
+        return (flambeau.tensor(drawn((90, 300), 'float64', seed)) * 3).to(getattr(flambeau, kind))
+    y = drawn_as(1)
+    operands = [y if v == 'y' else v for v in OVER[name]]
+    for x in (drawn_as(0), drawn_as(0).t(), drawn_as(0)[:, ::2], drawn_as(0)[1:]):
+        others = [v[tuple(slice(n) for n in x.shape)] if v is y and x.shape[0] <= 90 else v.t() if v is y else v for v in operands]
+        try:
+            wanted = getattr(x, name)(*others).to(x.dtype)
+        except RuntimeError:
+            with pytest.raises(RuntimeError):
+                getattr(x, name + '_')(*others)
+            continue
+        if not flambeau.can_cast(getattr(x, name)(*others).dtype, x.dtype):
+            continue
+        version, place = x._version, x.data_ptr()
+        assert getattr(x, name + '_')(*others) is x and x._version == version + 1 and x.data_ptr() == place
+        np.testing.assert_allclose(x.double().numpy(), wanted.double().numpy(), rtol=1e-6, atol=1e-12)
+
+
+def test_writing_over_a_tensor_reads_what_shares_its_memory_first():
+    x = flambeau.arange(20_000.0)
+    x.clone()
+    wanted = x[1:] * x[:-1] * 0.5 + x[:-1]
+    x[:-1].addcmul_(x[1:].clone(), x[:-1].clone(), value=0.5)
+    assert flambeau.equal(x[:-1], wanted)
+    x = flambeau.arange(20_000.0)
+    x[:-1].lerp_(x[1:], 0.5)
+    assert flambeau.equal(x[:-1], flambeau.arange(19_999.0) + 0.5)
+    w = flambeau.ones(20_000, requires_grad=True)
+    y = (w * x).sum()
+    x.relu_()
+    with pytest.raises(RuntimeError, match='modified by an inplace operation'):
+        y.backward()
+    assert flambeau.equal(flambeau.empty(9000).fill_(2.5), flambeau.full((9000,), 2.5)) and not x.zero_().any()

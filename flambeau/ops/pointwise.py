@@ -6,14 +6,15 @@ import math
 import numpy as np
 
 from .. import dtypes
+from ..autograd.graph import note_write
 from ..errors import ArgumentTypeError, require_tensors
 from ..tensor import Tensor, wrap
 from .arithmetic import conjugated
-from .definition import PUBLIC, elementwise, export, opaque, primitive
+from .definition import OPERATIONS, PUBLIC, elementwise, export, opaque, primitive
 from .general import NUMBERS
 from .overriding import answered, overridable, override
 from .promotion import converted_number, result_dtype, to_array
-from .writing import change
+from .writing import change, overwritten
 
 __all__ = ['where', 'clamp', 'lerp', 'addcmul', 'addcdiv', 'nan_to_num']
 
@@ -139,7 +140,13 @@ def _clamping(name, aliases, bounds, doc):
         return result if out is None else _delivered(name, result, out)
 
     def changing(input, *args, **kwargs):
-        return change(input, name + '_', lambda before: _clamp(before, *bounds(*args, **kwargs)))
+        limits = bounds(*args, **kwargs)
+        if type(input) is Tensor and input._array.dtype.kind == 'f' and limits[0] is not limits[1] and all(
+                v.__class__ in REAL_OR_NONE for v in limits) and overwritten(
+                OPERATIONS['_clamp'], input, tuple(v if v is None else float(v) for v in limits), {}):
+            note_write(input, name + '_')
+            return input
+        return change(input, name + '_', lambda before: _clamp(before, *limits))
     function.__name__, changing.__name__ = name, name + '_'
     function.__doc__ = doc
     function = overridable(function)
@@ -495,10 +502,18 @@ def _filled(input, value):
     return _filled_with_tensor(input, PUBLIC.cast(value, input.dtype))
 
 
+def _fill_over(input, value, name):
+    if type(input) is Tensor and input._node is None and isinstance(value, NUMBERS) and input._array.flags.writeable:
+        input._array[...] = converted_number(value, input.dtype)
+        note_write(input, name)
+        return input
+    return change(input, name, lambda before: _filled(before, value))
+
+
 @export(method=True)
 def fill_(input, value):
     """Every element overwritten by a number."""
-    return change(input, 'fill_', lambda before: _filled(before, value))
+    return _fill_over(input, value, 'fill_')
 
 
 @export()
@@ -510,7 +525,7 @@ def fill(input, value):
 @export(method=True)
 def zero_(input):
     """Every element overwritten by 0."""
-    return change(input, 'zero_', lambda before: _filled(before, 0))
+    return _fill_over(input, 0, 'zero_')
 
 
 @export('', method=True)

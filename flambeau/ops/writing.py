@@ -11,7 +11,7 @@ from ..autograd.modes import OFF, STATE
 from ..tensor import Parameter, Tensor
 from .definition import PUBLIC, SavedOutput
 from .overriding import override, overrides
-from .reference import REFERENCE
+from .reference import LARGE, REFERENCE
 from .results import named
 
 __all__ = ['change', 'inplace_entry', 'deliver', 'refuse_out', 'refuse_shared_out', 'refuse_partial_overlap',
@@ -31,11 +31,44 @@ def inplace_entry(op):
 
         def compute(before):
             return op.public(before, *args, **kwargs)
+        if op.kind == 'elementwise' and overwritten(op, input, args, kwargs):
+            note_write(input, name)
+            return input
         return look_otherwise(input, name, compute) if op.kind == 'view' else change(input, name, compute, op)
     call = DIRECT[op.positional](op, general, name) if op.kernels is not None else general
     call.__name__ = call.__qualname__ = name
     call.__doc__ = f'In-place form of `{op.name}`.'
     return call
+
+
+def overwritten(op, tensor, args, kwargs):
+    """Lets one generated kernel write an operation's result over its large first operand, if there is one. Says whether."""
+    array = tensor._array
+    if array.size < LARGE or tensor._node is not None or op.check is not None or len(args) >= len(op.positional):
+        return False
+    given = {**op.defaults, **dict(zip(op.positional, (tensor, *args))), **kwargs}
+    if len(given) != len(op.parameters) or not array.flags.writeable:
+        return False
+    values = []
+    for name in op.parameters:
+        value = given.get(name)
+        kind = value.__class__
+        if kind is Tensor or kind is Parameter:
+            if value._node is not None and STATE.recording is not OFF:
+                return False
+            value = value._array
+            if value is not array and (np.may_share_memory(value, array) or name in op.promote_names
+                                       and value.dtype != array.dtype):
+                return False
+        elif name in op.promote_names and not (kind is int or kind is float and array.dtype.kind in 'fV'):
+            return False
+        elif name in op.promote_names:
+            value = np.asarray(value, array.dtype) if array.dtype.kind in 'iuV' else float(value)
+        values.append(value)
+    plan = REFERENCE.kernel('fusion.planned', op.flat, tuple(values), 1, True)
+    if plan:
+        plan(values, (array,))
+    return bool(plan)
 
 
 def unary_inplace(op, general, name):
@@ -238,6 +271,9 @@ def deliver(op, result, out):
     if not out._array.flags.writeable:
         raise RuntimeError(f'unsupported operation: more than one element of the written-to tensor of {op.name}(out=...) '
                            'refers to a single memory location. Please clone() the tensor first.')
-    np.copyto(out._array, result._array, casting='unsafe')
+    if result._array.dtype == out._array.dtype:
+        REFERENCE.copy(out._array, result._array)
+    else:
+        np.copyto(out._array, result._array, casting='unsafe')
     note_write(out, op.name + '(out=...)')
     return out
