@@ -50,6 +50,9 @@ class _Public:
     def fused(self, formula, *arguments):
         return formula(self, *arguments)
 
+    def whole(self, formula, *arguments):
+        return self.sum(formula(self, *arguments))
+
     def _find(self, name):
         if name in OPERATIONS:
             return OPERATIONS[name].public

@@ -43,6 +43,19 @@ def reduced(m, losses, reduction):
     return losses if reduction == 'none' else m.mean(losses) if reduction == 'mean' else m.sum(losses)
 
 
+def reduced_losses(m, formula, reduction, *arguments):
+    """The losses formula(m, *arguments) of pairs of values, their mean or their sum, in as few passes as there can be."""
+    if reduction == 'none':
+        return m.fused(formula, *arguments)
+    total = m.whole(formula, *arguments)
+    return total / _count(*arguments[:2]) if reduction == 'mean' else total
+
+
+def _count(input, target):
+    """How many losses a pair has."""
+    return math.prod(input.shape if input.shape == target.shape else np.broadcast_shapes(input.shape, target.shape))
+
+
 def check_sizes(name, input, target):
     """Warns where input and target are of different sizes, which then broadcast against each other."""
     if not (isinstance(input, Tensor) and isinstance(target, Tensor)):
@@ -69,11 +82,11 @@ def _floating_pair(input, target):
     return input, target
 
 
-def _difference_gradients(m, g, slope, reduction, input, target, needed):
-    """The gradients of a loss of input - target, whose derivative is `slope`."""
+def _difference_gradients(m, g, slope, reduction, input, target, needed, *numbers):
+    """The gradients of a loss of input - target, whose derivative times g is slope(m, input, target, g, *numbers)."""
     if reduction == 'mean':
-        g = g / max(math.prod(slope.shape), 1)
-    g = g * slope
+        g = g / max(_count(input, target), 1)
+    g = m.fused(slope, input, target, g, *numbers)
     found = {}
     if 'input' in needed:
         found['input'] = g if g.shape == input.shape else m.sum_to_size(g, input.shape)
@@ -90,12 +103,20 @@ def _loss(name, **options):
 
 # ---- errors
 
+def _squared_error(m, input, target):
+    difference = input - target
+    return difference * difference
+
+
+def _squared_slope(m, input, target, g):
+    return (g * 2.0) * (input - target)
+
+
 @_loss('_mse_loss', grad=lambda m, g, input, target, reduction, needed: _difference_gradients(
-    m, g * 2, input - target, reduction, input, target, needed))
+    m, g, _squared_slope, reduction, input, target, needed))
 def _mse_loss(m, input, target, reduction):
     need_floating('mse_loss', input)
-    difference = input - target
-    return reduced(m, m.mul(difference, difference), reduction)
+    return reduced_losses(m, _squared_error, reduction, input, target)
 
 
 def _weighted(name, losses, input, weight, reduction, over):
@@ -135,13 +156,21 @@ def _limited(m, x, limit):
     return m.where(x > limit, m.zeros_like(x) + limit, m.where(x < -limit, m.zeros_like(x) - limit, x))
 
 
+def _smooth_error(m, input, target, beta):
+    size = m.abs(input - target)
+    return m.where(size < beta, size * size * (0.5 / beta), size - 0.5 * beta)
+
+
+def _smooth_slope(m, input, target, g, beta):
+    return g * _limited(m, (input - target) / beta, 1.0)
+
+
 @_loss('_smooth_l1_loss', label='SmoothL1LossBackward0',
        grad=lambda m, g, input, target, beta, reduction, needed: _difference_gradients(
-           m, g, _limited(m, (input - target) / beta, 1.0), reduction, input, target, needed))
+           m, g, _smooth_slope, reduction, input, target, needed, beta))
 def _smooth_l1_loss(m, input, target, beta, reduction):
     need_floating('smooth_l1_loss', input)
-    size = m.abs(input - target)
-    return reduced(m, m.where(size < beta, size * size * (0.5 / beta), size - 0.5 * beta), reduction)
+    return reduced_losses(m, _smooth_error, reduction, input, target, beta)
 
 
 @export('nn.functional')
@@ -156,13 +185,21 @@ def smooth_l1_loss(input, target, size_average=None, reduce=None, reduction='mea
     return _smooth_l1_loss(*_floating_pair(input, target), beta, reduction)
 
 
+def _huber_error(m, input, target, delta):
+    size = m.abs(input - target)
+    return m.where(size < delta, size * size * 0.5, delta * (size - 0.5 * delta))
+
+
+def _huber_slope(m, input, target, g, delta):
+    return g * _limited(m, input - target, delta)
+
+
 @_loss('_huber_loss', label='HuberLossBackward0',
        grad=lambda m, g, input, target, delta, reduction, needed: _difference_gradients(
-           m, g, _limited(m, input - target, delta), reduction, input, target, needed))
+           m, g, _huber_slope, reduction, input, target, needed, delta))
 def _huber_loss(m, input, target, delta, reduction):
     need_floating('huber_loss', input)
-    size = m.abs(input - target)
-    return reduced(m, m.where(size < delta, size * size * 0.5, delta * (size - 0.5 * delta)), reduction)
+    return reduced_losses(m, _huber_error, reduction, input, target, delta)
 
 
 @export('nn.functional')
@@ -244,14 +281,25 @@ def _fitting_weight(name, weight, input):
     return weight
 
 
+def _bce_logits_slope(m, input, target, g, pos_weight):
+    slope = m.sigmoid(input)
+    if pos_weight is not None:
+        slope = slope * (1 + (pos_weight - 1) * target) - (pos_weight - 1) * target
+    return g * (slope - target)
+
+
+def _bce_logits_error(m, input, target, weight, pos_weight):
+    negative = _log1p_exp_neg(m, input)
+    if pos_weight is not None:
+        negative = negative * (1 + (pos_weight - 1) * target)
+    return _weights(weight, (1 - target) * input + negative)
+
+
 def _bce_logits_gradients(m, g, input, target, weight, pos_weight, reduction, needed):
     g = _weights(weight, _reduced_cotangent(g, reduction, math.prod(input.shape)))
     found = {}
     if 'input' in needed:
-        slope = m.sigmoid(input)
-        if pos_weight is not None:
-            slope = slope * (1 + (pos_weight - 1) * target) - (pos_weight - 1) * target
-        found['input'] = g * (slope - target)
+        found['input'] = m.fused(_bce_logits_slope, input, target, g, pos_weight)
     if 'target' in needed:
         slope = -input if pos_weight is None else (pos_weight - 1) * _log1p_exp_neg(m, input) - input
         found['target'] = g * slope
@@ -266,10 +314,7 @@ def _log1p_exp_neg(m, x):
 @opaque(name='_binary_cross_entropy_with_logits', namespace='', method=False, widen=True, grad=_bce_logits_gradients)
 def _binary_cross_entropy_with_logits(m, input, target, weight, pos_weight, reduction):
     need_floating('binary_cross_entropy_with_logits', input)
-    negative = _log1p_exp_neg(m, input)
-    if pos_weight is not None:
-        negative = negative * (1 + (pos_weight - 1) * target)
-    return reduced(m, _weights(weight, (1 - target) * input + negative), reduction)
+    return reduced_losses(m, _bce_logits_error, reduction, input, target, weight, pos_weight)
 
 
 @export('nn.functional')

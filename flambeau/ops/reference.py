@@ -100,6 +100,12 @@ class Drivers(dict):
         return found
 
 
+@functools.lru_cache(maxsize=256)
+def summed(formula):
+    """The formula of the sum of all elements of another."""
+    return lambda m, *arguments: m.sum(formula(m, *arguments))
+
+
 class Reference:
     """Operations over the arrays of one library; operations that are not named here come from the registry."""
 
@@ -150,6 +156,14 @@ class Reference:
         if first.size >= LARGE:
             return self.kernel('fusion.planned', formula, arguments) or False
         return first.dtype == SINGLE and self.kernel('fusion.planned', formula, arguments, 2) or False
+
+    def whole(self, formula, *arguments):
+        """The sum of all elements of formula(m, *arguments), an elementwise one of arrays."""
+        if arguments[0].size < LARGE:
+            plan = self.planned(summed(formula), arguments)
+            return plan(*arguments) if plan else self.xp.add.reduce(formula(self, *arguments), None)
+        made = self.kernel('fusion.whole', formula, *arguments)
+        return self.xp.asarray(made) if made is not None else self.total(formula(self, *arguments), None)
 
     def fused(self, formula, *arguments):
         """formula(m, *arguments), as one generated kernel where there is one."""

@@ -12,7 +12,7 @@ from ...kernel import fusion, types
 from ...kernel.tracing import BroadcastSum, Noted, Untraceable, trace
 from .build import compiled
 
-__all__ = ['planned', 'run', 'total', 'update']
+__all__ = ['planned', 'run', 'total', 'update', 'whole']
 
 BLOCK = 1 << 14  # elements that one thread takes at a time
 STRIP = 64       # columns that one thread takes at a time
@@ -89,19 +89,47 @@ def _columns(m, x, shape):
     return m.sum_to_size(x, shape)
 
 
+@functools.lru_cache(maxsize=256)
+def _along_rows(formula):
+    """The sums of a formula's elements along the last axis."""
+    return lambda m, *arguments: m.sum(formula(m, *arguments), -1, True)
+
+
+def whole(formula, *arguments):
+    """The sum of all elements of formula(m, *arguments) over contiguous arrays of one shape, as a number; or None.
+
+    Partial sums of a fixed size are added up in float64, whatever the number of threads.
+    """
+    first = arguments[0]
+    arrays = [x for x in arguments if x.__class__ is ndarray]
+    if first.itemsize == 2 or first.size < BLOCK or any(
+            a.shape != first.shape or not a.flags.c_contiguous or a.dtype is not first.dtype for a in arrays):
+        return None
+    rows = first.size // BLOCK
+    shape, end = (rows, BLOCK), rows * BLOCK
+    parts = run(_along_rows(formula), *[x.reshape(-1)[:end].reshape(shape) if x.__class__ is ndarray else x for x in arguments])
+    if parts is None:
+        return None
+    result = parts.sum(dtype=np.float64)
+    if end < first.size:
+        rest = run(formula, *[x.reshape(-1)[end:] if x.__class__ is ndarray else x for x in arguments])
+        result += rest.sum(dtype=np.float64)
+    return first.dtype.type(result)
+
+
+def _itself(m, x):
+    return x * 1.0
+
+
 def total(x, axes, keepdim):
     """The sum over axes (None: all), or None. Partial sums of a fixed size are added up, whatever the number of threads."""
     if x.itemsize == 2:
         return None
     if axes is None or len(axes) == x.ndim:
-        if not x.flags.c_contiguous:
+        if x.size < 2 * BLOCK:
             return None
-        flat, rows = x.reshape(-1), x.size // BLOCK
-        if rows < 2:
-            return None
-        parts = run(_rows, flat[:rows * BLOCK].reshape(rows, BLOCK), (1,))
-        result = x.dtype.type(parts.sum(dtype=np.float64) + flat[rows * BLOCK:].sum(dtype=np.float64))
-        return np.full((1,) * x.ndim, result) if keepdim else result
+        result = whole(_itself, x)
+        return np.full((1,) * x.ndim, result) if keepdim and result is not None else result
     shape = tuple(1 if k in axes else n for k, n in enumerate(x.shape))
     made = run(_rows, x, axes)
     if made is None:
