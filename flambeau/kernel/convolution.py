@@ -100,21 +100,20 @@ def _pack_in_order(b, forms, vectors, weight, panels, groups, outputs, channels,
     """What `_pack` does for a contiguous weight, by squares of outputs and of the numbers of each."""
     lanes, depth = forms.lanes, channels * taps
     strips = (outputs + (vectors * lanes - 1)) // (vectors * lanes)
-    with b.parallel(groups * strips) as task:
-        group, strip = task // strips, task % strips
-        place = panels + (group * panel + strip * depth * (vectors * lanes))
-        starts = [weight + (group * outputs + b.smaller(strip * (vectors * lanes) + k, outputs - 1)) * depth
-                  for k in range(vectors * lanes)]
+    with b.parallel(groups * strips) as task, b.loop(0, vectors * lanes, lanes) as part:
+        group, strip, turned = task // strips, task % strips, b.buffer(forms.sum, lanes * lanes)
+        place = panels + (group * panel + strip * depth * (vectors * lanes) + part)
+        output = strip * (vectors * lanes) + part
+        starts = [weight + (group * outputs + b.smaller(output + k, outputs - 1)) * depth for k in range(lanes)]
         with b.loop(0, depth, lanes) as first:
             there = b.first(depth - first, lanes)
-            halves = [transposed(b, [b.load(start + first, forms.vector, mask=there) for start in half])
-                      for half in (starts[v * lanes:][:lanes] for v in range(vectors))]
-            for k in range(lanes):
-                with b.when(first + k < depth):
-                    channel = (first + k) // taps
-                    to = place + ((first + k - channel * taps) * channels + channel) * (vectors * lanes)
-                    for v in range(vectors):
-                        b.store(halves[v][k], to + v * lanes)
+            square = transposed(b, [b.load(start + first, forms.vector, mask=there) for start in starts])
+            for k, line in enumerate(square):
+                b.store(line, turned + k * lanes)
+            with b.loop(first, b.smaller(first + lanes, depth)) as k:
+                channel = k // taps
+                to = place + ((k - channel * taps) * channels + channel) * (vectors * lanes)
+                b.store(b.load(turned + (k - first) * lanes, forms.vector), to)
 
 
 def _tile(forms, rows, vectors, in_pixels):
