@@ -122,28 +122,31 @@ def test_bits_do_not_depend_on_threads(case):
         launch.set_num_threads(before)
 
 
-# batch, channels, outputs, sizes, kernel, stride, padding
+# batch, channels, outputs, sizes, kernel, stride, padding, dilation of slices, groups
 VOLUMES = [
-    (2, 5, 33, (6, 9, 12), (3, 3, 3), (1, 1, 1), (1, 1, 1)),
-    (1, 8, 16, (9, 12, 15), (3, 2, 4), (2, 3, 2), (1, 0, 2)),
-    (2, 9, 20, (7, 11, 10), (1, 1, 1), (2, 2, 1), (0, 0, 0)),  # inputs that meet no tap
-    (2, 30, 12, (7, 8, 9), (3, 1, 1), (1, 1, 1), (1, 0, 0)),
-    (1, 4, 40, (5, 9, 9), (2, 3, 3), (3, 1, 1), (3, 1, 1)),    # more padding than a window
-    (2, 6, 20, (4, 14, 12), (3, 3, 3), (1, 1, 1), (0, 0, 2)),
-    (1, 16, 20, (3, 33, 40), (2, 3, 3), (1, 2, 2), (0, 1, 1)),  # planes by minimal filtering of steps of two
+    (2, 5, 33, (6, 9, 12), (3, 3, 3), (1, 1, 1), (1, 1, 1), 1, 1),
+    (1, 8, 16, (9, 12, 15), (3, 2, 4), (2, 3, 2), (1, 0, 2), 1, 1),
+    (2, 9, 20, (7, 11, 10), (1, 1, 1), (2, 2, 1), (0, 0, 0), 1, 1),  # inputs that meet no tap
+    (2, 30, 12, (7, 8, 9), (3, 1, 1), (1, 1, 1), (1, 0, 0), 1, 1),
+    (1, 4, 40, (5, 9, 9), (2, 3, 3), (3, 1, 1), (3, 1, 1), 1, 1),    # more padding than a window
+    (2, 6, 20, (4, 14, 12), (3, 3, 3), (1, 1, 1), (0, 0, 2), 1, 1),
+    (1, 6, 20, (9, 14, 12), (3, 3, 2), (2, 1, 2), (2, 1, 2), 2, 1),
+    (1, 12, 24, (5, 14, 12), (3, 3, 3), (1, 1, 1), (1, 1, 1), 1, 3),
+    (1, 16, 20, (3, 33, 40), (2, 3, 3), (1, 2, 2), (0, 1, 1), 1, 1),  # planes by minimal filtering of steps of two
 ]
 
 
 @pytest.mark.parametrize('case', VOLUMES)
 def test_volumes(case):
-    batch, channels, outputs, sizes, kernel, stride, padding = case
+    batch, channels, outputs, sizes, kernel, stride, padding, dilation, groups = case
     random = np.random.default_rng(0)
-    geometry = Geometry(stride, tuple((p, p) for p in padding), (1, 1, 1), 1)
+    geometry = Geometry(stride, tuple((p, p) for p in padding), (dilation, 1, 1), groups)
     x = random.standard_normal((batch, channels, *sizes)).astype(np.float32)
-    w = random.standard_normal((outputs, channels, *kernel)).astype(np.float32)
+    w = random.standard_normal((outputs, channels // groups, *kernel)).astype(np.float32)
+    bias = random.standard_normal(outputs).astype(np.float32)
     g = random.standard_normal((batch, outputs, *geometry.output(sizes, kernel))).astype(np.float32)
     wide_x, wide_w, wide_g = (a.astype(np.float64) for a in (x, w, g))
-    for got, want in ((volumes.correlation(x, w, geometry), convolve(wide_x, wide_w, geometry)),
+    for got, want in ((volumes.correlation(x, w, geometry, bias), convolve(wide_x, wide_w, geometry, bias)),
                       (volumes.correlation_adjoint(g, w, geometry, sizes),
                        gradient_in_input(wide_g, wide_w, geometry, sizes)),
                       (volumes.correlation_in_weight(g, x, geometry, kernel),

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from .convolution import (FLOAT, SMALL, Placed, _adjoint, _applies as fit, _blank, _direct, _filter, _filter_in_weight,
-                          _in_weight, _is_minimal, _phase, _strides)
+                          _in_weight, _is_minimal, _kind, _phase, _strides)
 
 __all__ = ['correlation', 'correlation_adjoint', 'correlation_in_weight']
 
@@ -80,7 +80,7 @@ def _correlate(windows, w, out, plane, before, bias=None):
     if not _goes_by_filtering(windows, out, w.shape[2:], plane):
         return _direct(windows[:, 0], [(w[None], 0)], out[:, 0], _placed(windows, out), out.shape[3:], plane.stride,
                        before, plane.dilation, bias)
-    _filter(windows, w, out, before)
+    _filter(windows, w, out, before, _kind(plane.stride))
     if bias is not None:
         out += bias[:, None, None]
 
@@ -134,7 +134,7 @@ def correlation_in_weight(g, x, geometry, kernel):
                        geometry.dilation[0])
     g, before = np.ascontiguousarray(g).swapaxes(1, 2), tuple(p for p, _ in plane.padding)
     if _goes_by_filtering(windows, g, taps, plane):
-        made = _filter_in_weight(g, windows, before)
+        made = _filter_in_weight(g, windows, before, _kind(plane.stride))
     else:
         made = _in_weight(g[:, 0], windows[:, 0], g.shape[2], windows.shape[2], taps, _placed(windows, g), plane.stride,
                           before, plane.dilation)
