@@ -5,7 +5,7 @@ import numpy as np
 
 from ...kernel import conversion
 from .build import compiled
-from .properties import target
+from .properties import computes
 
 __all__ = ['converted']
 
@@ -18,7 +18,7 @@ PAIRS |= {('bool', 'float32'), ('uint8', 'float32'), ('int64', 'float32'), ('boo
 
 def converted(x, dtype):
     """A copy of the array in another dtype, with the same order of dimensions in memory."""
-    if (x.dtype.name, dtype.name) not in PAIRS or x.size < SMALLEST or target().vector_bytes < 32:
+    if (x.dtype.name, dtype.name) not in PAIRS or x.size < SMALLEST or not (computes(x.dtype) and computes(dtype)):
         return None
     made = np.empty_like(x, dtype)
     if any(n > 1 and a * x.itemsize != b * dtype.itemsize for n, a, b in zip(x.shape, made.strides, x.strides)):

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...kernel import indexing, types
 from .build import compiled
+from .properties import computes
 
 __all__ = ['chosen', 'combine', 'combine_rows', 'places', 'read', 'spread', 'take_rows']
 
@@ -26,7 +27,7 @@ def _words(dtype):
 
 
 def _number(dtype):
-    return types.of(dtype) if dtype.name in NUMBERS else None
+    return types.of(dtype) if dtype.name in NUMBERS and computes(dtype) else None
 
 
 def _way(ufunc):

@@ -9,7 +9,7 @@ import os
 
 from ...kernel.target import Target
 
-__all__ = ['processor', 'target', 'jit_is_on', 'PRECISION']
+__all__ = ['processor', 'target', 'jit_is_on', 'computes', 'PRECISION']
 
 PRECISION = {'float32': 'highest'}  # how exact products have to be: 'highest', 'high' or 'medium'
 
@@ -55,3 +55,8 @@ def target() -> Target:
     width = 64 if wide else 32 if 'avx2' in has else 16
     registers = 32 if wide or 'neon' in has else 16
     return Target(name, width, registers, frozenset(known))
+
+
+def computes(dtype) -> bool:
+    """Whether kernels can compute with numbers of a dtype: with float16 only where the processor converts it."""
+    return dtype.name != 'float16' or target().vector_bytes >= 32

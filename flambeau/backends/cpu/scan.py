@@ -7,7 +7,7 @@ import numpy as np
 
 from ...kernel import scan, types
 from .build import compiled
-from .properties import target
+from .properties import computes, target
 
 __all__ = ['extremes', 'products', 'values']
 
@@ -23,7 +23,7 @@ IN_BLOCKS = (np.add, np.multiply)
 def values(x, axis, ufunc):
     """The elements up to each along an axis, combined by np.add, np.multiply or np.logaddexp."""
     name = x.dtype.name
-    if x.size < SMALLEST or name not in KINDS or ufunc is np.logaddexp and name[0] == 'i':
+    if x.size < SMALLEST or name not in KINDS or not computes(x.dtype) or ufunc is np.logaddexp and name[0] == 'i':
         return None
     x = np.ascontiguousarray(x)
     kind = types.named(name)
@@ -50,7 +50,8 @@ def extremes(x, axis, ufunc):
 def products(x, axes):
     """The products over the last axes, float32 multiplied in float64."""
     kept = x.ndim - len(axes)
-    if tuple(sorted(axes)) != tuple(range(kept, x.ndim)) or not x.flags.c_contiguous or x.dtype.name not in FLOATS:
+    if (tuple(sorted(axes)) != tuple(range(kept, x.ndim)) or not x.flags.c_contiguous or x.dtype.name not in FLOATS
+            or not computes(x.dtype)):
         return None
     kind = types.of(x.dtype)
     made = np.empty(x.shape[:kept], WIDE[scan.summed(kind, np.multiply.__name__)])

@@ -8,7 +8,7 @@ import numpy as np
 from ...kernel import selection, types
 from .build import compiled
 from .layout import dense
-from .properties import target
+from .properties import computes, target
 from .sorting import WIDER
 
 __all__ = ['extremes', 'searched', 'top']
@@ -25,7 +25,7 @@ LONGEST = 1 << 31   # of rows, whose places are numbers of 32 bits
 
 def extremes(x, axis, largest, values):
     """(the largest or smallest along an axis, or None unless `values`, the first places of these), without that axis."""
-    if x.dtype.name not in COMPARED or not x.flags.c_contiguous or x.shape[axis] >= LONGEST:
+    if x.dtype.name not in COMPARED or not computes(x.dtype) or not x.flags.c_contiguous or x.shape[axis] >= LONGEST:
         return None
     outer, n, width = math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1:])
     if width < NARROWEST:
