@@ -148,9 +148,9 @@ def _renewed(m, state, part):
     return part if count == state.shape[0] else m.cat([part, state[count:]], 0)
 
 
-def _turned(m, matrix):
-    """The transpose, as rows in memory where it is an array: the product of a few rows with it is twice as fast."""
-    return m.xp.ascontiguousarray(matrix.T) if m is REFERENCE else m.t(matrix)
+def _turned(m, matrix, times):
+    """The transpose, as rows in memory where it is an array used several times: then a few rows' product takes half."""
+    return m.xp.ascontiguousarray(matrix.T) if m is REFERENCE and times > 1 else m.t(matrix)
 
 
 def _run(m, input, hx, cx, w_ih, w_hh, b_ih, b_hh, w_hr, mode, sizes, reverse):
@@ -161,7 +161,8 @@ def _run(m, input, hx, cx, w_ih, w_hh, b_ih, b_hh, w_hr, mode, sizes, reverse):
         made = m.kernel('recurrent.forward', mode, x, hx, cx, w_hh, b_hh if cell.own_bias else None, sizes, reverse)
         if made is not None:
             return made
-    weights = Weights(_turned(m, w_hh), b_hh if cell.own_bias else None, None if w_hr is None else m.t(w_hr))
+    weights = Weights(_turned(m, w_hh, len(sizes)), b_hh if cell.own_bias else None,
+                      None if w_hr is None else m.t(w_hr))
     kept, output, h, c = [], _Rows(m, (input.shape[0], hx.shape[1]), x), hx, cx
     for start, stop in _spans(sizes, reverse):
         count = stop - start
@@ -186,17 +187,19 @@ def _layer_gradient(m, g, input, hx, cx, w_ih, w_hh, b_ih, b_hh, w_hr, mode, siz
     dhidden = _Rows(m, (rows, wide), w_ih) if cell.own_bias else dx
     states = _Rows(m, (rows, features), w_ih)
     dprojected, raw = [], []
-    for (start, stop), (before, held) in zip(_spans(sizes, not reverse), reversed(kept)):
+    for left, (start, stop), (before, held) in zip(reversed(range(len(sizes))), _spans(sizes, not reverse),
+                                                   reversed(kept)):
         count = stop - start
         into = g_output[start:stop] + dh[:count]
         columns, hidden_columns, carried, dcell = cell.gradient(m, into, None if dc is None else dc[:count], held, w_hr)
         step = dx.put(start, stop, columns)
         if cell.own_bias:
             step = dhidden.put(start, stop, hidden_columns)
-        dbefore = m.matmul(step, w_hh)
-        if carried is not None:
-            dbefore = over(m, 'add', dbefore, carried)
-        dh = _renewed(m, dh, dbefore)
+        if left or 'hx' in needed:
+            dbefore = m.matmul(step, w_hh)
+            if carried is not None:
+                dbefore = over(m, 'add', dbefore, carried)
+            dh = _renewed(m, dh, dbefore)
         dc = None if dc is None else _renewed(m, dc, dcell)
         states.put(start, stop, (before,))
         if w_hr is not None:

@@ -15,6 +15,7 @@ from .properties import target
 
 __all__ = ['forward', 'backward']
 
+FEWEST = 4                   # rows of all steps from which on it pays to copy a weight into panels
 SMALLEST = 1 << 14           # multiplications from which on a kernel beats array functions
 WORTH_THREADS = 1 << 19      # multiplications from which on other threads are woken
 WORTH_REGION = 1 << 16       # multiplications of a step from which on it is shared out
@@ -77,7 +78,7 @@ def forward(mode, x, hx, cx, w_hh, bias, sizes, reverse):
     batch, units = hx.shape
     cell = CELLS[mode]
     if (any(a is not None and a.dtype != FLOAT for a in (x, hx, cx, w_hh, bias)) or units < target().lanes(f32)
-            or len(x) * units * units < SMALLEST or max(sizes) != batch or not x.flags.c_contiguous):
+            or len(x) < FEWEST or len(x) * units * units < SMALLEST or max(sizes) != batch or not x.flags.c_contiguous):
         return None
     if cell.own and bias is None:
         bias = np.zeros(len(w_hh), FLOAT)
@@ -107,15 +108,13 @@ def backward(mode, kept, g, dh, dc, w_hh, sizes, reverse, wanted):
         return None
     x, states, besides = kept
     cell, rows, (batch, units) = CELLS[mode], len(x), dh.shape
-    if any(a is not None and a.dtype != FLOAT for a in (*kept, g, dh, dc)):
-        return None
     cut = _Cut(len(sizes), batch, units, x.shape[1], 1)
-    dh, dc = np.array(dh, order='C'), None if dc is None else np.array(dc, order='C')
+    dh, dc = np.array(dh, FLOAT, order='C'), None if dc is None else np.array(dc, FLOAT, order='C')
     dhidden = _rows(rows + batch, x.shape[1])
     dx = _rows(*x.shape) if cell.own else dhidden
     compiled(recurrent.backward, mode, *cut.arguments)(
         x, states, besides if cell.cells else None, besides if cell.own else None, np.ascontiguousarray(w_hh),
-        cut.packed, np.ascontiguousarray(g), dh, dc, dx, dhidden, _spans(sizes, reverse), len(sizes),
+        cut.packed, np.ascontiguousarray(g, FLOAT), dh, dc, dx, dhidden, _spans(sizes, reverse), len(sizes),
         len(sizes) + wanted, units, cut.panels, cut.upper, cut.each, states.strides[0] // 4, dhidden.strides[0] // 4)
     dhidden = dhidden[:rows]
     return dx if cell.own else dhidden, dhidden, states[:rows], dh, dc
