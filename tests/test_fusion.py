@@ -319,3 +319,19 @@ def test_writing_over_a_tensor_reads_what_shares_its_memory_first():
     with pytest.raises(RuntimeError, match='modified by an inplace operation'):
         y.backward()
     assert flambeau.equal(flambeau.empty(9000).fill_(2.5), flambeau.full((9000,), 2.5)) and not x.zero_().any()
+
+
+def test_out_of_large_operations_is_written_by_the_kernel():
+    x, y = (flambeau.tensor(drawn((90, 300), 'float32', k)) for k in range(2))
+    for function, kind in (
+            (lambda **o: flambeau.exp(x, **o), flambeau.float32), (lambda **o: flambeau.add(x, y, alpha=2, **o), flambeau.float32),
+            (lambda **o: flambeau.lt(x, y, **o), flambeau.bool), (lambda **o: flambeau.exp(x, **o), flambeau.float64)):
+        for out in (flambeau.empty(90, 300, dtype=kind), flambeau.empty(300, 90, dtype=kind).t(), flambeau.empty(0, dtype=kind)):
+            assert function(out=out) is out and out._version >= 1
+            assert flambeau.equal(out, function().to(kind))
+    wanted = x.exp()
+    assert flambeau.equal(flambeau.exp(x, out=x), wanted)
+    with pytest.raises(RuntimeError, match='single memory location'):
+        flambeau.exp(x.view(-1)[1:], out=x.view(-1)[:-1])
+    with pytest.raises(RuntimeError, match='automatic differentiation'):
+        flambeau.exp(x.requires_grad_(), out=flambeau.empty(90, 300))

@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import dtypes
 from ..dtypes import of as dtype_of
-from ..autograd.graph import LEAF, View, edge_of, make_node, saved_versions, ticket
+from ..autograd.graph import LEAF, View, edge_of, make_node, note_write, saved_versions, ticket
 from ..autograd.modes import OFF, PLAIN, STATE
 from ..tensor import Parameter, Tensor
 from .definition import SavedOutput
@@ -22,7 +22,7 @@ from .overriding import Overridden, override
 from .record import GENERAL, binary_recorder, complete, record
 from .reference import LARGE, REFERENCE, SINGLE
 from .results import several_views, tensors_of
-from .writing import deliver, refuse_out, refuse_partial_overlap
+from .writing import deliver, overwritten, refuse_out, refuse_partial_overlap
 
 __all__ = ['entry', 'operator_entry', 'general_entry', 'binder']
 
@@ -440,6 +440,9 @@ def general_entry(op):
         out = kwargs.pop('out', None) if kwargs and 'out' not in op.parameters else None
         try:
             values = bind(*args, **kwargs)
+            if out.__class__ is Tensor and not op.strict_out and overwritten(op, out, values):
+                note_write(out, op.name + '(out=...)')
+                return out
             result = run(values)
         except Overridden:
             if out is not None:

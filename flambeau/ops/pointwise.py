@@ -143,7 +143,7 @@ def _clamping(name, aliases, bounds, doc):
         limits = bounds(*args, **kwargs)
         if type(input) is Tensor and input._array.dtype.kind == 'f' and limits[0] is not limits[1] and all(
                 v.__class__ in REAL_OR_NONE for v in limits) and overwritten(
-                OPERATIONS['_clamp'], input, tuple(v if v is None else float(v) for v in limits), {}):
+                OPERATIONS['_clamp'], input, (input, *[v if v is None else float(v) for v in limits])):
             note_write(input, name + '_')
             return input
         return change(input, name + '_', lambda before: _clamp(before, *limits))

@@ -14,7 +14,7 @@ from .overriding import override, overrides
 from .reference import LARGE, REFERENCE
 from .results import named
 
-__all__ = ['change', 'inplace_entry', 'deliver', 'refuse_out', 'refuse_shared_out', 'refuse_partial_overlap',
+__all__ = ['change', 'overwritten', 'inplace_entry', 'deliver', 'refuse_out', 'refuse_shared_out', 'refuse_partial_overlap',
            'refuse_write']
 
 new = object.__new__
@@ -31,7 +31,9 @@ def inplace_entry(op):
 
         def compute(before):
             return op.public(before, *args, **kwargs)
-        if op.kind == 'elementwise' and overwritten(op, input, args, kwargs):
+        given = {**op.defaults, **dict(zip(op.positional, (input, *args))), **kwargs}
+        if len(args) < len(op.positional) and given.keys() == set(op.parameters) and overwritten(
+                op, input, [given[name] for name in op.parameters]):
             note_write(input, name)
             return input
         return look_otherwise(input, name, compute) if op.kind == 'view' else change(input, name, compute, op)
@@ -41,33 +43,35 @@ def inplace_entry(op):
     return call
 
 
-def overwritten(op, tensor, args, kwargs):
-    """Lets one generated kernel write an operation's result over its large first operand, if there is one. Says whether."""
-    array = tensor._array
-    if array.size < LARGE or tensor._node is not None or op.check is not None or len(args) >= len(op.positional):
+def overwritten(op, place, values):
+    """Lets one generated kernel write an operation's result over a large tensor, if there is one. Says whether.
+
+    `values` are those of the operation's parameters; `place` may be one of them.
+    """
+    array, shared, given = place._array, None, []
+    if array.size < LARGE or op.kind != 'elementwise' or op.check is not None or place._node is not None or not (
+            array.flags.writeable and array.flags.c_contiguous):
         return False
-    given = {**op.defaults, **dict(zip(op.positional, (tensor, *args))), **kwargs}
-    if len(given) != len(op.parameters) or not array.flags.writeable:
-        return False
-    values = []
-    for name in op.parameters:
-        value = given.get(name)
+    for name, value in zip(op.parameters, values):
         kind = value.__class__
         if kind is Tensor or kind is Parameter:
             if value._node is not None and STATE.recording is not OFF:
                 return False
             value = value._array
-            if value is not array and (np.may_share_memory(value, array) or name in op.promote_names
-                                       and value.dtype != array.dtype):
+            if name in op.promote_names:
+                shared = shared or value.dtype
+                if value.dtype != shared:
+                    return False
+            if value is not array and np.may_share_memory(value, array):
                 return False
-        elif name in op.promote_names and not (kind is int or kind is float and array.dtype.kind in 'fV'):
-            return False
         elif name in op.promote_names:
-            value = np.asarray(value, array.dtype) if array.dtype.kind in 'iuV' else float(value)
-        values.append(value)
-    plan = REFERENCE.kernel('fusion.planned', op.flat, tuple(values), 1, True)
+            if shared is None or not (kind is int or kind is float and shared.kind in 'fV'):
+                return False
+            value = float(value) if shared.kind == 'f' else np.asarray(value, shared)
+        given.append(value)
+    plan = REFERENCE.kernel('fusion.planned', op.flat, tuple(given), 1, (array.shape, array.dtype))
     if plan:
-        plan(values, (array,))
+        plan(given, (array,))
     return bool(plan)
 
 

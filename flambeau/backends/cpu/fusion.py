@@ -24,11 +24,11 @@ RANKS = {'b': 1, 'u': 2, 'i': 2, 'V': 3, 'f': 3}  # the kind of array that says 
 WIDER = {'float16': 'float32', 'bfloat16': 'float32'}  # these are computed in
 
 
-def planned(formula, arguments, steps=1, over=False):
+def planned(formula, arguments, steps=1, over=None):
     """The function of arguments like these that runs the formula as one kernel.
 
-    None where there is none, or where the formula has not as many steps. With `over`, it is a function of (arguments, [the
-    first of them]), over which it writes the only result; None where that is of another kind.
+    None where there is none, or where the formula has not as many steps. With `over`, a shape and a dtype, it is a function
+    of (arguments, [an array in C order]), over which it writes the only result; None where that is of another kind.
     """
     key = (formula, over, *[(x.shape, x.strides, x.dtype) if x.__class__ is ndarray else float if x.__class__ is float else x
                       for x in arguments])
@@ -40,8 +40,8 @@ def planned(formula, arguments, steps=1, over=False):
         if len(_plans) >= PLANS:
             _plans.clear()
         made = _plan(formula, arguments)
-        fits = made and made.steps >= steps and (not over or made.goes_over(arguments[0]))
-        plan = _plans[key] = made.written(arguments, over) if fits else False
+        fits = made and made.steps >= steps and (over is None or made.kinds == ['full'] and made.made == [over])
+        plan = _plans[key] = made.written(arguments, over is not None) if fits else False
     return plan or None
 
 
@@ -212,10 +212,6 @@ class Plan:
             raise Untraceable('a result of a shape of its own')
         described.append((kind, dtype))
         self.made.append((tuple(made), dtype))
-
-    def goes_over(self, array):
-        """Whether the only result lies just as an array does."""
-        return array.flags.c_contiguous and self.kinds == ['full'] and self.made == [(array.shape, array.dtype)]
 
     def written(self, arguments, into=False):
         """A function of these arguments, or of (arguments, arrays that results go `into`), that calls the kernel.
