@@ -27,8 +27,10 @@ MAPS = {
     'cubic': [resized('cubic', n, 50) for n in SIZES], 'antialiased': [resized('linear', n, 11, False, True) for n in SIZES],
     'bins': [adaptive_average_map(n, 7) for n in SIZES], 'reflect': [padding_map('reflect', n, 3, 5) for n in SIZES],
     'circular': [padding_map('circular', n, 9, 0) for n in SIZES], 'rows alone': [padding_map('replicate', SIZES[0], 2, 1), None],
-    'sums of rows alone': [adaptive_average_map(SIZES[0], 5), None], 'columns alone': [None, padding_map('replicate', SIZES[1], 1, 40)],
-    'sums of columns alone': [None, adaptive_average_map(SIZES[1], 3)], 'no entries': [AxisMap(5, n, np.arange(3), np.arange(3)) for n in SIZES]}
+    'sums of rows alone': [adaptive_average_map(SIZES[0], 5), None],
+    'columns alone': [None, padding_map('replicate', SIZES[1], 1, 40)],
+    'sums of columns alone': [None, adaptive_average_map(SIZES[1], 3)],
+    'no entries': [AxisMap(5, n, np.arange(3), np.arange(3)) for n in SIZES]}
 
 
 @pytest.mark.parametrize('name', MAPS)

@@ -34,7 +34,8 @@ def test_sums_and_adjoints(channels, size, taps, count):
         return OPERATIONS[name].formula(Without(), *arguments)
     close = dict(rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(grid.sampled(x, index, weight), expected('_sampled', x, index, weight), **close)
-    np.testing.assert_allclose(grid.adjoint(g, index, weight, size), expected('_sampled_adjoint', g, index, weight, size), **close)
+    np.testing.assert_allclose(grid.adjoint(g, index, weight, size),
+                               expected('_sampled_adjoint', g, index, weight, size), **close)
     np.testing.assert_allclose(grid.products(g, x, index), expected('_sample_products', g, x, index), **close)
     assert grid.sampled(x, index + size, weight) is None
 

@@ -41,7 +41,8 @@ def test_rows(shape, count, axis, dtype):
     np.testing.assert_array_equal(table, expected)
 
 
-@pytest.mark.parametrize('shape, axis, count', [((40, 130), 1, 130), ((40, 130), 0, 90), ((3, 50, 7), 1, 300), ((9000,), 0, 5000)])
+@pytest.mark.parametrize('shape, axis, count', [
+    ((40, 130), 1, 130), ((40, 130), 0, 90), ((3, 50, 7), 1, 300), ((9000,), 0, 5000)])
 @pytest.mark.parametrize('dtype', DTYPES)
 def test_elements(shape, axis, count, dtype):
     x = numbers(shape, dtype)

@@ -17,19 +17,20 @@ def mapped(target, rows_kind, columns_kind):
     """y[p, i, j] = sum of v[t, j] * s[columns_from[t, j]] over the taps t, s[c] = sum of w[k] * x[p, rows_from[k], c] over
     the entries k of row i: rows_first[i] to rows_first[i + 1].
 
-    repeats[i] says whether row i is as the one before. columns_from is -1 where there is no tap, and both column tables `pitch` wide; straight[block] says whether a whole
-    vector of columns is copied from neighbours. A chunk is `group` rows of a plane.
+    repeats[i] says whether row i is as the one before, straight[block] whether a whole vector of columns is copied from
+    neighbours. columns_from is -1 where there is no tap, and both column tables `pitch` wide. A chunk is `group` rows of a
+    plane.
     """
     b = Builder('mapped', x=pointer(f32), y=pointer(f32), rows_first=pointer(i64), rows_from=pointer(i64),
-                rows_weight=pointer(f32), repeats=pointer(i64), columns_from=pointer(i32), columns_weight=pointer(f32), straight=pointer(i64),
-                planes=i64, height=i64, width=i64, rows=i64, columns=i64, taps=i64, pitch=i64, group=i64)
+                rows_weight=pointer(f32), repeats=pointer(i64), columns_from=pointer(i32), columns_weight=pointer(f32),
+                straight=pointer(i64), planes=i64, height=i64, width=i64, rows=i64, columns=i64, taps=i64, pitch=i64, group=i64)
     x, y, first, origin, weight, repeats, *tables, planes, height, width, rows, columns, taps, pitch, group = b.parameters
     lanes = target.lanes(f32)
     groups = (rows + (group - 1)) / group
     with b.parallel(planes * groups) as chunk:
         plane, start = chunk / groups, chunk % groups * group
         source = x + plane * height * width
-        sums = b.buffer(f32, MOST_COLUMNS) if (rows_kind, columns_kind) not in (('weighted', 'same'), ('copy', 'same')) else None
+        sums = b.buffer(f32, MOST_COLUMNS) if rows_kind == 'weighted' and columns_kind != 'same' else None
 
         def write(i, out):
             if rows_kind == 'same':

@@ -47,11 +47,11 @@ class _Scan:
     def start(self, value=None):
         """Variables before the first element."""
         if value is None:
-            value = self.b.constant(self._neutral(), self.type)
+            value = self.b.constant(self.neutral(), self.type)
         made = [self.b.variable(value)]
         return made if self.op in COMBINE else [*made, self.b.variable(self.b.constant(0, self.place))]
 
-    def _neutral(self):
+    def neutral(self):
         if self.op in COMBINE:
             return {'add': 0, 'multiply': 1, 'logaddexp': -math.inf}[self.op]
         sign = -1 if self.op == 'maximum' else 1
@@ -162,7 +162,7 @@ def totals(target, kind, op):
     x, y, count, n = b.parameters
     lanes = target.lanes(summed(kind, op))
     scan = _Scan(b, kind, op, lanes)
-    neutral = b.constant(scan._neutral(), scan.type)
+    neutral = b.constant(scan.neutral(), scan.type)
     with b.parallel(count) as row:
         state = [scan.start() for _ in range(PANEL)]
         with b.loop(row * n, row * n + n, PANEL * lanes) as i:

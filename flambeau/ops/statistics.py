@@ -330,7 +330,8 @@ def _pair_differences(m, x1, x2):
 def _euclidean_gradients(m, g, x1, x2, output):
     share = m.where(output == 0, m.zeros_like(g), g / output)
     turned = m.transpose(share, -2, -1)
-    return {'x1': x1 * m.sum(share, -1, True) - m.matmul(share, x2), 'x2': x2 * m.sum(turned, -1, True) - m.matmul(turned, x1)}
+    return {'x1': x1 * m.sum(share, -1, True) - m.matmul(share, x2),
+            'x2': x2 * m.sum(turned, -1, True) - m.matmul(turned, x1)}
 
 
 @opaque(namespace='', method=False, label='EuclideanDistBackward0', grad=_euclidean_gradients)

@@ -1,4 +1,7 @@
-"""Extremes along an axis, the first few of rows in order, places in sorted rows by generated kernels; what does not fit answers None. Knows no operation."""
+"""Extremes along an axis, the first few of rows in order and places in sorted rows, by generated kernels.
+
+What does not fit answers None. Knows no operation.
+"""
 from __future__ import annotations
 
 import math
