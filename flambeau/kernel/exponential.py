@@ -73,7 +73,7 @@ def rarely(b, condition, compute, value):
 
 
 def by_halves(b, function, *operands):
-    """The results of function(b, *operands) for one half of the lanes after the other, so that wider numbers fill a register."""
+    """The results of function(b, *operands), half of the lanes after the other: numbers of twice the width fill a register."""
     lanes = operands[0].type.lanes
     if lanes < 2:
         return function(b, *operands)
@@ -89,7 +89,7 @@ def in_float64(b, function, x):
 # ---- exponentials
 
 def exp_pair(b, x, rest=None):
-    """(n, high, low) with e**(x + rest) = (high + low) * 2**n; x within 1000, rest at most as large as what rounding x loses."""
+    """(n, high, low) with e**(x + rest) = (high + low) * 2**n; x within 1000, rest no more than what rounding x loses."""
     high, low = LN2[x.type.bits]
     n = b.rint(x * (1 / math.log(2)))
     r = b.fma(n, -low, b.fma(n, -high, x))

@@ -28,7 +28,7 @@ def erf(b, x):
 
 
 def _erf_by_pieces(b, x):
-    """erf by a polynomial whose coefficients are looked up in registers: the quickest way to compute it where they are wide."""
+    """erf by a polynomial whose coefficients are looked up in registers: the quickest way where they are wide."""
     piece = fitted.ERF_PIECE
     size = b.abs(x)
     near = b.smaller(b.of_type(15.49 * piece, x.type), size)
@@ -138,7 +138,8 @@ def _digamma(b, x):
     negative = x < 0.0
     size = b.select(negative, 1.0 - x, x)
     small, shifted = size < 1.0, size
-    top, bottom = b.select(small, b.of_type(-1.0, x.type), b.of_type(0.0, x.type)), b.select(small, size, b.of_type(1.0, x.type))
+    one = b.of_type(1.0, x.type)
+    top, bottom = b.select(small, -one, one * 0.0), b.select(small, size, one)
     for _ in range(6):  # digamma(y + 1) = digamma(y) + 1 / y, until shifted is below 2; the sum as a fraction
         over = shifted >= 2.0
         shifted = b.select(over, shifted - 1.0, shifted)

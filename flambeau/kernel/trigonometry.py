@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from . import coefficients as fitted
 from .ir import Builder
-from .exponential import any_lane, odd, polynomial, product, two_sum
+from .exponential import any_lane, polynomial, product, two_sum
 from .types import Pointer, Type, f64, i64, u64
 
 __all__ = ['sin', 'cos', 'tan', 'asin', 'acos', 'atan', 'atan2']
@@ -103,7 +103,8 @@ def _quarters(b, x):
     shift = 1.5 * 2.0 ** FRACTION[bits]  # leaves the whole part in the last bits
     shifted = b.fma(x, 2 / math.pi, shift)
     n = shifted - shift
-    found = [b.variable(v) for v in (b.bitcast(shifted, integer), b.fma(n, -second, b.fma(n, -first, x, exact=True), exact=True), n * -third)]
+    r = b.fma(n, -second, b.fma(n, -first, x, exact=True), exact=True)
+    found = [b.variable(v) for v in (b.bitcast(shifted, integer), r, n * -third)]
     large = b.abs(x) > LARGE[bits]
     with b.when(any_lane(b, large)):
         lanes = x.type.lanes or 4
