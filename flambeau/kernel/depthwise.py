@@ -111,7 +111,7 @@ def _tile(forms, rows, vectors, lines, stride, dilation, parts, by_lane=False):
 PIXELS = ('threads', 'images', 'channels', 'height', 'width', 'out_height', 'out_width', 'blocks', 'taps', 'top',
           'left', 'pitch', 'reach', 'band', 'bank')
 SIZES = ('threads', 'images', 'groups', 'depth', 'outputs', 'height', 'width', 'out_height', 'out_width', 'blocks',
-         'taps', 'top', 'left', 'pitch', 'band', 'plane', 'bank')
+         'taps', 'top', 'left', 'pitch', 'band', 'plane', 'bank', 'group_of_x', 'plane_of_out')
 
 
 def planes(target, element, rows, vectors, lines, stride, dilation, parts):
@@ -120,17 +120,18 @@ def planes(target, element, rows, vectors, lines, stride, dilation, parts):
     `rows` and `vectors` make a tile, `stride` is that of rows and columns, `lines` of the kernel, `dilation` apart,
     meet it at a time. `parts`: as many neighbouring outputs come from taps of their own (as in the gradient of a
     strided convolution). `offsets` holds where each tap of a row lies, then where the taps of each part begin and end.
-    An output has rows of `pitch_of_out` numbers in planes of `plane_of_out`, of which `wide` are written.
+    Groups of x are `group_of_x` numbers apart. An output has rows of `pitch_of_out` numbers in planes of
+    `plane_of_out`, of which `wide` are written.
     A chunk is `together` groups of an image, or a band of one.
     """
     forms, (stride_y, stride_x) = Forms(target, element), stride
     lanes = forms.lanes
     arrays = {name: pointer(forms.sum) for name in ('x', 'weight', 'bias', 'out', 'scratch')}
-    more = ('together', 'wide', 'pitch_of_out', 'plane_of_out')
+    more = ('together', 'wide', 'pitch_of_out')
     b = Builder('planes', offsets=pointer(i64), **arrays, **{name: i64 for name in (*SIZES, *more)})
     offsets, x, weight, bias, out, scratch, *numbers = b.parameters
     (threads, images, groups, depth, outputs, height, width, out_height, out_width, blocks, taps, top, left, pitch,
-     band, plane, bank, together, wide, pitch_of_out, plane_of_out) = numbers
+     band, plane, bank, group_of_x, plane_of_out, together, wide, pitch_of_out) = numbers
     copy, tile = _copy(forms, stride_x), _tile(forms, rows, vectors, lines, stride_y, dilation, parts)
     bands, all_groups = (out_height + band - 1) // band, images * groups
     line, step = pitch * stride_x, vectors * lanes
@@ -140,9 +141,9 @@ def planes(target, element, rows, vectors, lines, stride, dilation, parts):
         last = b.smaller(first + band, out_height)
         reach = (last - first - 1) * stride_y + (blocks * lines - 1) * dilation + 1
         end = b.smaller(begin + together, all_groups)
-        with b.loop(begin * depth, end * depth) as c:
-            b.call(copy, x + c * (height * width), pixels + (c - begin * depth) * plane, first * stride_y - top, reach,
-                   height, width, pitch, left)
+        with b.loop(begin, end) as group, b.loop(0, depth) as c:
+            b.call(copy, x + (group * group_of_x + c * (height * width)),
+                   pixels + ((group - begin) * depth + c) * plane, first * stride_y - top, reach, height, width, pitch, left)
         with b.loop(begin, end) as group:
             met = pixels + (group - begin) * depth * plane
             with b.loop(0, outputs) as o:
@@ -199,7 +200,7 @@ def planes_in_weight(target, element, rows, rest, lines, stride, dilation):
     b = Builder('planes_in_weight', offsets=pointer(i64), **arrays, **{name: i64 for name in SIZES}, total_at=i64)
     offsets, x, outer, out, scratch, *numbers = b.parameters
     (threads, images, groups, depth, outputs, height, width, out_height, out_width, blocks, taps, top, left, pitch,
-     band, plane, bank, total_at) = numbers
+     band, plane, bank, group_of_x, plane_of_out, total_at) = numbers
     copy = _copy(forms, stride_x)
     tiles = {height: _tile_in_weight(forms, height, lines, stride_y, dilation) for height in {rows, rest}}
     line, size = pitch * stride_x, blocks * lines * taps
@@ -214,12 +215,12 @@ def planes_in_weight(target, element, rows, rest, lines, stride, dilation):
             of_image, last = image * groups + group, b.smaller(first + band, out_height)
             reach = (last - first - 1) * stride_y + (blocks * lines - 1) * dilation + 1
             with b.loop(0, depth) as c:
-                b.call(copy, x + (of_image * depth + c) * (height * width), pixels + c * plane, first * stride_y - top,
-                       reach, height, width, pitch, left)
+                b.call(copy, x + (of_image * group_of_x + c * (height * width)), pixels + c * plane,
+                       first * stride_y - top, reach, height, width, pitch, left)
             with b.loop(0, outputs) as o, b.loop(0, depth) as c:
                 def add(number_of_rows, y, column):
                     b.call(tiles[number_of_rows], pixels + (c * plane + (y - first) * stride_y * line + column),
-                           outer + (((of_image * outputs + o) * out_height + y) * out_width + column),
+                           outer + ((of_image * outputs + o) * plane_of_out + (y * out_width + column)),
                            totals + (o * depth + c) * size * lanes, offsets, blocks, taps, line, out_width,
                            out_width - column)
                 with b.loop(first, last, rows) as y, b.loop(0, out_width, lanes) as column:

@@ -19,9 +19,9 @@ __all__ = ['correlation', 'correlation_adjoint', 'correlation_in_weight']
 
 LINES = 8         # lines of a kernel that a tile meets at a time, at most
 ROWS = 8          # rows of a tile, at most: more addresses than that do not stay in registers
-ROWS_IN_WEIGHT = 14
+ROWS_IN_WEIGHT = 14  # the same for the gradient in a weight, whose lines are few
 FEW = 10          # outputs of a group up to which vectors along columns are better filled than those along outputs
-FEW_IN_WEIGHT = 16
+FEW_IN_WEIGHT = 16  # the same for the gradient in a weight
 TOGETHER = 1 << 14  # multiplications that a chunk should have at least
 ALIASED = 512     # numbers: rows so far apart share few lines of the first cache
 
@@ -51,11 +51,17 @@ def _band(height, numbers_of_row, stride, reach, chunks):
     return _split(height, min(height, most, max(ROWS, -(-height * chunks // CHUNKS))))
 
 
+def _group(x, groups):
+    """Numbers from one group of channels to the next."""
+    return x.strides[1] // x.itemsize * (x.shape[1] // groups)
+
+
 def _along_planes(x, w, out, wide, sizes, stride, dilation, before, offsets, groups, bias=None):
     """Writes planes of `sizes` (rows, columns of each part) into `out`, bias + the cross-correlation of x and w.
 
     `w` (groups, outputs, depth, lines, taps) has the taps of all parts, `offsets` (a list for each part) where they
-    lie in a padded row. `out` has rows of any distance, of which `wide` columns are written.
+    lie in a padded row. `out` has rows of any distance, of which `wide` columns are written. Where x has one channel a
+    group, the next planes behind it are the others of a group.
     """
     (images, channels, height, width), (_, outputs, depth, all_lines, taps) = x.shape, w.shape
     lanes, registers, parts = _lanes(x), target().registers, len(offsets)
@@ -78,8 +84,8 @@ def _along_planes(x, w, out, wide, sizes, stride, dilation, before, offsets, gro
     scratch, threads = _scratch(bank, x.dtype)
     compiled(planes, ELEMENTS[x.dtype], rows, vectors, lines, stride, dilation, parts)(
         np.array(flat + ends, np.int64), x, w, np.ascontiguousarray(bias), out, scratch, threads, images, groups, depth,
-        outputs, height, width, *sizes, blocks, taps, *before, pitch, band, plane, bank, together, wide,
-        out.strides[2] // out.itemsize, out.strides[1] // out.itemsize)
+        outputs, height, width, *sizes, blocks, taps, *before, pitch, band, plane, bank, _group(x, groups),
+        out.strides[1] // out.itemsize, together, wide, out.strides[2] // out.itemsize)
     return out
 
 
@@ -122,6 +128,30 @@ def _along_channels_in_weight(g, x, taps, stride, dilation, before):
     return np.ascontiguousarray(made.transpose(0, 4, 2, 1, 3).reshape(-1, 1, *taps)[:x.shape[1]])
 
 
+def _in_weight_along_planes(g, x, depth, kernel, geometry, groups):
+    """The gradient in w (groups, outputs, depth, *kernel), for planes as in `_along_planes`."""
+    (images, _, height, width), outputs, out = x.shape, g.shape[1] // groups, g.shape[2:]
+    stride, dilation, lanes = geometry.stride, geometry.dilation, _lanes(x)
+    lines, reach = _lines(kernel[0]), (kernel[0] - 1) * dilation[0] + 1
+    offsets = [k * dilation[1] for k in range(kernel[1])]
+    pitch = _pitch(out[1] + offsets[-1] // stride[1], lanes)
+    line = pitch * stride[1]
+    rows = _split(out[0], max(1, min(ROWS_IN_WEIGHT, target().registers - max(4, lines) - 3)))
+    band = max(rows, _band(out[0], line * depth, stride[0], reach, CHUNKS) // rows * rows)
+    plane = ((band - 1) * stride[0] + reach) * line
+    total_at = depth * plane + lanes
+    count = outputs * depth * math.prod(kernel)
+    bank = total_at + count * lanes
+    made = np.empty((groups, outputs, depth, kernel[0] // lines, kernel[1], lines), x.dtype)
+    scratch, threads = _scratch(bank, x.dtype)
+    compiled(planes_in_weight, ELEMENTS[x.dtype], rows, (out[0] - 1) % rows + 1, lines, stride, dilation[0])(
+        np.array([at % stride[1] * pitch + at // stride[1] for at in offsets], np.int64), x, g, made, scratch, threads,
+        images, groups, depth, outputs, height, width, *out, kernel[0] // lines, kernel[1],
+        *(p for p, _ in geometry.padding), pitch, band, plane, bank, _group(x, groups),
+        g.strides[1] // g.itemsize, total_at)
+    return made.swapaxes(-1, -2).reshape(groups, outputs, depth, *kernel)
+
+
 def correlation(x, w, geometry, bias=None):
     """bias + the cross-correlation of x (batch, channels, rows, columns) and w (outputs, channels of a group, ...)."""
     groups = geometry.groups
@@ -141,17 +171,9 @@ def correlation(x, w, geometry, bias=None):
     return _dense(made, in_pixels)
 
 
-def correlation_adjoint(g, w, geometry, spatial):
-    """The adjoint of `correlation` in x of sizes `spatial`: for each phase of the rows, all phases of the columns."""
-    if not _applies(geometry, w.shape[1], FEW, g, w) or g.size * w[0].size < SMALL or min(spatial) <= 0:
-        return None
-    groups, (stride, across), (padding, beside) = geometry.groups, geometry.stride, (p for p, _ in geometry.padding)
-    in_pixels, shape = _is_in_pixels(g), (g.shape[0], groups * w.shape[1], *spatial)
-    if in_pixels and groups == g.shape[1] == shape[1] and geometry.stride == (1, 1):
-        before = [d * (k - 1) - p for d, k, (p, _) in zip(geometry.dilation, w.shape[2:], geometry.padding)]
-        return _along_channels(g, w[:, 0, ::-1, ::-1], _empty(shape, True, g.dtype), (1, 1), geometry.dilation, before)
-    g, made = _dense(g), np.empty(shape, g.dtype)
-    w = w.reshape(groups, -1, *w.shape[1:]).swapaxes(1, 2)
+def _adjoint_along_planes(g, w, geometry, out, groups):
+    """Writes into `out` the adjoint of a correlation with w (groups, outputs, depth, ...), as `_along_planes`."""
+    (stride, across), (padding, beside), spatial = geometry.stride, (p for p, _ in geometry.padding), out.shape[2:]
     columns = [_phase(x, across, beside, geometry.dilation[1], w.shape[4]) for x in range(across)]
     left = max(part[4] for part in columns if part is not None)
     offsets = [[] if part is None else [left - part[4] + k * part[3] for k in range(part[2])] for part in columns]
@@ -159,9 +181,22 @@ def correlation_adjoint(g, w, geometry, spatial):
     for row in range(min(stride, spatial[0])):
         phase = _phase(row, stride, padding, geometry.dilation[0], w.shape[3])
         first, step, _, apart, top = phase or (w.shape[3], 1, 0, 1, 0)
-        _along_planes(g, w[:, :, :, first::step][:, :, :, ::-1, taps], made[:, :, row::stride], spatial[1],
+        _along_planes(g, w[:, :, :, first::step][:, :, :, ::-1, taps], out[:, :, row::stride], spatial[1],
                       (-(-(spatial[0] - row) // stride), -(-spatial[1] // across)), (1, 1), apart, (top, left), offsets,
                       groups)
+
+
+def correlation_adjoint(g, w, geometry, spatial):
+    """The adjoint of `correlation` in x of sizes `spatial`: for each phase of the rows, all phases of the columns."""
+    if not _applies(geometry, w.shape[1], FEW, g, w) or g.size * w[0].size < SMALL or min(spatial) <= 0:
+        return None
+    groups, in_pixels = geometry.groups, _is_in_pixels(g)
+    shape = (g.shape[0], groups * w.shape[1], *spatial)
+    if in_pixels and groups == g.shape[1] == shape[1] and geometry.stride == (1, 1):
+        before = [d * (k - 1) - p for d, k, (p, _) in zip(geometry.dilation, w.shape[2:], geometry.padding)]
+        return _along_channels(g, w[:, 0, ::-1, ::-1], _empty(shape, True, g.dtype), (1, 1), geometry.dilation, before)
+    made = np.empty(shape, g.dtype)
+    _adjoint_along_planes(_dense(g), w.reshape(groups, -1, *w.shape[1:]).swapaxes(1, 2), geometry, made, groups)
     return _dense(made, in_pixels)
 
 
@@ -173,23 +208,6 @@ def correlation_in_weight(g, x, geometry, kernel):
         return None
     if _is_in_pixels(g) and _is_in_pixels(x) and groups == g.shape[1] == x.shape[1]:
         return _along_channels_in_weight(g, x, tuple(kernel), stride, dilation, [p for p, _ in geometry.padding])
-    (images, channels, height, width), outputs, out = x.shape, g.shape[1], g.shape[2:]
-    g, x = _dense(g), _dense(x)
-    depth, outputs, lanes = channels // groups, outputs // groups, _lanes(x)
-    lines, reach = _lines(kernel[0]), (kernel[0] - 1) * dilation[0] + 1
-    offsets = [k * dilation[1] for k in range(kernel[1])]
-    pitch = _pitch(out[1] + offsets[-1] // stride[1], lanes)
-    line = pitch * stride[1]
-    rows = _split(out[0], max(1, min(ROWS_IN_WEIGHT, target().registers - max(4, lines) - 3)))
-    band = max(rows, _band(out[0], line * depth, stride[0], reach, CHUNKS) // rows * rows)
-    plane = ((band - 1) * stride[0] + reach) * line
-    total_at = depth * plane + lanes
-    count = outputs * depth * math.prod(kernel)
-    bank = total_at + count * lanes
-    made = np.empty((groups, outputs, depth, kernel[0] // lines, kernel[1], lines), x.dtype)
-    scratch, threads = _scratch(bank, x.dtype)
-    compiled(planes_in_weight, ELEMENTS[x.dtype], rows, (out[0] - 1) % rows + 1, lines, stride, dilation[0])(
-        np.array([at % stride[1] * pitch + at // stride[1] for at in offsets], np.int64), x, g, made, scratch, threads,
-        images, groups, depth, outputs, height, width, *out, kernel[0] // lines, kernel[1],
-        *(p for p, _ in geometry.padding), pitch, band, plane, bank, total_at)
-    return made.swapaxes(-1, -2).reshape(groups * outputs, depth, *kernel)
+    depth = x.shape[1] // groups
+    return _in_weight_along_planes(_dense(g), _dense(x), depth, tuple(kernel), geometry, groups).reshape(
+        -1, depth, *kernel)

@@ -14,6 +14,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from .convolution import (FLOAT, SMALL, Placed, _adjoint, _applies as fit, _blank, _direct, _filter, _filter_in_weight,
                           _in_weight, _is_minimal, _kind, _phase, _strides)
+from .depthwise import _adjoint_along_planes, _along_planes, _in_weight_along_planes
 
 __all__ = ['correlation', 'correlation_adjoint', 'correlation_in_weight']
 
@@ -22,9 +23,9 @@ def _applies(geometry, *arrays):
     return len(geometry.stride) == 3 and fit(geometry, *arrays)
 
 
-def _by_groups(second_axis, axis):
-    """Makes a map for one group one for several, which have their parts of the first array's channels, of the second one
-    along an axis, and of the result.
+def _by_groups(second_axis, axis, depthwise):
+    """Makes a map for one group one for several, which have parts of the first array's channels, of the second array
+    along an axis, and of the result; `depthwise` does it where each channel is a group, or answers None.
     """
     def wrapped(function):
         @functools.wraps(function)
@@ -32,6 +33,10 @@ def _by_groups(second_axis, axis):
             groups = geometry.groups
             if groups == 1 or not _applies(geometry, first, second):
                 return function(first, second, geometry, *more)
+            if first.shape[1] == second.shape[second_axis] == groups and geometry.dilation[0] == 1:
+                made = depthwise(first, second, geometry, *more)
+                if made is not None:
+                    return made
             alone = dataclasses.replace(geometry, groups=1)
             parts = zip(np.split(first, groups, 1), np.split(second, groups, second_axis))
             shared = [np.split(a, groups) if a.__class__ is np.ndarray else [a] * groups for a in more]
@@ -41,18 +46,54 @@ def _by_groups(second_axis, axis):
     return wrapped
 
 
+def _slices(x, axis, before, whole):
+    """A copy of x with `whole` slices along an axis, zeros where x has none, `before` of them at first."""
+    made = np.zeros((*x.shape[:axis], whole, *x.shape[axis + 1:]), x.dtype)
+    start, stop = max(before, 0), min(before + x.shape[axis], whole)
+    if start < stop:
+        all_before = (slice(None),) * axis
+        made[(*all_before, slice(start, stop))] = x[(*all_before, slice(start - before, stop - before))]
+    return made
+
+
+def _depthwise(x, w, geometry, bias=None):
+    """`correlation` of channels that meet themselves alone: each slice is made as planes of groups of what it meets."""
+    plane, step, size = _in_plane(geometry), geometry.stride[0], geometry.output(x.shape[2:], w.shape[2:])
+    if w.shape[1] != 1 or min(size) <= 0:
+        return None
+    made = np.empty((*x.shape[:2], *size), x.dtype)
+    slices = _slices(x, 2, geometry.padding[0][0], (size[0] - 1) * step + w.shape[2])
+    offsets = [k * plane.dilation[1] for k in range(w.shape[4])]
+    for z in range(size[0]):
+        _along_planes(slices[:, :, z * step], w, made[:, :, z], size[2], size[1:], plane.stride, plane.dilation[0],
+                      [p for p, _ in plane.padding], [offsets], geometry.groups, bias)
+    return made
+
+
+def _depthwise_adjoint(g, w, geometry, spatial):
+    if geometry.stride[0] != 1 or w.shape[1] != 1 or min(spatial) <= 0:
+        return None
+    depth, made = w.shape[2], np.empty((*g.shape[:2], *spatial), g.dtype)
+    slices = _slices(g, 2, depth - 1 - geometry.padding[0][0], spatial[0] + depth - 1)
+    for z in range(spatial[0]):
+        _adjoint_along_planes(slices[:, :, z], w[:, :, ::-1], _in_plane(geometry), made[:, :, z], geometry.groups)
+    return made
+
+
+def _depthwise_in_weight(g, x, geometry, kernel):
+    g, step = np.ascontiguousarray(g), geometry.stride[0]
+    slices = _slices(x, 2, geometry.padding[0][0], (g.shape[2] - 1) * step + kernel[0])
+    return sum(_in_weight_along_planes(g[:, :, z], slices[:, :, z * step], kernel[0], tuple(kernel[1:]),
+                                       _in_plane(geometry), geometry.groups) for z in range(g.shape[2]))
+
+
 def _windows(x, before, count, depth, step, dilation):
     """`count` windows of `depth` slices, `step` apart: (batch, windows, channels of all slices, rows, columns).
 
-    They share memory, into which x is copied, with zeros for slices outside of it, `before` of them at first; dilated
-    ones are copied again.
+    They share memory, into which x is copied; dilated ones are copied again.
     """
-    batch, channels, given, *plane = x.shape
-    whole = (count - 1) * step + (depth - 1) * dilation + 1
-    made = np.zeros((batch, whole, channels, *plane), x.dtype)
-    start, stop = max(before, 0), min(before + given, whole)
-    if start < stop:
-        made[:, start:stop] = x[:, :, start - before:stop - before].swapaxes(1, 2)
+    made = _slices(x.swapaxes(1, 2), 1, before, (count - 1) * step + (depth - 1) * dilation + 1)
+    batch, _, channels, *plane = made.shape
     outside, slices, *strides = made.strides
     windows = as_strided(made, (batch, count, depth, channels, *plane),
                          (outside, step * slices, dilation * slices, *strides))
@@ -85,7 +126,7 @@ def _correlate(windows, w, out, plane, before, bias=None):
         out += bias[:, None, None]
 
 
-@_by_groups(0, 1)
+@_by_groups(0, 1, _depthwise)
 def correlation(x, w, geometry, bias=None):
     """bias + the cross-correlation of x (batch, channels, slices, rows, columns) and w (outputs, channels, *kernel)."""
     if not _applies(geometry, x, w):
@@ -101,7 +142,7 @@ def correlation(x, w, geometry, bias=None):
     return made
 
 
-@_by_groups(0, 1)
+@_by_groups(0, 1, _depthwise_adjoint)
 def correlation_adjoint(g, w, geometry, spatial):
     """The adjoint of `correlation` in x of sizes `spatial`: for each phase of the slices, one in two dimensions."""
     if not _applies(geometry, g, w) or g.size * w[0].size < SMALL or min(spatial) <= 0:
@@ -124,7 +165,7 @@ def correlation_adjoint(g, w, geometry, spatial):
     return made
 
 
-@_by_groups(1, 0)
+@_by_groups(1, 0, _depthwise_in_weight)
 def correlation_in_weight(g, x, geometry, kernel):
     """The gradient of `correlation` in w of sizes `kernel`, for the gradient g of its output."""
     if not _applies(geometry, g, x) or g.size * x.shape[1] * math.prod(kernel) < SMALL:
