@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import os
 
 from ...kernel.target import Target
@@ -17,13 +18,15 @@ PRECISION = {'float32': 'highest'}  # how exact products have to be: 'highest', 
 @functools.lru_cache(maxsize=None)
 def jit_is_on() -> bool:
     """Whether kernels can be generated: llvmlite is there, and FLAMBEAU_JIT is not 0."""
-    if os.environ.get('FLAMBEAU_JIT', '1') == '0':
-        return False
+    return os.environ.get('FLAMBEAU_JIT', '1') != '0' and _llvm_is_there()
+
+
+def _llvm_is_there() -> bool:
+    """Looks for llvmlite without importing it, which takes longer than a small program."""
     try:
-        import llvmlite.binding  # noqa: F401
-    except ImportError:
+        return importlib.util.find_spec('llvmlite') is not None
+    except ValueError:  # a program has put None in its place
         return False
-    return True
 
 
 @functools.lru_cache(maxsize=None)
