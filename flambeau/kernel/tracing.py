@@ -232,7 +232,7 @@ class Program:
     def _fold(self, combine, x, dim, keepdim):
         from ..ops.reference import axes_of
         axes = axes_of(dim, x.ndim)
-        if not axes or self.axes not in (None, axes) or any(x.shape[a] == 1 for a in axes) or x.squeezed:
+        if not axes or self.axes not in (None, axes) or all(x.shape[a] == 1 for a in axes) or x.squeezed:
             raise Untraceable('folds over different axes')
         if self.whole:
             raise Untraceable('folds of whole numbers')

@@ -35,6 +35,7 @@ SPECIAL = {'erf': 'erf', 'erfc': 'erfc', 'erfinv': 'erfinv', 'lgamma': 'gammaln'
            'modified_bessel_k1': 'k1', 'scaled_modified_bessel_k0': 'k0e', 'scaled_modified_bessel_k1': 'k1e'}
 PRODUCT = 1 << 18  # multiplications from which on that is so for products of matrices
 SINGLE = np.dtype(np.float32)
+SEVERAL = 5  # array functions that take longer than to look up a kernel for the shapes at hand
 LARGE = 8192  # elements from which on a generated kernel beats array functions
 # logical and comparing functions of half types and bool inputs need no care; these have no loop there
 NO_DIRECT_BOOL = frozenset({'sub', 'neg'})
@@ -112,6 +113,7 @@ class Reference:
     def __init__(self, backend):
         self.backend = backend
         self.xp = backend.xp
+        self.short = set()  # formulas of too few steps to look for a kernel where there are few numbers
         self.drivers = Drivers(backend)
 
     def __getattr__(self, name):
@@ -144,10 +146,10 @@ class Reference:
         """What the backend's generated kernel 'family.name' answers, or None where it leaves the work to the reference."""
         return self.drivers[name](*arguments)
 
-    def planned(self, formula, arguments):
+    def planned(self, formula, arguments, steps=2):
         """The generated kernel of a formula over arguments like these, where it is the faster way, else False.
 
-        Few numbers are worth it where several array functions would be called; those of another type than float32, which
+        Few numbers are worth it where `steps` array functions would be called; those of another type than float32, which
         programs rarely compute with, are left to array functions.
         """
         first = arguments[0]
@@ -155,19 +157,27 @@ class Reference:
             return False
         if first.size >= LARGE:
             return self.kernel('fusion.planned', formula, arguments) or False
-        return first.dtype == SINGLE and self.kernel('fusion.planned', formula, arguments, 2) or False
+        if first.dtype != SINGLE:
+            return False
+        plan = self.kernel('fusion.planned', formula, arguments, steps)
+        if plan is False:
+            self.short.add(formula)
+        return plan or False
 
     def whole(self, formula, *arguments):
         """The sum of all elements of formula(m, *arguments), an elementwise one of arrays."""
         if arguments[0].size < LARGE:
-            plan = self.planned(summed(formula), arguments)
+            total = summed(formula)
+            plan = total not in self.short and self.planned(total, arguments, SEVERAL)
             return plan(*arguments) if plan else self.xp.add.reduce(formula(self, *arguments), None)
         made = self.kernel('fusion.whole', formula, *arguments)
         return self.xp.asarray(made) if made is not None else self.total(formula(self, *arguments), None)
 
     def fused(self, formula, *arguments):
         """formula(m, *arguments), as one generated kernel where there is one."""
-        plan = self.planned(formula, arguments)
+        if arguments[0].size < LARGE and formula in self.short:
+            return formula(self, *arguments)
+        plan = self.planned(formula, arguments, SEVERAL)
         return plan(*arguments) if plan else formula(self, *arguments)
 
     # ---- elementwise functions that array libraries lack

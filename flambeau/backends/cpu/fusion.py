@@ -19,6 +19,7 @@ STRIP = 64       # columns that one thread takes at a time
 FEW = 4          # chunks below which columns are shared out badly
 PLANS = 4096     # different calls remembered
 _plans = {}
+_steps = {}       # formula -> how many steps it had
 ndarray = np.ndarray
 RANKS = {'b': 1, 'u': 2, 'i': 2, 'V': 3, 'f': 3}  # the kind of array that says what is computed in is the highest
 WIDER = {'float16': 'float32', 'bfloat16': 'float32'}  # these are computed in
@@ -27,9 +28,11 @@ WIDER = {'float16': 'float32', 'bfloat16': 'float32'}  # these are computed in
 def planned(formula, arguments, steps=1, over=None):
     """The function of arguments like these that runs the formula as one kernel.
 
-    None where there is none, or where the formula has not as many steps. With `over`, a shape and a dtype, it is a function
+    None where there is none, False where the formula has not as many steps. With `over`, a shape and a dtype, it is a function
     of (arguments, [an array in C order]), over which it writes the only result; None where that is of another kind.
     """
+    if _steps.get(formula, steps) < steps:
+        return False
     key = (formula, over, *[(x.shape, x.strides, x.dtype) if x.__class__ is ndarray else float if x.__class__ is float else x
                       for x in arguments])
     try:
@@ -39,7 +42,10 @@ def planned(formula, arguments, steps=1, over=None):
     if plan is None:
         if len(_plans) >= PLANS:
             _plans.clear()
+            _steps.clear()
         made = _plan(formula, arguments)
+        if made:
+            _steps[formula] = made.steps
         fits = made and made.steps >= steps and (over is None or made.kinds == ['full'] and made.made == [over])
         plan = _plans[key] = made.written(arguments, over is not None) if fits else False
     return plan or None
