@@ -4,7 +4,7 @@ A fresh large block costs a page fault for every page, many times what most oper
 replaced (NEP 49); this one is native code made at first use. All blocks are aligned to 64 bytes. Those under 64 KB are
 the C library's, and a few of up to 1 KB wait on shelves; larger ones are mapped in 16 sizes per power of two, with huge
 pages from 2 MB on, and wait in a list per size, last in first out. A new one is mapped only when all that is held and
-waits stays within the most that arrays have held so far and `SLACK`, and at most half the machine's memory waits: what
+waits stays within twice the most that arrays have held so far (`SLACK`, `AMPLE`), and at most half the machine's memory waits: what
 waited longest goes back to the system. NumPy's allocator belongs to a context: Python threads where nobody called
 `install` use NumPy's own. Knows no kernel.
 """
@@ -19,10 +19,11 @@ import numpy as np
 __all__ = ['install', 'memory_stats', 'memory_allocated', 'max_memory_allocated', 'memory_reserved',
            'reset_peak_memory_stats', 'empty_cache']
 
-SLACK = 64 << 20  # bytes; or a 16th of the most that arrays have held, if that is more
+SLACK = 64 << 20   # bytes; or as much as arrays have held at most, up to AMPLE, or a 16th of that: whatever is more
+AMPLE = 512 << 20
 SET_HANDLER = 304  # PyDataMem_SetHandler in NumPy's table of C functions
 COUNTERS = ('taken', 'given', 'peak', 'blocks_taken', 'blocks_given', 'cached', 'reserved_peak', 'mapped', 'retries',
-            'failures', 'most', 'limit', 'slack')
+            'failures', 'most', 'limit', 'slack', 'ample')
 # Before the data of a block stands its size, of a small one also the C library's pointer and the link to the next on
 # its shelf, one for every 64 bytes up to 1024. A large one (from 65536 bytes on) starts 64 bytes before its data with
 # two links, among the waiting of its size and among all by age. Those lists are rings of links (next, previous).
@@ -249,7 +250,10 @@ fresh:
   %m = load i64, ptr @most
   %most = call i64 @llvm.umax.i64(i64 %m, i64 %held)
   store i64 %most, ptr @most
-  %part = lshr i64 %most, 4
+  %sixteenth = lshr i64 %most, 4
+  %ample = load i64, ptr @ample
+  %as_much = call i64 @llvm.umin.i64(i64 %most, i64 %ample)
+  %part = call i64 @llvm.umax.i64(i64 %sixteenth, i64 %as_much)
   %fixed = load i64, ptr @slack
   %slack = call i64 @llvm.umax.i64(i64 %part, i64 %fixed)
   %room = sub i64 %most, %held
@@ -506,6 +510,7 @@ class Allocator:
         self.counters = {name: ctypes.c_int64.from_address(self.engine.get_global_value_address(name))
                          for name in COUNTERS}
         self.counters['slack'].value = SLACK
+        self.counters['ample'].value = AMPLE
         self.counters['limit'].value = _physical_memory() // 2
         lock = ctypes.c_int32.from_address(self.engine.get_global_value_address('lock'))
         os.register_at_fork(after_in_child=lambda: setattr(lock, 'value', 0))  # another thread's, which the child lacks
