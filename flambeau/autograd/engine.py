@@ -239,7 +239,8 @@ class Pass:
             if self.tensors:
                 leaf._grad = cotangent if leaf._grad is None else leaf._grad + cotangent
             else:
-                accumulate(leaf, cotangent, sys.getrefcount(cotangent))
+                alone = sys.getrefcount(cotangent) == 2  # this name's and that of the call
+                accumulate(leaf, cotangent, alone)
             if leaf._post_hooks:
                 for hook in list(leaf._post_hooks.values()):
                     hook(leaf)
@@ -253,8 +254,8 @@ class Pass:
         return results
 
 
-def accumulate(leaf, gradient, references):
-    """Adds an array to the gradient of a leaf. The array itself is kept where nobody else holds it."""
+def accumulate(leaf, gradient, alone):
+    """Adds an array to the gradient of a leaf. The array itself is kept where nobody else holds it (`alone`)."""
     held = leaf._grad
     if held is not None:
         if held._node is not None:
@@ -266,7 +267,7 @@ def accumulate(leaf, gradient, references):
     own = leaf._array
     if gradient.__class__ is not ndarray:
         gradient = np.array(gradient, own.dtype)
-    elif references > 2 or gradient.base is not None or gradient.strides != own.strides \
+    elif not alone or gradient.base is not None and _is_shared(gradient) or gradient.strides != own.strides \
             or not gradient.flags.writeable or gradient.dtype != own.dtype:
         copy = np.empty_like(own)
         np.copyto(copy, gradient, casting='unsafe')
@@ -274,9 +275,15 @@ def accumulate(leaf, gradient, references):
     leaf._grad = wrap(gradient)
 
 
+def _is_shared(view):
+    """Whether the memory of a view may be that of something else, too."""
+    base = view.base
+    return base.__class__ is not ndarray or base.base is not None or base.size != view.size or sys.getrefcount(base) > 3
+
+
 def accumulate_into(leaf, gradient):
     """Adds a gradient tensor to `.grad` of one tensor, for backward(inputs=...)."""
     if gradient._node is not None:
         leaf._grad = gradient if leaf._grad is None else leaf._grad + gradient
     else:
-        accumulate(leaf, gradient._array, 3)
+        accumulate(leaf, gradient._array, False)

@@ -54,7 +54,7 @@ def planned(formula, arguments, steps=1, over=None):
 def run(formula, *arguments):
     """The formula's result over arrays and numbers: an array, or a tuple of them; None where it must run otherwise."""
     plan = planned(formula, arguments)
-    return plan and plan(*arguments)
+    return plan(*arguments) if plan else None
 
 
 @functools.lru_cache(maxsize=256)
