@@ -1,8 +1,10 @@
-"""Times large work under flambeau and, where it is installed, PyTorch; products and convolutions with their share of peak.
+"""Times large work under flambeau and, where it is installed, PyTorch, with shares of the processor's peak.
 
     python benchmarks/large.py
 
-The peak is that of fused multiply-adds in float32, measured by a generated loop on all threads in the same run.
+Products and convolutions are set against the peak of fused multiply-adds in float32, measured by a generated loop on all
+threads in the same run (minimal filtering multiplies less than it is counted for, and may exceed it); work that is bound by
+memory against a copy of 64 MB.
 """
 import importlib
 import importlib.util
@@ -25,12 +27,17 @@ def products(torch):
 
 
 def others(torch):
+    """{name: (work, bytes that its operations read and write, or None where memory is not what bounds it)}"""
     x, rows, scores = torch.randn(1 << 24), torch.randn(4096, 1024), torch.randn(1 << 20)
     q = torch.randn(8, 6, 256, 64)
     attention = torch.nn.functional.scaled_dot_product_attention
-    return {'x + x, 16M': lambda: x + x, 'tanh(x * 2 + 1) * x + exp(x), 16M': lambda: torch.tanh(x * 2 + 1) * x + x.exp(),
-            'softmax 4096x1024': lambda: torch.softmax(rows, -1), 'sort 1M': lambda: torch.sort(scores),
-            'causal attention 8x6x256x64': lambda: attention(q, q, q, is_causal=True)}
+    whole, part = 4 * x.numel(), 4 * rows.numel()
+    layer = torch.nn.LayerNorm(1024)
+    return {'copy, 16M': (lambda: x.clone(), 2 * whole), 'x + x, 16M': (lambda: x + x, 2 * whole), 'sum, 16M': (lambda: x.sum(), whole),
+            'tanh(x * 2 + 1) * x + exp(x), 16M': (lambda: torch.tanh(x * 2 + 1) * x + x.exp(), 14 * whole),
+            'softmax 4096x1024': (lambda: torch.softmax(rows, -1), 2 * part), 'layer norm 4096x1024': (lambda: layer(rows), 2 * part),
+            'gelu 4096x1024': (lambda: torch.nn.functional.gelu(rows), 2 * part), 'sort 1M': (lambda: torch.sort(scores), None),
+            'causal attention 8x6x256x64': (lambda: attention(q, q, q, is_causal=True), None)}
 
 
 def fused_multiply_adds(target, count):
@@ -81,8 +88,13 @@ def measure(library):
         rate = operations / best(work)
         share = f'{rate / top:6.0%} of peak' if top else ''
         print(f'{library:10} {name:44} {rate / 1e9:8.0f} GFLOPS {share}', flush=True)
-    for name, work in others(torch).items():
-        print(f'{library:10} {name:44} {best(work) * 1e3:8.2f} ms', flush=True)
+    copied = None
+    for name, (work, moved) in others(torch).items():
+        seconds = best(work)
+        rate = moved and moved / seconds
+        copied = copied or rate
+        share = f'{rate / 1e9:5.0f} GB/s, {rate / copied:4.0%} of a copy' if moved else ''
+        print(f'{library:10} {name:44} {seconds * 1e3:8.2f} ms    {share}', flush=True)
 
 
 if __name__ == '__main__':

@@ -34,7 +34,7 @@ def _shares(m, scores, mask):
     peak = m.amax(scores, -1, True)
     powers = m.exp(scores - m.where(peak == -math.inf, 0.0, peak))
     total = m.sum(powers, -1, True)
-    return powers / m.where(total == 0, 1.0, total)
+    return powers * (1.0 / m.where(total == 0, 1.0, total))
 
 
 def _weights(m, query, key, mask, scale):

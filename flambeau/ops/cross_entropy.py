@@ -160,7 +160,7 @@ def _class_losses(m, x, target):
 def _class_slopes(m, x, target, scale):
     """The gradient of `_class_losses` in x for cotangents `scale`, one of each row or one of all."""
     powers = m.exp(x - m.amax(x, 1, True))
-    shares = powers / m.sum(powers, 1, True)
+    shares = powers * (1.0 / m.sum(powers, 1, True))
     return (shares - m.where(m.hot(target, x), m.ones_like(x), m.zeros_like(x))) * scale
 
 

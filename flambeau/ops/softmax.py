@@ -21,7 +21,7 @@ def _softmax(m, input, dim):
     if not input.size:
         return input.copy()
     powers = m.exp(input - m.amax(input, dim, True))
-    powers /= m.sum(powers, dim, True)
+    powers *= 1.0 / m.sum(powers, dim, True)  # one division for a row
     return powers
 
 
