@@ -33,7 +33,7 @@ def workloads(torch):
         with torch.no_grad():
             tiny(row)
     return {'linear regression step': (step, 200), 'a + b': (lambda: a + b, 5000), 'a + b recorded': (lambda: g + b, 5000),
-            'chain of 1000': (chain, 1), 'tiny network': (infer, 1000)}
+            'softmax': (lambda: torch.softmax(a, -1), 5000), 'chain of 1000': (chain, 1), 'tiny network': (infer, 1000)}
 
 
 def measure(library):
