@@ -367,3 +367,25 @@ def test_gradcheck_finds_wrong_gradients():
 def test_variable_is_the_historical_name():
     x = Variable(torch.ones(2), requires_grad=True)
     assert isinstance(x, Variable) and isinstance(torch.ones(1), Variable) and x.requires_grad
+
+
+@pytest.mark.parametrize('name, wanted', [('mul', 0), ('mul', 1), ('_convolution', 0), ('_convolution', 1), ('_cat', 0)])
+def test_gradients_that_lead_to_no_target_are_not_computed(name, wanted, monkeypatch):
+    """autograd.grad(y, x) leaves out what the other operands would take."""
+    from flambeau.ops.definition import OPERATIONS, Plan
+    x, w = torch.randn(1, 2, 4, 4, requires_grad=True), torch.randn(1, 2, 4, 4, requires_grad=True)
+    out = {'mul': lambda: x * w, '_convolution': lambda: torch.nn.functional.conv2d(x, w), '_cat': lambda: torch.cat([x, w])}[name]()
+    both = torch.autograd.grad(out.sum(), (x, w), retain_graph=True)
+    seen, pull = [], Plan.pull
+
+    def watched(self, node, *rest):
+        grads = pull(self, node, *rest)
+        if self.operation is OPERATIONS[name]:
+            seen.append([g is not None for g in grads])
+        return grads
+    monkeypatch.setattr(Plan, 'pull', watched)
+    alone, = torch.autograd.grad(out.sum(), (x, w)[wanted], retain_graph=True)
+    assert torch.equal(alone, both[wanted])
+    assert seen == [[True, True] if name == '_cat' else [k == wanted for k in range(2)]]
+    recorded, = torch.autograd.grad(out.sum(), (x, w)[wanted], create_graph=True)
+    assert torch.equal(recorded.detach(), alone)

@@ -123,8 +123,10 @@ class Pass:
                 cotangent = self.prepared(node, cotangent)
             if found and id(node) in found:
                 self.capture(node, cotangent)
+            chosen = self.chosen(node) if restricted else None
             try:
-                grads = node.pull(cotangent, m, tensors)
+                grads = node.pull(cotangent, m, tensors) if chosen is None else node.plan.pull(
+                    node, cotangent, m, tensors, chosen)
             except MemoryError as error:
                 raise OutOfMemory(f'{node.name()}: out of memory in backward: {error}') from None
             if extra is not None and 'hooks' in extra:
@@ -156,6 +158,14 @@ class Pass:
             edge = entry = grads = grad = cotangent = None
 
     # ---- what is rare
+
+    def chosen(self, node):
+        """Whether the gradient of each edge leads to a target; None where all do, or the node computes all of them."""
+        if not getattr(node.plan, 'chooses', False) or type(node).pull is not Node.pull:
+            return None
+        owners = [None if e is None else owner_of(e)[0] for e in node.edges]
+        chosen = [id(owner) in self.wanted or id(owner) in self.found for owner in owners]
+        return None if all(chosen) else chosen
 
     def as_tensor(self, cotangent):
         if cotangent is None or isinstance(cotangent, Tensor):

@@ -155,6 +155,7 @@ class Plan:
     position of the parameter), ('output', None), ('outputs', None) or ('result', k) for `outputK`.
     """
 
+    chooses = True  # `pull` can leave gradients out
     __slots__ = ('operation', 'names', 'fetches', 'steps', 'joint', 'picks', 'needed', 'needed_names', 'widen', 'fusible',
                  'least')
 
@@ -201,8 +202,11 @@ class Plan:
         raise NameError(f'a gradient of {self.operation.name} names {name!r}, which is neither a parameter, output, '
                         'outputs, nor NAME_shape or NAME_dtype of one')
 
-    def pull(self, node, cotangent, m, tensors):
-        """The gradients for the node's edges, as arrays, or as tensors where `tensors` is true."""
+    def pull(self, node, cotangent, m, tensors, chosen=None):
+        """The gradients for the node's edges, as arrays, or as tensors where `tensors` is true.
+
+        chosen: whether each edge's is wanted; where it is not, it may be None.
+        """
         saved = node.saved
         if saved is FREED:
             raise RuntimeError(
@@ -233,11 +237,15 @@ class Plan:
                 node.shapes is not None or not self._fuses(m, cotangent, values)):
             half, (cotangent, *values) = widened([cotangent, *values])
         if self.joint is not None:
-            grads = self._joint_gradients(m, cotangent, values)
+            grads = self._joint_gradients(m, cotangent, values, chosen)
         else:
             grads = []
             fusible = self.fusible and not tensors and getattr(cotangent, 'size', -1) >= self.least
+            parts = None if chosen is None else self._parts(chosen)
             for formula, picks, several in self.steps:
+                if parts is not None and not any(next(parts)):
+                    grads.extend([None] * (1 if several is None else len(several)))
+                    continue
                 if fusible:
                     grad = m.fused(formula, cotangent, *[values[i] for i in picks])
                 else:
@@ -257,15 +265,25 @@ class Plan:
         return self.joint is None and self.fusible and getattr(cotangent, 'size', 0) >= LARGE and all(
             m.planned(formula, (cotangent, *[values[i] for i in picks])) for formula, picks, _ in self.steps)
 
-    def _joint_gradients(self, m, cotangent, values):
-        found = self.joint(m, cotangent, *[self.needed_names if i < 0 else values[i] for i in self.picks])
+    def _joint_gradients(self, m, cotangent, values, chosen):
+        needed = self.needed_names if chosen is None else frozenset(
+            name for (name, _), part in zip(self.needed, self._parts(chosen)) if any(part))
+        found = self.joint(m, cotangent, *[needed if i < 0 else values[i] for i in self.picks])
         grads = []
         for name, several in self.needed:
             if several is None:
-                grads.append(found[name])
+                grads.append(found[name] if name in needed else None)
             else:
-                grads.extend(found[name][i] for i in several)
+                grads.extend([found[name][i] for i in several] if name in needed else [None] * len(several))
         return grads
+
+    def _parts(self, chosen):
+        """The values of `chosen`, one for each edge, by operands."""
+        place = 0
+        for _, several in self.needed:
+            count = 1 if several is None else len(several)
+            yield chosen[place:place + count]
+            place += count
 
 
 def view_gradient(operation):
