@@ -73,6 +73,12 @@ class Window:
     dilation: tuple[int, ...]
     ceil_mode: bool = False
 
+    def __post_init__(self):
+        object.__setattr__(self, '_hash', hash((self.kernel, self.stride, self.padding, self.dilation, self.ceil_mode)))
+
+    def __hash__(self):  # asked for many times, by all that is remembered of a window
+        return self._hash
+
     @lru_cache(maxsize=1024)
     def output(self, spatial) -> tuple[int, ...]:
         """The number of windows along each axis of an input of sizes `spatial`."""
