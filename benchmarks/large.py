@@ -7,10 +7,9 @@ threads in the same run (minimal filtering multiplies less than it is counted fo
 memory against a copy of 64 MB.
 """
 import importlib
-import importlib.util
-import subprocess
-import sys
 import time
+
+from libraries import measure_each
 
 
 def products(torch):
@@ -98,9 +97,4 @@ def measure(library):
 
 
 if __name__ == '__main__':
-    if len(sys.argv) > 1:
-        measure(sys.argv[1])
-    else:
-        for library in ('flambeau', 'torch'):
-            if importlib.util.find_spec(library):
-                subprocess.run([sys.executable, __file__, library], check=True)
+    measure_each(__file__, measure)

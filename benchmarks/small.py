@@ -3,9 +3,9 @@
     python benchmarks/small.py
 """
 import importlib
-import subprocess
-import sys
 import timeit
+
+from libraries import measure_each
 
 
 def workloads(torch):
@@ -45,10 +45,4 @@ def measure(library):
 
 
 if __name__ == '__main__':
-    if len(sys.argv) > 1:
-        measure(sys.argv[1])
-    else:
-        for library in ('torch', 'flambeau'):
-            done = subprocess.run([sys.executable, __file__, library])
-            if done.returncode:
-                print(f'{library} is not installed here')
+    measure_each(__file__, measure)

@@ -3,10 +3,9 @@
     python benchmarks/training.py
 """
 import importlib
-import importlib.util
-import subprocess
-import sys
 import time
+
+from libraries import measure_each
 
 
 def cnn(torch):
@@ -84,8 +83,4 @@ def measure(library):
 
 
 if __name__ == '__main__':
-    for library in sys.argv[1:] or ('flambeau', 'torch'):
-        if len(sys.argv) > 1:
-            measure(library)
-        elif importlib.util.find_spec(library):
-            subprocess.run([sys.executable, __file__, library], check=True)
+    measure_each(__file__, measure)

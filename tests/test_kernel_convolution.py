@@ -6,6 +6,7 @@ pytest.importorskip('llvmlite')
 
 from flambeau.backends.cpu import convolution as kernels, launch, properties, volumes  # noqa: E402
 from flambeau.ops.convolution import Geometry, convolve, gradient_in_input, gradient_in_weight  # noqa: E402
+from convolution_kernels import check, reference_alone, results  # noqa: E402, F401: a fixture of all
 
 pytestmark = pytest.mark.skipif(not properties.jit_is_on(), reason='kernels are switched off')
 
@@ -44,12 +45,6 @@ CASES = [
 MINIMAL = CASES[-8:]
 
 
-@pytest.fixture(autouse=True)
-def reference_alone(monkeypatch):
-    """The functions that kernels are compared with must not run on kernels."""
-    monkeypatch.setattr('flambeau.ops.convolution._by_kernel', lambda *arguments: None)
-
-
 def _given(case, seed=0):
     batch, channels, height, width, outputs, kernel, stride, padding, dilation, *groups = case
     random = np.random.default_rng(seed)
@@ -60,20 +55,9 @@ def _given(case, seed=0):
     return x, w, g, geometry
 
 
-def _results(x, w, g, geometry):
-    return (kernels.correlation(x, w, geometry), kernels.correlation_adjoint(g, w, geometry, x.shape[2:]),
-            kernels.correlation_in_weight(g, x, geometry, w.shape[2:]))
-
-
 @pytest.mark.parametrize('case', CASES)
 def test_kernels_agree_with_the_reference(case):
-    x, w, g, geometry = _given(case)
-    wide_x, wide_w, wide_g = (a.astype(np.float64) for a in (x, w, g))
-    expected = (convolve(wide_x, wide_w, geometry), gradient_in_input(wide_g, wide_w, geometry, x.shape[2:]),
-                gradient_in_weight(wide_g, wide_x, geometry, w.shape[2:]))
-    for got, want in zip(_results(x, w, g, geometry), expected, strict=True):
-        assert got.dtype == np.float32 and got.shape == want.shape
-        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5 * np.abs(want).max())
+    check(kernels, *_given(case), 1e-5)
 
 
 @pytest.mark.parametrize('case', MINIMAL)
@@ -83,9 +67,9 @@ def test_minimal_filtering_is_as_exact_as_the_direct_sum(case, monkeypatch):
     wide = x.astype(np.float64), w.astype(np.float64), g.astype(np.float64)
     expected = (convolve(*wide[:2], geometry), gradient_in_input(wide[2], wide[1], geometry, x.shape[2:]),
                 gradient_in_weight(wide[2], wide[0], geometry, (3, 3)))
-    minimal = _results(*given)
+    minimal = results(kernels, *given)
     monkeypatch.setattr(kernels, '_is_minimal', lambda *_: False)
-    for got, direct, want in zip(minimal, _results(*given), expected, strict=True):
+    for got, direct, want in zip(minimal, results(kernels, *given), expected, strict=True):
         error, usual, size = (np.sqrt(np.square(made).mean()) for made in (got - want, direct - want, want))
         assert 0 < error < max(1.2 * usual, 3e-7 * size)
 
@@ -93,9 +77,9 @@ def test_minimal_filtering_is_as_exact_as_the_direct_sum(case, monkeypatch):
 @pytest.mark.parametrize('case', [case for case in MINIMAL if case[6] == (1, 1)])
 def test_less_precision_is_less_exact(case, monkeypatch):
     given = x, w, g, geometry = _given(case)
-    exact = _results(*given)
+    exact = results(kernels, *given)
     monkeypatch.setitem(properties.PRECISION, 'float32', 'high')
-    for got, want in zip(_results(*given), exact, strict=True):
+    for got, want in zip(results(kernels, *given), exact, strict=True):
         assert 0 < np.abs(got - want).max() < 2e-5 * np.abs(want).max()
 
 
@@ -114,9 +98,9 @@ def test_bits_do_not_depend_on_threads(case):
     given, before = _given(case), launch.get_num_threads()
     try:
         launch.set_num_threads(1)
-        alone = _results(*given)
+        alone = results(kernels, *given)
         launch.set_num_threads(3)
-        for one, several in zip(alone, _results(*given), strict=True):
+        for one, several in zip(alone, results(kernels, *given), strict=True):
             assert one.tobytes() == several.tobytes()
     finally:
         launch.set_num_threads(before)
@@ -163,8 +147,8 @@ def _channels_last(array):
 @pytest.mark.parametrize('case', CASES[2:-2])
 def test_channels_last(case):
     x, w, g, geometry = _given(case)
-    expected = _results(x, w, g, geometry)
-    for got, want in zip(_results(_channels_last(x), w, _channels_last(g), geometry), expected, strict=True):
+    expected = results(kernels, x, w, g, geometry)
+    for got, want in zip(results(kernels, _channels_last(x), w, _channels_last(g), geometry), expected, strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5 * np.abs(want).max())
         assert got.shape == w.shape or got.transpose(0, 2, 3, 1).flags.c_contiguous
     if w.shape[2:] != (1, 1):
@@ -178,7 +162,7 @@ def test_float64(case):
     expected = (convolve(x, w, geometry), gradient_in_input(g, w, geometry, x.shape[2:]),
                 gradient_in_weight(g, x, geometry, w.shape[2:]))
     for order in (np.asarray, _channels_last):
-        for got, want in zip(_results(order(x), w, order(g), geometry), expected, strict=True):
+        for got, want in zip(results(kernels, order(x), w, order(g), geometry), expected, strict=True):
             assert got.dtype == np.float64
             np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-13 * np.abs(want).max())
 

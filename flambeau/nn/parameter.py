@@ -30,13 +30,13 @@ class Buffer(Tensor, metaclass=_BufferType):
 class UninitializedTensorMixin:
     """A tensor without a shape yet, of a lazy layer; `materialize` gives it one."""
 
-    _becomes = None
+    cls_to_become = None
     _keeping = frozenset({'to', 'cpu', 'cuda', 'float', 'double', 'half', 'bfloat16', 'detach', 'clone', '_to_copy', 'cast'})
 
     def materialize(self, shape, device=None, dtype=None):
         """Becomes an ordinary parameter or buffer of that shape, whose values are not set."""
         self._array = empty(shape, dtype=dtype or self.dtype, device=device)._array
-        self.__class__ = self._becomes
+        self.__class__ = self.cls_to_become
 
     @property
     def shape(self):
@@ -70,7 +70,7 @@ class UninitializedTensorMixin:
 class UninitializedParameter(UninitializedTensorMixin, Parameter):
     """A parameter whose shape the first input of its lazy layer decides."""
 
-    _becomes = cls_to_become = Parameter
+    cls_to_become = Parameter
 
     def __new__(cls, requires_grad=True, device=None, dtype=None):
         return super().__new__(cls, empty(0, dtype=dtype, device=device), requires_grad)
@@ -82,7 +82,7 @@ class UninitializedParameter(UninitializedTensorMixin, Parameter):
 class UninitializedBuffer(UninitializedTensorMixin, Tensor):
     """A buffer whose shape the first input of its lazy layer decides."""
 
-    _becomes = cls_to_become = Tensor
+    cls_to_become = Tensor
     _is_buffer = persistent = True
 
     def __new__(cls, requires_grad=False, device=None, dtype=None, persistent=True):

@@ -76,7 +76,7 @@ def overwriting(fill):
                 and input._array.flags.writeable:
             try:
                 fill(REFERENCE, input._array, *args, **kwargs)
-            except Exception:  # the general way says what is wrong: no number was drawn
+            except (TypeError, ValueError, RuntimeError, AttributeError):  # the general way says what is wrong
                 pass
             else:
                 count_write(input, name, sys._getframe(1))

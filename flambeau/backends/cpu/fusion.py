@@ -124,7 +124,7 @@ def whole(formula, *arguments):
 
 
 def _itself(m, x):
-    return x * 1.0
+    return x
 
 
 def total(x, axes, keepdim):
