@@ -323,9 +323,9 @@ def _accumulate_in_rounds(array, rank: int, rows, values, ufunc: np.ufunc, most:
         starts = np.flatnonzero(np.append(True, groups[1:] != groups[:-1]))
         turn = np.arange(rows.size) - np.repeat(starts, np.diff(np.append(starts, rows.size)))
         rounds = [order[turn == k] for k in range(most)]
-    for turn in rounds:
-        places = rows[turn] if rank == 1 else np.unravel_index(rows[turn], array.shape[:rank])
-        array[places] = ufunc(array[places], values[turn])
+    for part in rounds:
+        places = rows[part] if rank == 1 else np.unravel_index(rows[part], array.shape[:rank])
+        array[places] = ufunc(array[places], values[part])
 
 
 def _integer_indices(shape: tuple[int, ...], advanced: tuple) -> tuple[list[int], list[np.ndarray]]:
