@@ -50,7 +50,7 @@ def overwritten(op, place, values):
     """
     array, shared, given = place._array, None, []
     if array.size < LARGE or op.kind != 'elementwise' or op.check is not None or place._node is not None or not (
-            array.flags.writeable and array.flags.c_contiguous):
+            array.flags.writeable):
         return False
     for name, value in zip(op.parameters, values):
         kind = value.__class__
@@ -69,7 +69,7 @@ def overwritten(op, place, values):
                 return False
             value = float(value) if shared.kind == 'f' else np.asarray(value, shared)
         given.append(value)
-    plan = REFERENCE.kernel('fusion.planned', op.flat, tuple(given), 1, (array.shape, array.dtype))
+    plan = REFERENCE.kernel('fusion.planned', op.flat, tuple(given), 1, (array.shape, array.dtype, array.strides))
     if plan:
         plan(given, (array,))
     return bool(plan)

@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import functools
+import itertools
 
 import numpy as np
 
 from ...kernel import fusion, types
 from ...kernel.tracing import BroadcastSum, Noted, Untraceable, trace
 from .build import compiled
+from .layout import dense
 
 __all__ = ['planned', 'run', 'total', 'update', 'whole']
 
@@ -28,8 +30,8 @@ WIDER = {'float16': 'float32', 'bfloat16': 'float32'}  # these are computed in
 def planned(formula, arguments, steps=1, over=None):
     """The function of arguments like these that runs the formula as one kernel.
 
-    None where there is none, False where the formula has not as many steps. With `over`, a shape and a dtype, it is a function
-    of (arguments, [an array in C order]), over which it writes the only result; None where that is of another kind.
+    None where there is none, False where the formula has not as many steps. With `over`, a shape, dtype and strides, it is a
+    function of (arguments, [an array like that]), over which it writes the only result; None where that is of another kind.
     """
     if _steps.get(formula, steps) < steps:
         return False
@@ -43,10 +45,10 @@ def planned(formula, arguments, steps=1, over=None):
         if len(_plans) >= PLANS:
             _plans.clear()
             _steps.clear()
-        made = _plan(formula, arguments)
+        made = _plan(formula, arguments, over)
         if made:
             _steps[formula] = made.steps
-        fits = made and made.steps >= steps and (over is None or made.kinds == ['full'] and made.made == [over])
+        fits = made and made.steps >= steps and (over is None or made.kinds == ['full'] and made.made == [over[:2]])
         plan = _plans[key] = made.written(arguments, over is not None) if fits else False
     return plan or None
 
@@ -146,13 +148,13 @@ def total(x, axes, keepdim):
     return made if made is None or keepdim else made.reshape([n for k, n in enumerate(x.shape) if k not in axes])
 
 
-def _plan(formula, arguments):
+def _plan(formula, arguments, over=None):
     kinds = [x.dtype for x in arguments if isinstance(x, np.ndarray)]
     computed = max(kinds, key=lambda d: RANKS.get(d.kind, 0), default=None)
     if computed is None or computed.name not in types.NAMES:
         return None
     try:
-        return Plan(formula, arguments, computed)
+        return Plan(formula, arguments, computed, over)
     except Untraceable:
         return None
 
@@ -160,7 +162,7 @@ def _plan(formula, arguments):
 class Plan:
     """One formula over arrays of given shapes and strides: its kernel, and the numbers to call it with."""
 
-    def __init__(self, formula, arguments, computed):
+    def __init__(self, formula, arguments, computed, over=None):
         instructions, results, axes = trace(formula, arguments, computed)
         arrays = [x for x in arguments if isinstance(x, np.ndarray)]
         self.single = not isinstance(results, tuple)
@@ -174,30 +176,30 @@ class Plan:
         described, self.made = [], []
         for r in wanted:
             self._describe(r, shape, kept_shape, folded, described)
-        looked_at = [(a.shape, a.strides, a.itemsize) for a in arrays] + [
-            (s, _dense_strides(s, d.itemsize), d.itemsize)
-            for r, (made, d) in zip(wanted, self.made) for s in [kept_shape if getattr(r, 'squeezed', False) else made]]
         summed = {r.axes for r in wanted if isinstance(r, BroadcastSum)}
         if len(summed) > 1:
             raise Untraceable('sums over different rows')
-        o, q, i, strides, kinds, upright, (part, outer) = _layout(looked_at, shape, folded, frozenset(*summed))
-        program = tuple((op, *rest, *kinds[rest[0]]) if op == 'input' else (op, *rest) for op, *rest in instructions)
+        kinds = [kind for kind, _ in described]
+        places = [kept_shape if getattr(r, 'squeezed', False) else made for r, (made, _) in zip(wanted, self.made)]
+        o, q, i, strides, layouts, upright, (part, outer) = self._laid_out(
+            arrays, places, shape, 'full' in kinds, folded, frozenset(*summed), over)
+        program = tuple((op, *rest, *layouts[rest[0]]) if op == 'input' else (op, *rest) for op, *rest in instructions)
         outputs = tuple((r.of.index if isinstance(r, BroadcastSum) else r.index, kind, dtype.name)
                         for r, (kind, dtype) in zip(wanted, described))
         _check(program, outputs)
         if upright:
             _check_upright(o, q, i, instructions, described)
-        block = STRIP if upright else i if axes or any(kind == 'column' for kind, _ in described) else BLOCK
+        block = STRIP if upright else i if axes or 'column' in kinds else BLOCK
         group = max(1, min(o, BLOCK // max(1, q * i))) if i <= block and not upright else 1
-        if any(kind == 'column' for kind, _ in described):
+        if 'column' in kinds:
             group = max(group, -(-o // 64))
         self.chunks = -(-o // group)
-        for k, (kind, _) in enumerate(described):
+        for k, kind in enumerate(kinds):
             if kind == 'column':
                 strides[len(arrays) + k] = (i, 0)
                 self.made[k] = ((self.chunks, i) if self.chunks > 1 else self.made[k][0], self.made[k][1])
         split = part > 0
-        if split and any(kind == 'column' for kind, _ in described):
+        if split and 'column' in kinds:
             raise Untraceable('sums over rows of two axes')
         self.sizes = (o, q, i, group, block, *[s for pair in strides for s in pair], *([part, *outer] if split else ()))
         self.steps = sum(1 + (op in fusion.SEVERAL) for op, *_ in program if op not in fusion.GIVEN)
@@ -205,8 +207,34 @@ class Plan:
                        WIDER.get(computed.name, computed.name), sum(x.__class__ is float for x in arguments), upright, split)
         self.positions = [k for k, r in enumerate(results) if r is not None]
         self.count = len(results)
-        self.kinds = [kind for kind, _ in described]
+        self.kinds = kinds
         self.final = [tuple(r.shape) for r in wanted]
+
+    def _laid_out(self, arrays, places, shape, whole, folded, summed, over):
+        """`_layout` of arrays and results in the order of axes in which memory is run through.
+
+        Sets `order`, that of elementwise results, and `copied`: {array: its axes in the order it is first copied to}.
+        """
+        rank, refused = len(shape), None
+        given = [_steps_along(a.shape, a.strides, a.itemsize, rank) for a in arrays]
+        into = _steps_along(over[0], over[2], over[1].itemsize, rank) if over else None
+        same = tuple(range(rank))
+        order = same if folded and whole else _memory_order([into, *given] if over else given, shape)
+        self.order = same if folded or summed else order
+        made = [into] if over else [_dense_steps(_padded(s, rank), self.order) for s in places]
+        for order in dict.fromkeys([order, self.order]):
+            for every in False, True:
+                brought, self.copied = [], {}
+                for k, (array, steps) in enumerate(zip(arrays, given)):
+                    own = _dense_steps(_padded(array.shape, rank), order)
+                    if _must_be_copied(steps, own, shape, order, every):
+                        steps, self.copied[k] = own, tuple(axis - rank + array.ndim for axis in order if axis >= rank - array.ndim)
+                    brought.append(steps)
+                try:
+                    return _layout(brought + made, shape, folded, summed, order)
+                except Untraceable as error:
+                    refused = error
+        raise refused
 
     def _describe(self, r, shape, kept_shape, folded, described):
         if isinstance(r, BroadcastSum):
@@ -231,9 +259,12 @@ class Plan:
         arrays = [name for name, x in zip(given, arguments) if x.__class__ is ndarray]
         numbers = [name for name, x in zip(given, arguments) if x.__class__ is float]
         made = [f'made{k}' for k in range(len(self.made))]
+        turned = any(a > b for a, b in zip(self.order, self.order[1:]))
+        back = f'.transpose({tuple(np.argsort(self.order).tolist())})' if turned else ''
         lines = [f'    {", ".join(given)}, = arguments', f'    {", ".join(made)}, = into'] if into else [
-            f'    {name} = allocated({shape}, {repr(d.char) if d.kind != "V" else "half_type"})'
-            for name, (shape, d) in zip(made, self.made)]
+            f'    {name} = allocated({tuple([shape[k] for k in self.order]) if turned else shape}, '
+            f'{repr(d.char) if d.kind != "V" else "half_type"}){back}' for name, (shape, d) in zip(made, self.made)]
+        lines += [f'    {arrays[k]} = dense({arrays[k]}, {order})' for k, order in self.copied.items()]
         lines.append(f'    kernel({", ".join([*arrays, *made, *numbers, *map(str, self.sizes)])})')
         lines += [f'    {name} = total({name}, 0).reshape({shape})' for name, kind, shape in zip(made, self.kinds, self.final)
                   if kind == 'column' and self.chunks > 1]
@@ -241,18 +272,63 @@ class Plan:
         for k, name in zip(self.positions, made):
             results[k] = name
         lines.append(f'    return {made[0] if self.single else "(" + ", ".join(map(str, results)) + ",)"}')
-        scope = {'kernel': compiled(*self.kernel), 'allocated': np.empty, 'total': np.add.reduce,
+        scope = {'kernel': compiled(*self.kernel), 'allocated': np.empty, 'total': np.add.reduce, 'dense': _dense,
                  'half_type': next((d for _, d in self.made if d.kind == 'V'), None)}
         exec('def plan(' + ('arguments, into' if into else ', '.join(given)) + '):\n' + '\n'.join(lines), scope)
         return scope['plan']
 
 
-def _dense_strides(shape, itemsize):
-    strides, step = [], itemsize
-    for n in reversed(shape):
-        strides.append(step)
-        step *= n
-    return tuple(reversed(strides))
+def _padded(shape, rank):
+    return (1,) * (rank - len(shape)) + tuple(shape)
+
+
+def _steps_along(shape, strides, itemsize, rank):
+    """Strides along all axes in elements, 0 where an axis is broadcast."""
+    return [0] * (rank - len(shape)) + [0 if n == 1 else s // itemsize for n, s in zip(shape, strides)]
+
+
+def _dense_steps(shape, order):
+    """Those of elements side by side, the last axis of `order` first."""
+    steps, step = [0] * len(shape), 1
+    for axis in reversed(order):
+        steps[axis] = step if shape[axis] != 1 else 0
+        step *= shape[axis]
+    return steps
+
+
+def _memory_order(arrays, shape):
+    """The axes from the one whose neighbours lie farthest apart to the nearest, as PyTorch sorts them: by the first array
+    whose strides tell two apart."""
+    order = list(reversed(range(len(shape))))
+
+    def farther(a, b):
+        for steps in arrays:
+            if steps[a] and steps[b] and steps[a] != steps[b]:
+                return 1 if steps[a] > steps[b] else -1
+        return 0
+    for k in range(1, len(order)):
+        for before in range(k - 1, -1, -1):
+            found = farther(order[before], order[k])
+            if found > 0:
+                order[before], order[k], k = order[k], order[before], before
+            elif found < 0:
+                break
+    return tuple(reversed(order))
+
+
+def _must_be_copied(steps, dense, shape, order, every):
+    """Whether neighbours along the last axis are not side by side, or with `every`, all that does not fill its memory."""
+    inner = next((axis for axis in reversed(order) if shape[axis] != 1), None)
+    if inner is None:
+        return False
+    return steps[inner] not in (0, 1) or every and steps != dense and all(bool(a) == bool(b) for a, b in zip(steps, dense))
+
+
+def _dense(array, order):
+    """A copy in which the axes lie in that order."""
+    turned = array.transpose(order)
+    made = dense(turned)
+    return np.ascontiguousarray(turned) if made is None else made
 
 
 def _check_upright(o, q, i, instructions, described):
@@ -270,45 +346,43 @@ def _check(program, outputs):
         raise Untraceable('a result that varies where it should be constant')
 
 
-def _layout(looked_at, shape, folded, summed):
-    """(O, Q, I, [strides along O and Q of each array], [(along, wide) of each array], upright, split). In elements.
+def _layout(steps, shape, folded, summed, order):
+    """(O, Q, I, [strides along O and Q of each array], [(along, wide) of each array], upright, split), in elements.
 
-    split: (the inner size of an O of two axes, or 0; [strides along the outer]).
+    steps: of each array along all axes. split: (the inner size of an O of two axes, or 0; [strides along the outer]).
 
-    Neighbouring axes that lie behind each other in every array are one. Raises Untraceable where three are too few, or the
-    last does not run through memory.
+    Neighbouring axes of `order` that lie behind each other in every array are one. Raises Untraceable where three are too
+    few, or the last does not run through memory.
     """
-    rank = len(shape)
-    columns = []
-    for s, strides, itemsize in looked_at:
-        extra = rank - len(s)
-        columns.append([0] * extra + [0 if n == 1 else st // itemsize for n, st in zip(s, strides)])
     axes = []  # [size, strides of each array, (folded, summed over rows)]
-    for k, n in enumerate(shape):
+    if summed and any(a > b for a, b in itertools.pairwise([k for k in order if k not in summed])):
+        raise Untraceable('columns in another order')
+    for k in order:
+        n = shape[k]
         if n == 1:
             continue
-        steps = [c[k] for c in columns]
+        along = [s[k] for s in steps]
         kind = (k in folded, k in summed)
-        if axes and axes[-1][2] == kind and all(a == b * n for a, b in zip(axes[-1][1], steps)):
+        if axes and axes[-1][2] == kind and all(a == b * n for a, b in zip(axes[-1][1], along)):
             axes[-1][0] *= n
-            axes[-1][1] = steps
+            axes[-1][1] = along
         else:
-            axes.append([n, steps, kind])
-    nothing = [0] * len(looked_at)
+            axes.append([n, along, kind])
+    nothing = [0] * len(steps)
     inner = axes.pop() if axes else [1, nothing, (bool(folded), False)]
     upright = bool(folded) and not inner[2][0]
     if any(s not in (0, 1) for s in inner[1]) or inner[2][1]:
         raise Untraceable('memory that does not run along the last axis')
     outer, middle, rows = [1, nothing], [1, nothing], []
-    for n, steps, (is_folded, is_summed) in axes:
+    for n, along, (is_folded, is_summed) in axes:
         if summed and not is_summed:
             raise Untraceable('sums over axes inside of others')
         if is_folded:
             if middle[0] != 1:
                 raise Untraceable('too many axes')
-            middle = [n, steps]
+            middle = [n, along]
         else:
-            rows.append([n, steps])
+            rows.append([n, along])
     if rows and len(rows) > 1 and not folded:
         middle = rows.pop()
     if len(rows) > 2:
