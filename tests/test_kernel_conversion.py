@@ -44,12 +44,49 @@ def test_bfloat16_is_rounded_to_nearest():
         np.testing.assert_array_equal(conversion.converted(every, kind), expected)
 
 
-@pytest.mark.parametrize('dtype', ['bool', 'uint8', 'int64'])
-def test_whole_numbers_become_floats(dtype):
-    x = np.random.default_rng(0).integers(-2 ** 40, 2 ** 40, (30, 101)).astype(dtype)
-    np.testing.assert_array_equal(conversion.converted(x, FLOAT), x.astype(FLOAT))
-    if dtype == 'bool':
-        np.testing.assert_array_equal(conversion.converted(x, np.dtype(np.int64)), x.astype(np.int64))
+KINDS = 'bool uint8 int8 int16 int32 int64 uint16 float16 bfloat16 float32 float64'.split()
+
+
+def _numbers(kind, count):
+    random = np.random.default_rng(0)
+    wide = random.standard_normal(count) * 10.0 ** random.integers(-3, 4, count)
+    wide[:4] = 0.0, -0.0, 1 + 2.0 ** -11 + 2.0 ** -30, 2.5
+    return (wide * 7).astype(getattr(flambeau, kind).numpy)
+
+
+def _through_single(x, dtype):
+    """The conversion that PyTorch does: to and from halves through float32."""
+    halves = 'float16', 'bfloat16'
+    if dtype.name in halves or x.dtype.name in halves:
+        x = x.astype(np.float32)
+    with np.errstate(all='ignore'):
+        return x.astype(dtype)
+
+
+@pytest.mark.parametrize('source', KINDS)
+@pytest.mark.parametrize('result', KINDS)
+def test_every_kind_of_number_becomes_every_other(source, result):
+    x, dtype = _numbers(source, 3001), getattr(flambeau, result).numpy
+    found = conversion.converted(x, dtype)
+    if source == result:
+        assert found is None
+        return
+    np.testing.assert_array_equal(found, _through_single(x, dtype))
+
+
+@pytest.mark.parametrize('seed', range(10))
+def test_numbers_are_converted_into_arrays_of_any_strides(seed):
+    random = np.random.default_rng(seed)
+    order = random.permutation(3)
+    x = random.standard_normal((40, 50, 60)).astype(FLOAT).transpose(order)
+    out = np.zeros((*x.shape[:2], 2 * x.shape[2]), np.float64)[..., :x.shape[2]]
+    if seed % 2:
+        x = x[::2, 1:]
+        out = out[:x.shape[0], :x.shape[1]]
+    done = conversion.copied(out, x)
+    assert done or seed % 2
+    np.testing.assert_array_equal(out, x.astype(np.float64) if done else 0)
+    assert not out.base[..., x.shape[2]:].any()
 
 
 def test_order_in_memory_is_kept():
@@ -60,5 +97,6 @@ def test_order_in_memory_is_kept():
 
 
 def test_what_does_not_fit_is_left_to_others():
-    assert conversion.converted(np.ones(10_000, np.float64), FLOAT) is None
+    assert conversion.converted(np.ones(10_000, FLOAT), np.dtype(np.uint32)) is None
+    assert conversion.converted(np.ones(10_000, FLOAT), np.dtype(np.complex64)) is None
     assert conversion.converted(np.ones((100, 200), FLOAT)[:, ::2], HALF) is None

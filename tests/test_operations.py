@@ -260,3 +260,28 @@ def test_distances_of_all_rows(shapes, mode):
         np.testing.assert_allclose(a.numpy(), b.numpy(), atol=1e-6)
     same = flambeau.cdist(x, x, compute_mode=mode)  # at distance 0 the gradient is 0
     assert flambeau.autograd.grad(same.sum(), x)[0].isfinite().all()
+
+
+def test_large_tensors_are_changed_in_place_wherever_they_lie():
+    torch = pytest.importorskip('torch')
+    changes = {
+        'add_': lambda x, y: x.add_(y), 'alpha': lambda x, y: x.add_(y, alpha=0.5), 'sub_': lambda x, y: x.sub_(y, alpha=2),
+        'mul_': lambda x, y: x.mul_(3), 'div_': lambda x, y: x.div_(7.0), 'pow_': lambda x, y: x.pow_(2), 'neg_': lambda x, y: x.neg_(),
+        'relu_': lambda x, y: x.relu_(), 'clamp_': lambda x, y: x.clamp_(-0.5, 1), 'fill_': lambda x, y: x.fill_(2.5),
+        'zero_': lambda x, y: x.zero_(), 'copy_': lambda x, y: x.copy_(y), 'row': lambda x, y: x.copy_(y[:1]),
+        'masked_fill_': lambda x, y: x.masked_fill_(y > 0, 0.25),
+        'item': lambda x, y: x.__setitem__((slice(3, 90), slice(2, 99)), 4.0),
+        'part': lambda x, y: x.__setitem__((slice(0, 90), slice(10, 99)), y[:90, 10:99])}
+    for dtype in ('float32', 'bfloat16', 'int64'):
+        for name, change in changes.items():
+            for turn in (lambda x: x, lambda x: x.t(), lambda x: x[:, :101]):
+                if dtype == 'int64' and name in ('alpha', 'div_', 'clamp_', 'fill_', 'masked_fill_'):
+                    continue
+                found, wanted = [], []
+                for library, results in ((flambeau, found), (torch, wanted)):
+                    kind = getattr(library, dtype)
+                    numbers = np.random.default_rng(0).standard_normal((2, 120, 120)).astype('float32') * 3
+                    x, y = (library.tensor(n.tolist()).to(kind) for n in numbers)
+                    change(turn(x), turn(y))
+                    results.append(x.to(library.float32).numpy())
+                np.testing.assert_allclose(found[0], wanted[0], rtol=1e-6, err_msg=f'{name} {dtype}')

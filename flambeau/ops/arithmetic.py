@@ -42,7 +42,7 @@ def _check_alpha(name, input, alpha):
 def add(m, input, other, *, alpha=1):
     """input + alpha * other."""
     _check_alpha('add', input, alpha)
-    return input + (other if alpha == 1 else other * alpha)
+    return input + (other if alpha.__class__ is int and alpha == 1 else other * alpha)
 
 
 def _no_bools(name, operand_dtypes, given):
@@ -62,7 +62,7 @@ def _no_complex(name, operand_dtypes, given):
 def sub(m, input, other, *, alpha=1):
     """input - alpha * other; not for bools, whose difference is `^` or logical_xor."""
     _check_alpha('sub', input, alpha)
-    return input - (other if alpha == 1 else other * alpha)
+    return input - (other if alpha.__class__ is int and alpha == 1 else other * alpha)
 
 
 mul = primitive('mul', 'input, other', inplace=True, number_first=True, aliases=('multiply',), doc='input * other.',
@@ -116,6 +116,8 @@ def div(input, other, *, rounding_mode=None, out=None):
 def div_(input, other, *, rounding_mode=None):
     """In-place form of `div`."""
     from .writing import change
+    if rounding_mode is None:
+        return input.true_divide_(other)
     return change(input, 'div_', lambda before: _division(rounding_mode)(before, other))
 
 

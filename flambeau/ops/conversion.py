@@ -4,6 +4,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import dtypes
+from ..autograd.graph import note_write
 from ..device import device as device_type
 from ..device import resolve
 from ..storage import dense_like
@@ -11,9 +12,9 @@ from ..errors import require_tensors
 from ..tensor import Tensor, channels_last, channels_last_3d, contiguous_format, preserve_format, wrap
 from ..tensor import memory_format as memory_format_type
 from .promotion import converted_number
-from .writing import change
 from .definition import PUBLIC, export, opaque
 from .reference import REFERENCE
+from .writing import change, constant, unrecorded
 
 __all__ = ['to', 'clone', 'contiguous']
 
@@ -150,6 +151,12 @@ def copy_(input, src, non_blocking=False):
     except ValueError:
         raise RuntimeError(f'The expanded size of the tensor ({list(input.shape)}) must match the existing size '
                            f'({list(src.shape)}) in copy_()') from None
+    if input._array.flags.writeable and constant(src) and not (
+            src.is_complex() and not input.is_complex()) and np.broadcast_shapes(
+                src._array.shape, input._array.shape) == input._array.shape and unrecorded(input, 'copy_'):
+        REFERENCE.copy(input._array, src._array)
+        note_write(input, 'copy_')
+        return input
     if src._node is None:
         return change(input, 'copy_', lambda before: wrap(src._array.astype(input._array.dtype, copy=False)
                                                           if src._array.dtype.kind != 'c' or input.is_complex()

@@ -15,6 +15,7 @@ from .conversion import laid_out
 from .definition import PUBLIC, export
 from .overriding import overridable
 from .promotion import converted_number, number_dtype, result_dtype
+from .reference import LARGE, REFERENCE
 from .writing import change
 
 __all__ = ['tensor', 'as_tensor', 'from_numpy', 'zeros', 'ones', 'full', 'empty', 'arange', 'new_tensor']
@@ -276,7 +277,11 @@ def filled(shape, value, dtype):
     if isinstance(value, Tensor):
         value = value.item()
     number = converted_number(value, dtype)
-    return allocated('full', np.full, shape, number) if shape != () else number
+    if shape == ():
+        return number
+    made = allocated('full', np.empty, shape, number.dtype)
+    REFERENCE.copy(made, number)
+    return made
 
 
 def allocated(name, make, shape, *arguments):
@@ -287,7 +292,15 @@ def allocated(name, make, shape, *arguments):
         raise OutOfMemory(f'{name}(): out of memory: {error}') from None
 
 
-_MAKERS = {'zeros': np.zeros, 'ones': np.ones, 'empty': np.empty}
+def _ones(shape, dtype):
+    if math.prod(shape) < LARGE:
+        return np.ones(shape, dtype)
+    made = np.empty(shape, dtype)
+    REFERENCE.copy(made, np.ones((), dtype))
+    return made
+
+
+_MAKERS = {'zeros': np.zeros, 'ones': _ones, 'empty': np.empty}
 
 
 def _creator(name):
@@ -314,7 +327,7 @@ def _creator(name):
         resolve(device)
         shape = laid_out_like(input._array, dtypes.asked(dtype) or input.dtype, memory_format)
         if name != 'empty':
-            shape.fill(0 if name == 'zeros' else 1)
+            REFERENCE.copy(shape, np.asarray(name == 'ones', shape.dtype))
         return new_tensor(shape, requires_grad)
 
     def create_new(input, *size, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False, **named):
@@ -346,7 +359,7 @@ PUBLIC.zeros_like, PUBLIC.ones_like = zeros_like, ones_like
 def _into(out, array):
     if out._array.shape != array.shape:
         out.resize_(array.shape)
-    np.copyto(out._array, array, casting='unsafe')
+    REFERENCE.copy(out._array, array)
     return out
 
 
@@ -368,7 +381,7 @@ def full_like(input, fill_value, *, dtype=None, layout=None, device=None, requir
               memory_format=preserve_format):
     """A tensor of the shape and dtype of another, filled with a number."""
     made = empty_like(input, dtype=dtype, device=device, memory_format=memory_format)
-    np.copyto(made._array, filled((), fill_value, made.dtype))
+    REFERENCE.copy(made._array, filled((), fill_value, made.dtype))
     return made.requires_grad_(requires_grad) if requires_grad else made
 
 

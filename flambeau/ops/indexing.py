@@ -758,11 +758,8 @@ def copy_values(place: np.ndarray, source: np.ndarray) -> None:
         warnings.warn('Casting complex values to real discards the imaginary part', UserWarning, stacklevel=4)
         source = source.real
     try:
-        if source.dtype == place.dtype:
+        with np.errstate(all='ignore'):  # a value out of range becomes what the conversion makes of it, as in C
             REFERENCE.copy(place, source)
-        else:
-            with np.errstate(all='ignore'):  # a value out of range becomes what the conversion makes of it, as in C
-                place[...] = source
     except ValueError:
         raise RuntimeError(f'The expanded size of the tensor must match the existing size in every dimension but those '
                            f'of size 1. Target sizes: {list(place.shape)}.  Tensor sizes: {list(source.shape)}'
@@ -798,8 +795,13 @@ def masked_fill(m, input, mask, value):
 
 def fill(array: np.ndarray, mask: np.ndarray, value) -> None:
     """Writes a number that fits where a mask, which broadcasts to the array, is true."""
-    made = REFERENCE.kernel('fusion.run', chosen, mask, value, array) if array.size >= LARGE else None
-    np.copyto(array, value if made is None else made, where=mask if made is None else True)
+    given = mask, value, array
+    plan = array.size >= LARGE and not np.may_share_memory(mask, array) and REFERENCE.kernel(
+        'fusion.planned', chosen, given, 1, (array.shape, array.dtype, array.strides))
+    if plan:
+        plan(given, (array,))
+    else:
+        np.copyto(array, value, where=mask)
 
 
 def _require_shape(array, shape):

@@ -14,7 +14,8 @@ from .definition import OPERATIONS, PUBLIC, elementwise, export, opaque, primiti
 from .general import NUMBERS
 from .overriding import answered, overridable, override
 from .promotion import converted_number, result_dtype, to_array
-from .writing import change, overwritten
+from .reference import REFERENCE
+from .writing import change, overwritten, unrecorded
 
 __all__ = ['where', 'clamp', 'lerp', 'addcmul', 'addcdiv', 'nan_to_num']
 
@@ -482,7 +483,7 @@ def _filled_with_number(m, input, value):
     if not isinstance(value, NUMBERS):
         raise ArgumentTypeError(f"fill_(): argument 'value' must be a number or a Tensor, not {type(value).__name__}")
     made = m.xp.empty_like(input)
-    made[...] = converted_number(value, dtypes.of(input.dtype))
+    REFERENCE.copy(made, converted_number(value, dtypes.of(input.dtype)))
     return made
 
 
@@ -503,8 +504,8 @@ def _filled(input, value):
 
 
 def _fill_over(input, value, name):
-    if type(input) is Tensor and input._node is None and isinstance(value, NUMBERS) and input._array.flags.writeable:
-        input._array[...] = converted_number(value, input.dtype)
+    if type(input) is Tensor and isinstance(value, NUMBERS) and input._array.flags.writeable and unrecorded(input, name):
+        REFERENCE.copy(input._array, converted_number(value, input.dtype))
         note_write(input, name)
         return input
     return change(input, name, lambda before: _filled(before, value))

@@ -354,9 +354,13 @@ class Reference:
     # ---- shapes
 
     def copy(self, out, x):
-        """Writes the elements of `x`, broadcast, over those of `out`, of the same dtype."""
-        if x.size < LARGE or x.shape != out.shape or not self.kernel('layout.copied', out, x):
-            self.xp.copyto(out, x)
+        """Writes the elements of `x`, broadcast and converted, over those of `out`."""
+        if out.size >= LARGE:
+            if x.shape != out.shape:
+                x = self.xp.broadcast_to(x, out.shape) if x.ndim else self.xp.ndarray(out.shape, x.dtype, x, 0, (0,) * out.ndim)
+            if self.kernel('layout.copied' if x.dtype == out.dtype else 'conversion.copied', out, x):
+                return
+        self.xp.copyto(out, x, casting='unsafe')
 
     def dense(self, x):
         """A copy of `x` in C order."""

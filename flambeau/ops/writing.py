@@ -15,7 +15,7 @@ from .reference import LARGE, REFERENCE
 from .results import named
 
 __all__ = ['change', 'overwritten', 'inplace_entry', 'deliver', 'refuse_out', 'refuse_shared_out', 'refuse_partial_overlap',
-           'refuse_write']
+           'refuse_write', 'constant', 'unrecorded']
 
 new = object.__new__
 ndarray = np.ndarray
@@ -49,13 +49,13 @@ def overwritten(op, place, values):
     `values` are those of the operation's parameters; `place` may be one of them.
     """
     array, shared, given = place._array, None, []
-    if array.size < LARGE or op.kind != 'elementwise' or op.check is not None or place._node is not None or not (
-            array.flags.writeable):
+    if array.size < LARGE or op.kind != 'elementwise' or op.check is not None or not (
+            array.flags.writeable and unrecorded(place, op.name)):
         return False
     for name, value in zip(op.parameters, values):
         kind = value.__class__
         if kind is Tensor or kind is Parameter:
-            if value._node is not None and STATE.recording is not OFF:
+            if not constant(value):
                 return False
             value = value._array
             if name in op.promote_names:
@@ -67,7 +67,13 @@ def overwritten(op, place, values):
         elif name in op.promote_names:
             if shared is None or not (kind is int or kind is float and shared.kind in 'fV'):
                 return False
-            value = float(value) if shared.kind == 'f' else np.asarray(value, shared)
+            if value in op.own_formulas:
+                value = np.float64(value)
+            else:
+                try:
+                    value = float(value) if shared.kind == 'f' else np.asarray(value, shared)
+                except OverflowError:
+                    return False
         given.append(value)
     plan = REFERENCE.kernel('fusion.planned', op.flat, tuple(given), 1, (array.shape, array.dtype, array.strides))
     if plan:
@@ -75,17 +81,32 @@ def overwritten(op, place, values):
     return bool(plan)
 
 
+def _by_kernel(formula, array, *others):
+    """Lets one generated kernel write formula(array, ...) over a large array, if there is one. Says whether."""
+    for x in others:
+        if x.__class__ is ndarray and x is not array and np.may_share_memory(x, array):
+            return False
+    if not array.flags.writeable:
+        return False
+    given = (array, *others)
+    plan = REFERENCE.kernel('fusion.planned', formula, given, 1, (array.shape, array.dtype, array.strides))
+    if plan:
+        plan(given, (array,))
+    return bool(plan)
+
+
 def unary_inplace(op, general, name):
     """Lets the array function write its result where the tensor lies, if it can."""
-    kernels, ufunc = op.kernels, np.ufunc
+    kernels, ufunc, formula = op.kernels, np.ufunc, op.formula
 
     def call(input, **options):
-        if type(input) is Tensor and input._node is None and not options:
+        if type(input) is Tensor and not options and (input._node is None or unrecorded(input, name)):
             array = input._array
             kernel = kernels.get(array.dtype)
             if kernel.__class__ is ufunc:
                 try:
-                    kernel(array, array)
+                    if array.size < LARGE or not _by_kernel(formula, array):
+                        kernel(array, array)
                 except (ValueError, TypeError):
                     return general(input)  # which says what is wrong
                 count_write(input, name, sys._getframe(1))
@@ -96,22 +117,23 @@ def unary_inplace(op, general, name):
 
 def binary_inplace(op, general, name):
     """Lets the array function write its result where the first tensor lies, if it can."""
-    kernels, ufunc = op.kernels, np.ufunc
+    kernels, ufunc, formula = op.kernels, np.ufunc, op.formula
 
     def call(input, other, **options):
-        if type(input) is Tensor and input._node is None and not options:
+        if type(input) is Tensor and not options and (input._node is None or unrecorded(input, name)):
             array = input._array
             kernel = kernels.get(array.dtype)
             if kernel.__class__ is ufunc:
                 kind = other.__class__
                 if kind is Tensor or kind is Parameter:
                     value = other._array
-                    fits = value.dtype is array.dtype and (other._node is None or STATE.recording is OFF)
+                    fits = value.dtype is array.dtype and constant(other)
                 else:
                     value, fits = other, kind is float and array.dtype.kind == 'f'
                 if fits:
                     try:
-                        kernel(array, value, array)
+                        if array.size < LARGE or not _by_kernel(formula, array, value):
+                            kernel(array, value, array)
                     except (ValueError, TypeError):
                         return general(input, other)  # which says what is wrong
                     count_write(input, name, sys._getframe(1))
@@ -137,6 +159,19 @@ def refuse_write(tensor, operation):
         if node.refusal is not None and (edge is not None or node.refusal.startswith('is one of')):
             raise RuntimeError(f'A view {node.refusal} and is being modified inplace with grad mode enabled by '
                                f'{operation}. Use the out-of-place form, or clone the view first.')
+
+
+def constant(tensor):
+    """Whether what is computed of a tensor now is not recorded."""
+    return tensor._node is None or STATE.recording is OFF or edge_of(tensor) is None
+
+
+def unrecorded(tensor, operation):
+    """Whether a tensor is written over without a record of it. Raises as `refuse_write`."""
+    if STATE.recording is OFF or tensor._node is None:
+        return True
+    refuse_write(tensor, operation)
+    return edge_of(tensor) is None
 
 
 def change(tensor, operation, compute, op=None):
@@ -169,10 +204,7 @@ def change(tensor, operation, compute, op=None):
     if node is not None:
         _keep_before(node, before)
     if values is not array:
-        if values.dtype == array.dtype:
-            REFERENCE.copy(array, values)
-        else:
-            np.copyto(array, values, casting='unsafe')
+        REFERENCE.copy(array, values)
     note_write(tensor, operation)
     if node is not None:
         write_node(tensor, node)
@@ -275,9 +307,6 @@ def deliver(op, result, out):
     if not out._array.flags.writeable:
         raise RuntimeError(f'unsupported operation: more than one element of the written-to tensor of {op.name}(out=...) '
                            'refers to a single memory location. Please clone() the tensor first.')
-    if result._array.dtype == out._array.dtype:
-        REFERENCE.copy(out._array, result._array)
-    else:
-        np.copyto(out._array, result._array, casting='unsafe')
+    REFERENCE.copy(out._array, result._array)
     note_write(out, op.name + '(out=...)')
     return out

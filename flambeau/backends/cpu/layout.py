@@ -1,6 +1,9 @@
 """Copies between arrays of any strides by generated kernels; what does not fit answers None. Knows no operation."""
 from __future__ import annotations
 
+import functools
+import math
+
 import numpy as np
 
 from ...kernel import layout
@@ -49,19 +52,29 @@ def copied(out, array):
     size = out.itemsize
     if out.size < SMALLEST or size not in WORDS or out.dtype != array.dtype or out.dtype.hasobject:
         return None
-    if any(s % size for s in (*array.strides, *out.strides)) or min(out.strides) < 0 or np.may_share_memory(out, array):
+    plan = None if np.may_share_memory(out, array) else _plan(out.shape, array.strides, out.strides, size)
+    if plan is None:
         return None
-    axes = _merged(out.shape, [s // size for s in array.strides], [s // size for s in out.strides])
+    generator, numbers = plan
+    compiled(*generator)(array, out, *numbers)
+    return True
+
+
+@functools.lru_cache(maxsize=1024)
+def _plan(shape, sources, places, size):
+    """(the kernel that copies between arrays of these strides and its options, the numbers to call it with), or None."""
+    if any(s % size for s in (*sources, *places)) or min(places) < 0:
+        return None
+    axes = _merged(shape, [s // size for s in sources], [s // size for s in places])
     (n, step, spacing), *others = axes[-1], *axes[:-1]
     if spacing != 1:
         return None
     if step in (1, 0, -1) and n * size >= SHORTEST_RUN:
         outer = _outer(others)
-        if outer is None or step == 1 and out.nbytes < SMALLEST_RUNS:
+        if outer is None or step == 1 and math.prod(shape) * size < SMALLEST_RUNS:
             return None
         block = max(1, min(outer[layout.OUTER - 1], CHUNK // n))
-        compiled(layout.runs, size, step)(array, out, *outer, n, CHUNK, block, max(1, CHUNK // (n * block)))
-        return True
+        return (layout.runs, size, step), (*outer, n, CHUNK, block, max(1, CHUNK // (n * block)))
     along = next((axis for axis in others if axis[1] == 1), None)
     outer = _outer([axis for axis in others if axis is not along])
     if along is None or outer is None or step <= 0 or along[0] < SMALLEST_PLANE:
@@ -70,8 +83,7 @@ def copied(out, array):
     side = layout.side(target(), size)
     block = max(side, min(columns, CHUNK // n) // side * side)
     group = max(1, CHUNK // (columns * n)) if block >= columns else 1
-    compiled(layout.turned, size, min(n, columns) < side)(array, out, *outer, n, columns, step, spacing, group, block)
-    return True
+    return (layout.turned, size, min(n, columns) < side), (*outer, n, columns, step, spacing, group, block)
 
 
 def _merged(shape, sources, places):
