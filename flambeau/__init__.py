@@ -16,7 +16,6 @@ __version__ = '2.13.0+flambeau.0.1'
 from .autograd.modes import (enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad,
                              set_grad_enabled)
 from .device import device
-from .errors import require_tensors as _require_tensors
 from .dtypes import (can_cast, dtype, finfo, get_default_dtype, iinfo, promote_types, set_default_dtype)
 from .tensor import (Parameter, Size, Tensor, channels_last, channels_last_3d, contiguous_format, layout, memory_format,
                      preserve_format, sparse_coo, strided)
@@ -94,43 +93,3 @@ def is_storage(obj) -> bool:
     """Whether `obj` is a storage."""
     from .storage import TypedStorage, UntypedStorage
     return isinstance(obj, (TypedStorage, UntypedStorage))
-
-
-def is_conj(input) -> bool:
-    """Whether the tensor is a conjugate that is still to be computed; none is."""
-    return input.is_conj()
-
-
-def is_nonzero(input) -> bool:
-    """Whether the only element of a tensor is not zero. Raises RuntimeError for any other number of elements."""
-    return input.__bool__()
-
-
-def is_same_size(input, other) -> bool:
-    """Whether two tensors have the same shape."""
-    return input.shape == other.shape
-
-
-def is_floating_point(input) -> bool:
-    """Whether the tensor's dtype is a floating point one."""
-    _require_tensors('is_floating_point', input=input)
-    return input.is_floating_point()
-
-
-def is_complex(input) -> bool:
-    """Whether the tensor's dtype is a complex one."""
-    _require_tensors('is_complex', input=input)
-    return input.is_complex()
-
-
-def numel(input) -> int:
-    """The number of elements."""
-    _require_tensors('numel', input=input)
-    return input.numel()
-
-
-def result_type(tensor1, tensor2) -> dtype:
-    """The dtype that an operation on these tensors or numbers computes in."""
-    from .ops.promotion import result_dtype
-    both = (tensor1, tensor2)
-    return result_dtype([t for t in both if isinstance(t, Tensor)], [t for t in both if not isinstance(t, Tensor)])

@@ -6,8 +6,11 @@ PyTorch raises, and names the operation and what met.
 """
 from __future__ import annotations
 
+import sys
+import warnings
+
 __all__ = ['require_tensors', 'OutOfMemory', 'ArgumentError', 'ArgumentTypeError', 'LinAlgError', 'describe_call', 'describe_value',
-           'tell_call']
+           'tell_call', 'warn']
 
 
 class ArgumentError(ValueError):
@@ -63,3 +66,12 @@ def require_tensors(name, **arguments):
         if not hasattr(value, '_array'):
             raise TypeError(f"{name}(): argument '{label}' (position {position}) must be Tensor, not "
                             f'{type(value).__name__}')
+
+
+def warn(message, category=UserWarning):
+    """A warning at the line of the user's program that led here."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and (frame.f_globals.get('__name__', '').startswith('flambeau.')
+                                        or frame.f_code.co_filename.startswith('<flambeau.')):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)

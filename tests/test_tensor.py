@@ -234,6 +234,40 @@ def handlers_are_found_by_function(torch):
             for x in (f, s)] == [[function.__name__ for function, _ in calls] + ['cat', 'stack']] * 2
 
 
+def functions_of_networks_ask(torch):
+    """What is told of the arguments: those without a default, and others that are given."""
+    F, asked = torch.nn.functional, []
+
+    class Foreign:
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            asked.append((func, len(args)))
+            return func.__name__
+    f, x = Foreign(), torch.ones(2, 3)
+    calls = [(F.mse_loss, f, x), (F.mse_loss, x, f), (F.cross_entropy, x, f), (F.layer_norm, f, (3,)), (F.embedding, x, f),
+             (F.batch_norm, f, x[0], x[0]), (F.group_norm, f, 1), (torch.einsum, 'ij,jk', x, f), (torch.dot, x, f),
+             (torch.tensordot, f, x), (torch.linalg.solve, x, f), (torch.fft.fft, f), (torch.special.polygamma, 1, f),
+             (torch.is_floating_point, f), (F.softmax, f), (F.binary_cross_entropy, x, f), (torch.meshgrid, f, f),
+             (F.l1_loss, f, f), (F.dropout, f), (torch.linalg.multi_dot, [x, f]), (torch.repeat_interleave, f, 2)]
+    names = [function(*arguments) for function, *arguments in calls]
+    given = [arguments for _, *arguments in calls]
+    return names == [function.__name__ for function, *_ in calls], [f for f, _ in asked] == [f for f, *_ in calls], \
+        x.equal(torch.ones(2, 3)), len(given)
+
+
+def results_of_networks_functions_keep_the_class(torch):
+    class Kept(torch.Tensor):
+        pass
+    F = torch.nn.functional
+    x, target = Kept(torch.rand(2, 3)), torch.tensor([0, 1])
+    results = [F.mse_loss(x, x * 2), F.cross_entropy(x, target), F.layer_norm(x, (3,)), F.embedding(target, x), F.linear(x, x),
+               F.batch_norm(x, None, None, training=True), torch.einsum('ij,kj->ik', x, torch.ones(2, 3)), F.dropout(x),
+               torch.fft.fft(x), torch.linalg.norm(x), torch.tensordot(x, x), F.softmax(x, 1), torch.stack([x, torch.ones(2, 3)]),
+               F.one_hot(target).to(x.dtype) + x[:, :2], torch.max(x, 1).values, torch.nn.Linear(3, 1)(x), torch.std(x),
+               F.conv1d(x[None], torch.ones(1, 2, 1)), F.max_pool1d(x[None], 2), torch.nn.functional.pad(x, (1, 1))]
+    return [type(r).__name__ for r in results]
+
+
 def plain_subclasses_stay_what_they_are(torch):
     class Kept(torch.Tensor):
         def doubled(self):
@@ -312,6 +346,8 @@ def parameters(torch):
 CLASSES = {
     calls_are_logged: (['Logged'] * 9, ['add', 'exp', 'sum', 'view', 'add_', 'cat', '__getitem__', 'mul', 'sub']),
     handlers_are_found_by_function: True,
+    functions_of_networks_ask: (True, True, True, 21),
+    results_of_networks_functions_keep_the_class: ['Kept'] * 20,
     plain_subclasses_stay_what_they_are: (['Kept'] * 24, [16, 10], True, 'Kept'),
     the_more_special_class_answers: ('B', 'B', True),
     gradients_flow_through_subclasses: ([6, 6], [2], False),
@@ -329,6 +365,40 @@ def test_classes_of_tensors(program):
 @pytest.mark.parametrize('program', CLASSES, ids=lambda p: p.__name__)
 def test_classes_of_tensors_in_pytorch(program):
     assert program(pytest.importorskip('torch')) == CLASSES[program]
+
+
+class Foreign:
+    """Answers with the function it is asked about."""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        return func
+
+
+WITHOUT_TENSORS = frozenset("""broadcast_shapes einsum tensor as_tensor asarray from_numpy frombuffer from_dlpack scalar_tensor
+    zeros ones empty full empty_strided empty_permuted arange range linspace logspace eye tril_indices triu_indices rand
+    randn randint randperm normal bartlett_window blackman_window hann_window hamming_window kaiser_window fftfreq rfftfreq
+    cat concat concatenate stack""".split())  # or asked otherwise, as in the programs above
+
+
+def test_every_public_function_asks_the_classes_of_its_tensors():
+    from flambeau.ops import load_all
+    from flambeau.ops.definition import EXPORTS
+    load_all()
+    silent = []
+    for namespace in ('torch', 'nn.functional', 'linalg', 'fft', 'special', 'masked'):
+        for name, function in EXPORTS[namespace].items():
+            operation = getattr(function, 'operation', None)
+            parameters = list(inspect.signature(operation.formula if operation else function).parameters.values())
+            required = [p for p in parameters[bool(operation):] if p.default is p.empty and p.kind < p.VAR_POSITIONAL]
+            if name not in WITHOUT_TENSORS and not name.startswith('_'):
+                try:
+                    answer = function(*[Foreign()] * max(len(required), 1))
+                except (TypeError, AttributeError, ValueError) as error:
+                    answer = error
+                if answer is not function:
+                    silent.append((namespace, name, answer))
+    assert not silent
 
 
 # ---- methods of families that are loaded when asked for

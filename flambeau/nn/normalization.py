@@ -151,7 +151,7 @@ class _InstanceNorm(_NormBase):
             if self.affine:
                 raise ValueError(f"expected input's size at dim={0 if unbatched else 1} to match num_features "
                                  f'({self.num_features}), but got: {channels}.')
-            from ..ops.loss import warn
+            from ..errors import warn
             warn(f"input's size at dim={0 if unbatched else 1}, {channels}, does not match num_features, "
                  f'{self.num_features}, which has no effect without affine=True.')
         out = instance_norm(input.unsqueeze(0) if unbatched else input, self.running_mean, self.running_var,

@@ -8,7 +8,6 @@ from ..errors import ArgumentTypeError
 from ..tensor import Tensor
 from .call import OPERANDS, operator_entry
 from .definition import OPERATIONS, PUBLIC, elementwise, export, primitive
-from .overriding import overridable
 
 __all__ = ['add', 'sub', 'mul', 'true_divide', 'div', 'neg', 'pow']
 
@@ -106,7 +105,6 @@ def floor_divide(m, input, other):
 
 
 @export(method=True, aliases=('divide',))
-@overridable
 def div(input, other, *, rounding_mode=None, out=None):
     """input / other; `rounding_mode` 'trunc' or 'floor' keeps integers integers."""
     return _division(rounding_mode)(input, other, **({} if out is None else {'out': out}))

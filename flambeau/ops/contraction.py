@@ -16,7 +16,7 @@ from ..tensor import Parameter, Tensor
 from .arithmetic import conjugated
 from .batching import Batch
 from .definition import HALF_ARRAYS, PUBLIC, contraction, export
-from .overriding import answered, overridable, override
+from .overriding import answered, override
 from .promotion import result_dtype
 from .reference import PRODUCT
 from .view import axis_of
@@ -139,7 +139,7 @@ def _times(t):
 LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ'
 
 
-@export(method=True)
+@export(method=True, asks=False)
 def matmul(input, other, *, out=None):
     """The matrix product of the last two dimensions; the others are broadcast. Vectors count as row or column."""
     result = _matmul(input, other)
@@ -239,7 +239,7 @@ def _linear(m, input, weight, bias):
     return m.matmul(rows, weight.T, bias).reshape(*input.shape[:-1], weight.shape[0])
 
 
-@export('nn.functional', method=False)
+@export('nn.functional', asks=False)
 def linear(input, weight, bias=None):
     """input @ weight.T + bias, over the last dimension.
 
@@ -297,7 +297,7 @@ def _checked(name, ndim_a, ndim_b, letters):
         result = contract(input, other, letters)
         return result if out is None else write_out(name, result, out)
     product.__name__ = product.__qualname__ = name
-    return export(method=True)(overridable(product))
+    return export(method=True)(product)
 
 
 mm = _checked('mm', 2, 2, ('ik', 'kj', 'ij'))

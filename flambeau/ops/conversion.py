@@ -11,7 +11,7 @@ from ..storage import dense_like
 from ..errors import require_tensors
 from ..tensor import Tensor, channels_last, channels_last_3d, contiguous_format, preserve_format, wrap
 from ..tensor import memory_format as memory_format_type
-from .promotion import converted_number
+from .promotion import converted_number, result_dtype
 from .definition import PUBLIC, export, opaque
 from .reference import REFERENCE
 from .writing import change, constant, unrecorded
@@ -162,3 +162,49 @@ def copy_(input, src, non_blocking=False):
                                                           if src._array.dtype.kind != 'c' or input.is_complex()
                                                           else src._array.real.astype(input._array.dtype)))
     return change(input, 'copy_', lambda before: _to_copy(src, input.dtype).expand(input.shape))
+
+
+# ---- what a tensor is
+
+def _telling(name, words):
+    """Declares the function that tells what the method of the same name does."""
+    method = getattr(Tensor, name)
+
+    def tell(input):
+        require_tensors(name, input=input)
+        return method(input)
+    tell.__name__ = tell.__qualname__ = name
+    tell.__doc__ = words
+    export()(tell)
+
+
+for _name, _words in (('is_complex', 'Whether the dtype is complex.'), ('numel', 'The number of elements.'),
+                      ('is_floating_point', 'Whether the dtype is a floating point one.'),
+                      ('is_signed', 'Whether the dtype has negative numbers.'),
+                      ('is_conj', 'Whether the tensor is a conjugate that is still to be computed; none is.'),
+                      ('is_neg', 'Whether the tensor is a negation that is still to be computed; none is.'),
+                      ('is_inference', 'Whether the tensor was made in inference mode.'),
+                      ('resolve_conj', 'The tensor itself: no conjugate is still to be computed.'),
+                      ('resolve_neg', 'The tensor itself: no negation is still to be computed.')):
+    _telling(_name, _words)
+
+
+@export()
+def is_nonzero(input) -> bool:
+    """Whether the only element of a tensor is not zero. Raises RuntimeError for any other number of elements."""
+    require_tensors('is_nonzero', input=input)
+    return input.__bool__()
+
+
+@export()
+def is_same_size(input, other) -> bool:
+    """Whether two tensors have the same shape."""
+    require_tensors('is_same_size', input=input, other=other)
+    return input.shape == other.shape
+
+
+@export()
+def result_type(tensor1, tensor2) -> dtypes.dtype:
+    """The dtype that an operation on these tensors or numbers computes in."""
+    both = tensor1, tensor2
+    return result_dtype([t for t in both if isinstance(t, Tensor)], [t for t in both if not isinstance(t, Tensor)])

@@ -7,13 +7,12 @@ import numpy as np
 
 from .. import dtypes
 from ..device import resolve
-from ..errors import OutOfMemory, require_tensors
+from ..errors import OutOfMemory, require_tensors, warn
 from ..storage import dense_like
 from ..tensor import (Size, Tensor, contiguous_format, element_strides,
                       preserve_format, wrap)
 from .conversion import laid_out
 from .definition import PUBLIC, export
-from .overriding import overridable
 from .promotion import converted_number, number_dtype, result_dtype
 from .reference import LARGE, REFERENCE
 from .writing import change
@@ -189,10 +188,8 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=Fal
     """
     resolve(device)
     if isinstance(data, Tensor):
-        import warnings
-        warnings.warn('To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or '
-                      'sourceTensor.detach().clone().requires_grad_(True), rather than torch.tensor(sourceTensor).',
-                      UserWarning, stacklevel=3)
+        warn('To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or '
+             'sourceTensor.detach().clone().requires_grad_(True), rather than torch.tensor(sourceTensor).')
     return new_tensor(array_from(data, dtypes.asked(dtype)), requires_grad)
 
 
@@ -336,10 +333,8 @@ def _creator(name):
     for function, label in ((create, name), (create_like, name + '_like'), (create_new, 'new_' + name)):
         function.__name__ = function.__qualname__ = label
         function.__doc__ = f'A tensor of {name}.' if name != 'empty' else 'A tensor whose values are whatever was there.'
-    create_like = overridable(create_like)
-    export()(create)
-    export()(create_like)
-    export('', method=True)(overridable(create_new))
+    create, create_like = export()(create), export()(create_like)
+    export('', method=True)(create_new)
     return create, create_like
 
 
@@ -376,7 +371,6 @@ def full(size, fill_value, *, out=None, dtype=None, layout=None, device=None, re
 
 
 @export()
-@overridable
 def full_like(input, fill_value, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False,
               memory_format=preserve_format):
     """A tensor of the shape and dtype of another, filled with a number."""
@@ -386,14 +380,12 @@ def full_like(input, fill_value, *, dtype=None, layout=None, device=None, requir
 
 
 @export('', method=True)
-@overridable
 def new_full(input, size, fill_value, *, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
     """A tensor of a shape in the dtype of this one, filled with a number."""
     return full(size, fill_value, dtype=dtypes.asked(dtype) or input.dtype, device=device, requires_grad=requires_grad)
 
 
 @export('', method=True, name='new_tensor')
-@overridable
 def new_tensor_method(input, data, *, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
     """A tensor with a copy of the data in the dtype of this one."""
     resolve(device)

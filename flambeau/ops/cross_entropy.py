@@ -7,12 +7,12 @@ import math
 import numpy as np
 
 from .. import dtypes
-from ..errors import require_tensors
+from ..errors import require_tensors, warn
 from .activation import need_floating
 from .contraction import linear
 from .definition import export, opaque
 from .indexing import bounds
-from .loss import reduced, reduction_of, warn
+from .loss import reduced, reduction_of
 from .reference import REFERENCE
 from .softmax import log_softmax
 

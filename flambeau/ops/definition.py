@@ -21,6 +21,7 @@ from __future__ import annotations
 from .. import dtypes
 from ..autograd.graph import FREED, Node, told_writer
 from ..tensor import Parameter, Tensor
+from .overriding import asking
 from .reference import LARGE
 
 __all__ = ['Operation', 'elementwise', 'primitive', 'reduction', 'view', 'contraction', 'composite', 'opaque',
@@ -392,9 +393,14 @@ def publish(function, names, namespaces, method):
             setattr(Tensor, name, function)
 
 
-def export(namespace='torch', method=False, name=None, aliases=()):
-    """Publishes a plain Python function over public operations under the names users look for."""
+def export(namespace='torch', method=False, name=None, aliases=(), asks=True):
+    """Publishes a plain Python function over public operations under the names users look for.
+
+    The classes of its tensors are asked first (`__torch_function__`), unless it does that itself: `asks=False`.
+    """
     def decorate(function):
+        if asks:
+            function = asking(function)
         publish(function, (name or function.__name__, *aliases), namespace.split(), method)
         return function
     return decorate

@@ -6,13 +6,12 @@ from __future__ import annotations
 
 import itertools
 import math
-import warnings
 from functools import lru_cache
 
 import numpy as np
 
 from .. import dtypes
-from ..errors import ArgumentError
+from ..errors import ArgumentError, warn
 from .definition import PUBLIC, composite, export, opaque
 
 SAMPLE_MODES = ('bilinear', 'nearest', 'bicubic')
@@ -100,8 +99,8 @@ def _check_sampling(input, grid, mode, padding_mode):
 
 
 def _warn_default():
-    warnings.warn('Default grid_sample and affine_grid behavior has changed to align_corners=False since 1.3.0. Please '
-                  'specify align_corners=True if the old behavior is desired.', stacklevel=3)
+    warn('Default grid_sample and affine_grid behavior has changed to align_corners=False since 1.3.0. Please '
+         'specify align_corners=True if the old behavior is desired.')
 
 
 @composite(namespace='nn.functional', method=False)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import operator
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,7 +15,7 @@ import numpy as np
 from .. import dtypes
 from ..autograd.graph import edge_of, make_node, note_write
 from ..autograd.modes import OFF, PLAIN, STATE
-from ..errors import ArgumentError, ArgumentTypeError
+from ..errors import ArgumentError, ArgumentTypeError, warn
 from ..tensor import Parameter, Tensor, wrap
 from .call import binder
 from .definition import opaque, publish, view
@@ -85,9 +84,8 @@ def _items(key) -> Sequence:
     if (isinstance(key, Sequence) and not isinstance(key, (tuple, str, bytes)) and len(key) < SEQUENCE_AS_TUPLE_LIMIT
             and any(k is None or k is Ellipsis or isinstance(k, (slice, Sequence, np.ndarray)) or hasattr(k, '_array')
                     for k in key)):
-        warnings.warn('Using a non-tuple sequence for multidimensional indexing is deprecated; use x[tuple(seq)] '
-                      'instead of x[seq]. In later versions it will be read as an index tensor, x[torch.tensor(seq)]',
-                      UserWarning, stacklevel=4)
+        warn('Using a non-tuple sequence for multidimensional indexing is deprecated; use x[tuple(seq)] '
+             'instead of x[seq]. In later versions it will be read as an index tensor, x[torch.tensor(seq)]')
         return key
     return (key,)
 
@@ -137,8 +135,7 @@ def _without_tensors(item):
 def index_array(array: np.ndarray) -> np.ndarray:
     """An array that PyTorch takes as an index: int64, int32 or a mask. Raises IndexError for another dtype."""
     if array.dtype == np.uint8:
-        warnings.warn('indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool instead.',
-                      UserWarning, stacklevel=2)
+        warn('indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool instead.')
         return array.astype(bool)
     if array.dtype not in (np.int64, np.int32, np.bool_):
         raise IndexError('tensors used as indices must be long, int, byte or bool tensors, got one of '
@@ -755,7 +752,7 @@ def _write(place: np.ndarray, advanced: tuple | None, source: np.ndarray) -> Non
 def copy_values(place: np.ndarray, source: np.ndarray) -> None:
     """Writes values, broadcast and converted, over all of `place`. Raises RuntimeError where they do not broadcast."""
     if source.dtype.kind == 'c' != place.dtype.kind:
-        warnings.warn('Casting complex values to real discards the imaginary part', UserWarning, stacklevel=4)
+        warn('Casting complex values to real discards the imaginary part')
         source = source.real
     try:
         with np.errstate(all='ignore'):  # a value out of range becomes what the conversion makes of it, as in C

@@ -95,7 +95,7 @@ def _delivered(name, result, out):
     return result if out is None else write_out(name, result, out)
 
 
-@export(aliases=('concat', 'concatenate'))
+@export(aliases=('concat', 'concatenate'), asks=False)
 def cat(tensors, dim=0, *, out=None):
     """The tensors one behind the other along an existing dimension. Empty 1-d tensors are passed over."""
     if out is None and tensors.__class__ in (list, tuple):
@@ -135,7 +135,7 @@ def _stack(m, tensors, dim):
     return m.stack(tensors, dim)
 
 
-@export()
+@export(asks=False)
 def stack(tensors, dim=0, *, out=None):
     """The tensors, all of one shape, along a new dimension."""
     if out is None and tensors.__class__ in (list, tuple):

@@ -5,27 +5,18 @@ Losses over classes are in ops/cross_entropy.py and ops/ctc.py, those of margins
 from __future__ import annotations
 
 import math
-import sys
-import warnings
 
 import numpy as np
 
 from ..tensor import Tensor
+from ..errors import warn
 from .activation import need_floating
 from .definition import PUBLIC, export, opaque
 
-__all__ = ['mse_loss', 'l1_loss', 'binary_cross_entropy_with_logits', 'reduction_of', 'reduced', 'warn']
+__all__ = ['mse_loss', 'l1_loss', 'binary_cross_entropy_with_logits', 'reduction_of', 'reduced']
 
 
 # ---- what all losses share
-
-def warn(message):
-    """A UserWarning at the line of the user's program that led here."""
-    frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and frame.f_globals.get('__name__', '').startswith('flambeau.'):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, stacklevel=level)
-
 
 def reduction_of(reduction, size_average=None, reduce=None):
     """'none', 'mean' or 'sum', also from the arguments that PyTorch had for it before. Raises ValueError."""

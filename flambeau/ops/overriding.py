@@ -2,12 +2,13 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import types
 
 from ..autograd.modes import STATE
 from ..tensor import Parameter, Tensor, no_override
-from .definition import exports
 
-__all__ = ['Overridden', 'overrides', 'override', 'overridable', 'answered']
+__all__ = ['Overridden', 'overrides', 'override', 'asking', 'answered']
 
 
 class Overridden(Exception):
@@ -25,55 +26,121 @@ def override(function, args, kwargs):
     """Asks the `__torch_function__` of the arguments' classes, subclasses first, as in PyTorch."""
     function, found = _public_form(function), []
     _find_overriding((args, tuple(kwargs.values())), found)
-    types = tuple(dict.fromkeys(type(x) for x in found))
+    kinds = tuple(dict.fromkeys(type(x) for x in found))
     ordered = []
-    for kind in types:
+    for kind in kinds:
         at = next((k for k, other in enumerate(ordered) if issubclass(kind, other)), len(ordered))
         ordered.insert(at, kind)
     for kind in ordered:
-        result = kind.__torch_function__(function, types, args, kwargs)
+        result = kind.__torch_function__(function, kinds, args, kwargs)
         if result is not NotImplemented:
             return result
     raise TypeError(f"no implementation found for 'torch.{function.__name__}' on types that implement "
-                    f'__torch_function__: {[k.__name__ for k in types]}')
+                    f'__torch_function__: {[k.__name__ for k in kinds]}')
 
 
-def overridable(function):
-    """A plain function of a tensor that leaves the answer to the tensor's class where that answers calls itself."""
-    @functools.wraps(function)
-    def call(*args, **kwargs):
-        if not kwargs and args and args[0].__class__ is Tensor:
-            return function(*args)
-        if args and answered(*args) or kwargs and answered(*kwargs.values()):
-            return override(call, args, kwargs)
-        return function(*args, **kwargs)
+def asking(function):
+    """The function with the answers of classes that answer calls themselves: what `export` publishes.
+
+    Plain tensors cost it a look at their classes. Its code is written for the function's parameters at its first call.
+    A function without tensors stays as it is.
+    """
+    if TENSORS.isdisjoint(_parameters(function)):
+        return function
+    scope = {'_write': _write_asking, '_body': function, '__name__': function.__module__, '__builtins__': __builtins__}
+    call = types.FunctionType(_first_call.__code__, scope, function.__name__)
+    scope['_this'] = call
+    return functools.update_wrapper(call, function)
+
+
+def _first_call(*args, **kwargs):
+    return _write(_this, _body)(*args, **kwargs)  # noqa: F821: found in the function's own globals
+
+
+def _parameters(function):
+    code = function.__code__
+    count = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & VARIADIC) + bool(code.co_flags & NAMED)
+    return code.co_varnames[:count]
+
+
+def _write_asking(call, function):
+    code, name, names = function.__code__, function.__name__, list(_parameters(function))
+    count, keywords = code.co_argcount, code.co_kwonlyargcount
+    positional, keywords, rest = names[:count], names[count:count + keywords], names[count + keywords:]
+    several = [rest.pop(0)] if code.co_flags & VARIADIC else []
+    head = [*positional, *(['*' + s for s in several] or ['*'] * bool(keywords)), *keywords, *['**' + r for r in rest]]
+    required = count if several else count - len(function.__defaults__ or ())
+    checks = [f'type({p}) in PLAIN' for p in positional + keywords if p in TENSORS]
+    checks += [f'PLAIN.issuperset(map(type, {s}))' for s in several]
+    checks += [f'(not {r} or PLAIN.issuperset(map(type, {r}.values())))' for r in rest]
+    given = [*positional[:required], *['*' + s for s in several]]
+    options = [f'{p!r}: {p}' for p in positional[required:] + keywords] + ['**' + r for r in rest]
+    lines = [f'def {name}({", ".join(head)}):',
+             f'    if not ({" and ".join(checks)}):',
+             f'        answer = answers(_this, ({"".join(p + ", " for p in given)}), {{{", ".join(options)}}})',
+             '        if answer is not UNASKED: return answer'] if checks else [f'def {name}({", ".join(head)}):']
+    passed = [*positional, *['*' + s for s in several], *[f'{k}={k}' for k in keywords], *['**' + r for r in rest]]
+    lines.append(f'    return _body({", ".join(passed)})')
+    scope = call.__globals__
+    scope.update(answers=answers, UNASKED=UNASKED, PLAIN=PLAIN)
+    made = {}
+    exec(compile('\n'.join(lines), f'<flambeau.{name}>', 'exec'), made)
+    call.__code__, call.__defaults__ = made[name].__code__, function.__defaults__
+    call.__kwdefaults__ = function.__kwdefaults__
     return call
+
+
+VARIADIC, NAMED = inspect.CO_VARARGS, inspect.CO_VARKEYWORDS
+UNASKED = object()
+PLAIN = {Tensor, Parameter, int, float, bool, complex, str, type(None)}  # classes that answer no call
+# parameters of published functions that are tensors or hold some
+TENSORS = frozenset("""input other target weight bias mask self A B M L b x y x1 x2 tensor tensors first second value key query
+    vec2 matrices a operands exponent condition real imag abs angle running_mean running_var input1 input2 anchor positive
+    negative indices theta grid LU_data LU_pivots LU LD pivots tau window attn_mask log_probs targets input_lengths
+    target_lengths logits in_proj_weight in_proj_bias bias_k bias_v out_proj_weight out_proj_bias key_padding_mask
+    q_proj_weight k_proj_weight v_proj_weight static_k static_v pos_weight var linear_weight linear_bias offsets
+    per_sample_weights w_ih w_hh b_ih b_hh hx the_template fweights aweights repeats input_mask other_mask
+    _random_samples boundaries sorted_sequence tensor1 tensor2 mean std bins q args""".split())
+
+
+def answers(function, args, options):
+    """What the classes of the arguments answer to a call of a published function, or UNASKED.
+
+    Options at their defaults are not told. Raises TypeError for what can be no tensor in the place of the first one.
+    """
+    if answered(*args, *options.values()):
+        defaults = {p.name: p.default for p in inspect.signature(function).parameters.values()}
+        return override(function, args, {k: v for k, v in options.items() if v is not defaults.get(k, UNASKED)})
+    return UNASKED
 
 
 def answered(*values):
     """Whether the class of one of the values answers calls itself."""
-    for value in values:
-        kind = type(value)
-        if kind is not Tensor and kind is not Parameter and hasattr(kind, '__torch_function__') and overrides(value):
-            return True
-    return False
+    found = []
+    _find_overriding(values, found)
+    return bool(found)
 
 
 def _find_overriding(value, found):
-    if isinstance(value, (tuple, list)):
-        for v in value:
+    for v in value:
+        kind = type(v)
+        if kind in PLAIN:
+            continue
+        if kind is tuple or kind is list or isinstance(v, (tuple, list)):
             _find_overriding(v, found)
-    elif hasattr(type(value), '__torch_function__') and overrides(value):
-        found.append(value)
+        elif hasattr(kind, '__torch_function__') and overrides(v):
+            found.append(v)
 
 
 def _public_form(function):
     """The public function that an internal operation computes, where that has the same parameters (`_cat`: `cat`)."""
+    from .definition import exports
     name = getattr(function, '__name__', '')
     public = None
     if name.startswith('_') and not name.endswith('__'):
         public = exports('torch').get(name.lstrip('_')) or exports('nn.functional').get(name.lstrip('_'))
-    code, operation = getattr(public, '__code__', None), getattr(function, 'operation', None)
+    operation = getattr(function, 'operation', None)
+    code = getattr(inspect.unwrap(public), '__code__', None) if public is not None else None
     if code is None or operation is None or code.co_varnames[:len(operation.positional)] != operation.positional:
         return function
     return public

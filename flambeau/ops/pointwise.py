@@ -12,7 +12,6 @@ from ..tensor import Tensor, wrap
 from .arithmetic import conjugated
 from .definition import OPERATIONS, PUBLIC, elementwise, export, opaque, primitive
 from .general import NUMBERS
-from .overriding import answered, overridable, override
 from .promotion import converted_number, result_dtype, to_array
 from .reference import REFERENCE
 from .writing import change, overwritten, unrecorded
@@ -34,8 +33,6 @@ def where(condition, input=None, other=None, *, out=None):
     """`input` where the condition holds, `other` elsewhere; with the condition alone, the coordinates where it holds."""
     if input is None and other is None:
         return condition.nonzero(as_tuple=True)
-    if type(condition) is not Tensor and answered(condition):
-        return override(where, (condition, input, other), {})
     if not isinstance(condition, Tensor):
         raise TypeError(f"where(): argument 'condition' must be Tensor, not {type(condition).__name__}")
     if condition.dtype is not dtypes.bool_:
@@ -150,7 +147,6 @@ def _clamping(name, aliases, bounds, doc):
         return change(input, name + '_', lambda before: _clamp(before, *limits))
     function.__name__, changing.__name__ = name, name + '_'
     function.__doc__ = doc
-    function = overridable(function)
     export(method=True, aliases=aliases)(function)
     return function, export(method=True, aliases=tuple(a + '_' for a in aliases))(changing)
 
@@ -343,7 +339,6 @@ def positive(input):
 # ---- comparing
 
 @export(method=True)
-@overridable
 def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
     """Where |input - other| <= atol + rtol * |other|."""
     require_tensors('isclose', input=input, other=other)
@@ -364,14 +359,12 @@ def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
 
 
 @export(method=True)
-@overridable
 def allclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False) -> bool:
     """Whether all elements are close."""
     return bool(isclose(input, other, rtol, atol, equal_nan)._array.all())
 
 
 @export(method=True)
-@overridable
 def equal(input, other) -> bool:
     """Whether two tensors have the same shape and values."""
     require_tensors('equal', input=input, other=other)

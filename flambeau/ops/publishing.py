@@ -9,7 +9,6 @@ import types
 
 from ..tensor import Parameter, Tensor
 from .definition import export, exports, publish
-from .overriding import override, overrides
 from .results import return_type
 from .writing import deliver
 
@@ -33,10 +32,7 @@ def published(namespace='torch', method=False, name=None, aliases=(), returns=No
             head = args[0] if args else kwargs.get(first, kwargs.get('input'))
             kind = type(head)
             if kind is not Tensor and kind is not Parameter:
-                if isinstance(head, Tensor):
-                    if overrides(head):
-                        return override(call, args, kwargs if out is None else {**kwargs, 'out': out})
-                elif args and first != 'tensors':
+                if args and first != 'tensors' and not isinstance(head, Tensor):
                     raise TypeError(f"{title}(): argument '{first}' (position 1) must be Tensor, not {kind.__name__}")
             if not args and 'input' in kwargs and first != 'input':
                 args = kwargs.pop('input'),

@@ -7,12 +7,11 @@ that they round to the same side as PyTorch's.
 from __future__ import annotations
 
 import operator
-import warnings
 from functools import lru_cache
 
 import numpy as np
 
-from ..errors import ArgumentError, ArgumentTypeError
+from ..errors import ArgumentError, ArgumentTypeError, warn
 from .axis_map import AxisMap
 from .definition import PUBLIC, composite, export
 
@@ -192,7 +191,7 @@ def interpolate(m, input, size=None, scale_factor=None, mode='nearest', align_co
 
 
 def _deprecated(name):
-    warnings.warn(f'`nn.functional.{name}` is deprecated. Use `nn.functional.interpolate` instead.', stacklevel=3)
+    warn(f'`nn.functional.{name}` is deprecated. Use `nn.functional.interpolate` instead.')
 
 
 @export('nn.functional')

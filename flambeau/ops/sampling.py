@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import math
 import sys
-import warnings
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from .. import dtypes
 from ..autograd.graph import count_write
 from ..autograd.modes import OFF, STATE
 from ..device import resolve
-from ..errors import ArgumentError, ArgumentTypeError, require_tensors
+from ..errors import ArgumentError, ArgumentTypeError, require_tensors, warn
 from ..random import Generator, default_generator
 from ..storage import dense_like
 from ..tensor import Parameter, Tensor, preserve_format, strided, wrap
@@ -182,8 +181,8 @@ def _integer_range(d, low, high):
         if not lowest <= bound <= largest:
             raise RuntimeError(f'{name} is out of bounds for {d}: random_ got {name} = {bound}')
         if digits and abs(bound) > 2 ** digits:
-            warnings.warn(f'{name} is out of bounds [-(2^{digits}), 2^{digits}]. Due to precision limitations {d} can '
-                          'support discrete uniform distribution only within this range.', stacklevel=2)
+            warn(f'{name} is out of bounds [-(2^{digits}), 2^{digits}]. Due to precision limitations {d} can '
+                 'support discrete uniform distribution only within this range.')
     return low, high - low
 
 
@@ -664,9 +663,8 @@ def _publish_dropout(name, **kind):
     drop.__doc__ = f'See nn.functional.{name}; `train` switches it on.'
     drop_.__doc__ = f'In-place form of `{name}`.'
     drop.__name__, drop_.__name__ = name, name + '_'
-    publish(drop, (name,), ('torch',), False)
-    publish(drop_, (name + '_',), ('torch',), False)
-    return drop
+    export()(drop_)
+    return export()(drop)
 
 
 dropout = _publish_dropout('dropout')
@@ -707,7 +705,7 @@ def _publish_functional(name, summary, training, prepare=None, **kind):
 
     drop.__name__ = drop.__qualname__ = name
     drop.__doc__ = (f'{summary}\n\n    Nothing happens unless `training`. Raises ValueError for p outside [0, 1].')
-    publish(drop, (name,), ('nn.functional',), False)
+    export('nn.functional')(drop)
 
 
 def _unbatched_1d(input):
@@ -719,22 +717,22 @@ def _unbatched_1d(input):
 
 
 def _warn_dimensions(name, input, spatial):
-    warnings.warn(f'{name}: Received a {input.ndim}-D input to {name}, which is deprecated and will result in an error '
-                  'in a future release. To retain the behavior and silence this warning, please use dropout instead. '
-                  f'Note that {name} exists to provide channel-wise dropout on inputs with {spatial} spatial '
-                  f'dimensions, a channel dimension, and an optional batch dimension (i.e. {spatial + 1}D or '
-                  f'{spatial + 2}D inputs).', stacklevel=4)
+    warn(f'{name}: Received a {input.ndim}-D input to {name}, which is deprecated and will result in an error '
+         'in a future release. To retain the behavior and silence this warning, please use dropout instead. '
+         f'Note that {name} exists to provide channel-wise dropout on inputs with {spatial} spatial '
+         f'dimensions, a channel dimension, and an optional batch dimension (i.e. {spatial + 1}D or '
+         f'{spatial + 2}D inputs).')
 
 
 def _warned_2d(input):
     if input.ndim not in (3, 4):
         _warn_dimensions('dropout2d', input, 2)
     elif input.ndim == 3:
-        warnings.warn('dropout2d: Received a 3D input to dropout2d and assuming that channel-wise 1D dropout behavior '
-                      'is desired - input is interpreted as shape (N, C, L), where C is the channel dim. This behavior '
-                      'will change in a future release to interpret the input as one without a batch dimension, i.e. '
-                      'shape (C, H, W). To maintain the 1D channel-wise dropout behavior, please switch to using '
-                      'dropout1d instead.', stacklevel=3)
+        warn('dropout2d: Received a 3D input to dropout2d and assuming that channel-wise 1D dropout behavior '
+             'is desired - input is interpreted as shape (N, C, L), where C is the channel dim. This behavior '
+             'will change in a future release to interpret the input as one without a batch dimension, i.e. '
+             'shape (C, H, W). To maintain the 1D channel-wise dropout behavior, please switch to using '
+             'dropout1d instead.')
     return False
 
 

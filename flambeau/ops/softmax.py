@@ -1,8 +1,8 @@
 """Softmax and its relatives: positive numbers that sum to one along a dimension, or their logarithms."""
 from __future__ import annotations
 
-import warnings
 
+from ..errors import warn
 from .activation import need_floating
 from .conversion import cast
 from .definition import PUBLIC, export, reduction
@@ -51,10 +51,10 @@ def log_softmax(input, dim, dtype=None, *, out=None):
     return _log_softmax(input if dtype is None else cast(input, dtype), dim, **({} if out is None else {'out': out}))
 
 
-def _implicit_dim(name, rank, stacklevel):
+def _implicit_dim(name, rank):
     """The dimension that PyTorch takes when none is given."""
-    warnings.warn(f'Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an '
-                  'argument.', stacklevel=stacklevel)
+    warn(f'Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an '
+         'argument.')
     return 0 if rank in (0, 1, 3) else 1
 
 
@@ -62,7 +62,7 @@ def _implicit_dim(name, rank, stacklevel):
 def _functional_softmax(input, dim=None, _stacklevel=3, dtype=None):
     """exp(input) divided by its sum along `dim`."""
     if dim is None:
-        dim = _implicit_dim('softmax', input.dim(), _stacklevel)
+        dim = _implicit_dim('softmax', input.dim())
     return _softmax(input if dtype is None else cast(input, dtype), dim)
 
 
@@ -70,7 +70,7 @@ def _functional_softmax(input, dim=None, _stacklevel=3, dtype=None):
 def _functional_log_softmax(input, dim=None, _stacklevel=3, dtype=None):
     """The logarithm of softmax, without underflow."""
     if dim is None:
-        dim = _implicit_dim('log_softmax', input.dim(), _stacklevel)
+        dim = _implicit_dim('log_softmax', input.dim())
     return _log_softmax(input if dtype is None else cast(input, dtype), dim)
 
 
@@ -78,7 +78,7 @@ def _functional_log_softmax(input, dim=None, _stacklevel=3, dtype=None):
 def softmin(input, dim=None, _stacklevel=3, dtype=None):
     """Softmax of -input."""
     if dim is None:
-        dim = _implicit_dim('softmin', input.dim(), _stacklevel)
+        dim = _implicit_dim('softmin', input.dim())
     return _softmax(-input if dtype is None else cast(-input, dtype), dim)
 
 

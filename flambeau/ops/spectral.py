@@ -6,10 +6,10 @@ to real over one. Each has the others as its gradient.
 from __future__ import annotations
 
 import math
-import warnings
 
 import numpy as np
 
+from ..errors import warn
 from .. import dtypes
 from ..tensor import wrap
 from .definition import PUBLIC, export, opaque
@@ -229,11 +229,13 @@ def _to_real_over(input, s, dim, norm, name, forward):
 
 def _over_several(base, compute, forward, words):
     """Publishes the forms for several and for two dimensions."""
-    for name, default in ((base + 'n', None), (base + '2', (-2, -1))):
-        def transform(input, s=None, dim=default, norm=None, name=name):
+    def declare(name, default, count):
+        @published('fft', name=name)
+        def transform(input, s=None, dim=default, norm=None):
             return compute(input, s, dim, norm, name, forward)
-        transform.__doc__ = f'{words} over {"several" if default is None else "two"} dimensions.'
-        published('fft', name=name)(transform)
+        transform.__doc__ = f'{words} over {count} dimensions.'
+    declare(base + 'n', None, 'several')
+    declare(base + '2', (-2, -1), 'two')
 
 
 _over_several('fft', _complex_over, True, 'The Fourier transform')
@@ -388,8 +390,8 @@ def istft(input, n_fft, hop_length=None, win_length=None, window=None, center=Tr
                            'the signal')
     signal = signal / weight
     if end > total:
-        warnings.warn('The length of signal is shorter than the length parameter. Result is being padded with zeros in '
-                      'the tail. Please check your center and hop_length settings.', stacklevel=2)
+        warn('The length of signal is shorter than the length parameter. Result is being padded with zeros in '
+             'the tail. Please check your center and hop_length settings.')
         signal = PUBLIC.pad(signal, (0, end - total))
     return signal if input.dim() == 3 else signal.squeeze(0)
 

@@ -9,7 +9,6 @@ from .. import dtypes
 from ..errors import require_tensors
 from ..tensor import Tensor
 from .definition import PUBLIC, composite, export, opaque, reduction
-from .overriding import overridable
 from .reduction import restore
 from .reference import LARGE, axes_of
 from .results import return_type
@@ -90,7 +89,7 @@ def _extreme_along(name, largest):
         return _delivered(name, pair(*along(input, dim, keepdim)), out)
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f'The {name}imum of all elements, of each slice along a dimension (with places), or of two tensors.'
-    return export(method=True)(overridable(function))
+    return export(method=True)(function)
 
 
 def _out(out):
@@ -197,7 +196,6 @@ def _arguments(dim, unbiased, keepdim, correction):
 
 
 @export(method=True)
-@overridable
 def var(input, dim=None, unbiased=None, keepdim=False, *, correction=None, out=None):
     """The variance, of all or over dimensions, divided by the count minus `correction` (1 by default)."""
     dim, correction = _arguments(dim, unbiased, keepdim, correction)
@@ -211,7 +209,6 @@ def _std_root(m, input):
 
 
 @export(method=True)
-@overridable
 def std(input, dim=None, unbiased=None, keepdim=False, *, correction=None, out=None):
     """The standard deviation: the root of `var`."""
     dim, correction = _arguments(dim, unbiased, keepdim, correction)
@@ -219,7 +216,6 @@ def std(input, dim=None, unbiased=None, keepdim=False, *, correction=None, out=N
 
 
 @export()
-@overridable
 def var_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
     """(variance, mean)."""
     dim, correction = _arguments(dim, unbiased, keepdim, correction)
@@ -227,7 +223,6 @@ def var_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
 
 
 @export()
-@overridable
 def std_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
     """(standard deviation, mean)."""
     dim, correction = _arguments(dim, unbiased, keepdim, correction)
@@ -279,7 +274,6 @@ def count_nonzero(m, input, dim=None):
 # ---- norms and distances
 
 @export(method=True)
-@overridable
 def norm(input, p='fro', dim=None, keepdim=False, dtype=None, *, out=None):
     """The p-norm of the elements, of all or over dimensions; 'fro' and 'nuc' of matrices."""
     from .linalg import matrix_norm, vector_norm

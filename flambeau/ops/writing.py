@@ -27,7 +27,7 @@ def inplace_entry(op):
 
     def general(input, *args, **kwargs):
         if type(input) is not Tensor and overrides(input):
-            return override(getattr(Tensor, name), (input, *args), kwargs)
+            return override(call, (input, *args), kwargs)
 
         def compute(before):
             return op.public(before, *args, **kwargs)
