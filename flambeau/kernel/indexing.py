@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from .fusion import OPERATIONS
 from .ir import Builder
-from .types import bf16, boolean, f16, f32, i64, pointer, u8, u32
+from .types import Type, bf16, boolean, f16, f32, i64, pointer, u8, u32, u64
 
-__all__ = ['COMBINE', 'chosen', 'combine_rows', 'count', 'elements', 'take_rows']
+__all__ = ['COMBINE', 'chosen', 'combine_rows', 'count', 'elements', 'outside', 'take_rows']
 
 PANEL = 16    # vectors of a row that one thread takes at a time
 UNROLL = 4
@@ -95,6 +95,21 @@ def take_rows(target, kind):
             with b.when(whole < width):
                 mask = b.first(width - whole, lanes)
                 b.store(b.load(source + whole, vector, mask=mask), place + whole, mask=mask)
+    return b.finish()
+
+
+def outside(target, kind):
+    """Whether some of `count` whole numbers are none of 0 to size - 1."""
+    b = Builder('outside', i64, index=pointer(kind), count=i64, size=i64)
+    index, count, size = b.parameters
+    unsigned = Type('u', kind.bits)  # as which negative ones are large
+    lanes = target.lanes(kind)
+    largest = b.variable(b.constant(0, unsigned.vector(lanes)))
+    with b.loop(0, count, lanes) as i:
+        inside = b.first(b.smaller(count - i, lanes), lanes)
+        largest.set(b.larger(largest.get(), b.load(b.cast(index, unsigned) + i, unsigned.vector(lanes), mask=inside)))
+    found = b.convert(b.reduce('larger', largest.get()), u64) >= b.convert(size, u64)
+    b.give(b.convert((count > 0) & found, i64))
     return b.finish()
 
 

@@ -9,11 +9,12 @@ from .ir import Builder
 from .sorting import ordered
 from .types import Type, bf16, f16, f32, i32, i64, pointer, u32, u64
 
-__all__ = ['bests', 'extremes', 'keyed', 'reaching', 'searched', 'slots']
+__all__ = ['FEW', 'bests', 'extremes', 'keyed', 'ranked', 'reaching', 'searched', 'slots']
 
 ASIDE = 4     # vectors of values searched for at a time, so that none waits for another's memory
 VECTORS = 16  # of slots
 PANEL = 4     # vectors of columns at a time
+FEW = 64      # elements of a row of which each is compared with all others
 
 
 def extremes(target, kind, largest):
@@ -96,6 +97,41 @@ def keyed(target, is_float, largest):
         key = ordered(b, b.load(x + row * n + i, u32.vector(lanes), mask=mask), is_float, largest)
         place = b.iota(u64.vector(lanes)) + b.splat(b.convert(i, u64), lanes)
         b.store((b.convert(key, u64) << 32) | place, found + row * n + i, mask=mask)
+    return b.finish()
+
+
+def ranked(target, kind, largest):
+    """values[row, r] = the r-th in order of rows of no more than FEW elements, places[row, r] = where it stands, for r < k.
+
+    Equal ones come in the order of places. How many elements come before one is its place among them.
+    """
+    bits = Type('u', kind.bits)
+    b = Builder('ranked', x=pointer(kind), values=pointer(kind), places=pointer(i64), rows=i64, n=i64, k=i64, group=i64)
+    x, values, places, rows, n, k, group = b.parameters
+    lanes = target.lanes(kind)
+    vector = bits.vector(lanes)
+
+    def rank(row, keys):
+        own = x + row * n
+        with b.loop(0, n, lanes) as i:
+            inside = b.first(b.smaller(n - i, lanes), lanes)
+            key = ordered(b, b.load(b.cast(own, bits) + i, vector, mask=inside), kind.is_float, largest)
+            b.store(b.select(inside, key, b.constant(2 ** kind.bits - 1, vector)), keys + i)
+        with b.loop(0, n) as i:
+            key = b.splat(b.load(keys + i), lanes)
+            before = b.variable(b.constant(0, vector))
+            with b.loop(0, n, lanes) as j:
+                others = b.load(keys + j, vector)
+                earlier = b.iota(vector) + b.splat(b.convert(j, bits), lanes) < b.splat(b.convert(i, bits), lanes)
+                before.add(b.convert((others < key) | ((others == key) & earlier), bits))
+            place = b.convert(b.reduce('add', before.get()), i64)
+            with b.when(place < k):
+                b.store(b.load(own + i), values + row * k + place)
+                b.store(i, places + row * k + place)
+    with b.parallel((rows + (group - 1)) / group) as chunk:
+        keys = b.buffer(bits, FEW + lanes)
+        with b.loop(chunk * group, b.smaller(chunk * group + group, rows)) as row:
+            rank(row, keys)
     return b.finish()
 
 

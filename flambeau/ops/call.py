@@ -159,24 +159,31 @@ def kernel_finder(op):
                 direct = False
             found = direct and REFERENCE.direct(op.kernel, array_dtype)
             if found and found.__class__ is not np.ufunc and array_dtype == SINGLE and REFERENCE.planned(
-                    op.formula, (np.ones(2, SINGLE),) * len(op.positional)):
-                found = _fused(op.formula, found)
+                    op.formula, (np.ones(2, SINGLE),) * len(op.positional), 1):
+                found = _fused(op, found)
             op.kernels[array_dtype] = found
         return found
     return find
 
 
-def _fused(formula, several):
+def _fused(op, several):
     """The function of arrays that runs what takes `several` array functions as one kernel."""
-    plans = Plans()
+    plans, signature, ndarray = Plans(), REFERENCE.signature, np.ndarray
+
+    def run_one(x):
+        key = signature(x)
+        plan = plans.get(key, 0)
+        if plan.__class__ is int:
+            plan = plans.met(key, plan, REFERENCE, op, (x,))
+        return plan(x) if plan else several(x)
 
     def run(*operands):
-        key = tuple([(x.shape, x.strides, x.dtype) if x.__class__ is ndarray else x.__class__ for x in operands])
-        plan = plans.get(key)
-        if plan is None:
-            plan = plans.add(key, REFERENCE.planned(formula, operands))
+        key = (signature(*operands), *[x.__class__ for x in operands if x.__class__ is not ndarray])
+        plan = plans.get(key, 0)
+        if plan.__class__ is int:
+            plan = plans.met(key, plan, REFERENCE, op, operands)
         return plan(*operands) if plan else several(*operands)
-    return run
+    return run_one if len(op.positional) == 1 else run
 
 
 def large_runner(op):
@@ -227,7 +234,7 @@ def write_entry(op, general, function):
     own = op.kernel is not None and op.kind != 'elementwise'
     function.__globals__.update(
         {k: v for k, v in globals().items() if k in _NEEDED}, m=REFERENCE, plans=Plans(),
-        node_class=op.node_class, flat=op.flat, plan=op.plan((0,)) if op.recordable and _takes_gradient(op) else None,
+        signature=REFERENCE.signature, node_class=op.node_class, plan=op.plan((0,)) if op.recordable and _takes_gradient(op) else None,
         formula=getattr(REFERENCE, op.kernel) if own else op.formula)
     function.__code__ = made.__code__
     if not op.variadic:
@@ -276,11 +283,15 @@ def entry_source(op):
     given = '' if op.kernel is not None and op.kind != 'elementwise' else 'm, '
     first = op.parameters[0]
     run = f'formula({given}{call})'
-    if first in tensors and not op.variadic and (op.kind == 'reduction' or op.kind == 'elementwise' and op.kernel is None):
-        lines += _fusing(op, tensors, required)
-        run = f'fused({", ".join(p + "_" if p in tensors else p for p in op.parameters)}) if fused else {run}'
-    computing = ['    try:', f'        result = {run}', '    except Exception as error:',
-                 f'        {give_up}' if op.kind == 'elementwise' else f'        raise_refusal(operation, {values}, error)']
+    looked_up = first in tensors and not op.variadic and (op.replay or op.kind == 'reduction' or
+                                                          op.kind == 'elementwise' and op.kernel is None)
+    computing = ['    try:', f'        result = {run}']
+    if looked_up:
+        given = ', '.join(p + '_' if p in tensors else p for p in op.parameters)
+        computing = [*_looking_up(op, tensors, required, given), '    try:', f'        result = run({given}) if run else {run}',
+                     *([f'        if result is None: result = {run}'] if op.replay else [])]
+    computing += ['    except Exception as error:',
+                  f'        {give_up}' if op.kind == 'elementwise' else f'        raise_refusal(operation, {values}, error)']
     lines += FINISHING[op.kind](op, values, computing, give_up, tensors)
     return f'def {op.name}({head}):\n' + '\n'.join(lines) + '\n'
 
@@ -313,31 +324,42 @@ def _unwrapping(op, tensors, required, give_up):
     return lines
 
 
-def _fusing(op, tensors, required):
-    """Lines that find `fused`, the kernel of the whole formula for arrays of these shapes and strides, if there is one."""
-    key = []
+def _looking_up(op, tensors, required, given):
+    """Lines that find `run`, the function of the call for arrays of these shapes and strides, if there is one."""
+    arrays, others = [], []
     for p in op.parameters:
-        array = f'{p}_.shape, {p}_.strides, {p}_.dtype'
-        if p in required:
-            key.append(array)
-            continue
-        name = p + '_' if p in tensors else p
-        number = f'float if {name}.__class__ is float else {name}'
-        key.append(f'({array}) if {name}.__class__ is ndarray else {number}' if p in tensors else number)
-    given = ', '.join(p + '_' if p in tensors else p for p in op.parameters)
-    return [f'    key = ({", ".join(key)},)', '    try:', '        fused = plans.get(key)',
-            f'        if fused is None: fused = plans.add(key, m.planned(flat, ({given},)))',
-            '    except TypeError: fused = None']
+        if p in tensors:
+            arrays.append(p + '_')
+        if p not in required:
+            number = f'{p}_' if p in tensors else p
+            number = number if op.replay else f'float if {number}.__class__ is float else {number}'
+            others.append(f'None if {p}_.__class__ is ndarray else {number}' if p in tensors else number)
+    key = f'signature({", ".join(arrays)})'
+    if others:
+        key = f'({key}, {", ".join(others)})'
+    return ['    try:', f'        key = {key}', '        run = plans.get(key, 0)',
+            f'        if run.__class__ is int: run = plans.met(key, run, m, operation, ({given},))',
+            '    except TypeError: run = None']
 
 
 class Plans(dict):
-    """Kernels of one operation by what they are for; no more than so many are kept."""
+    """What calls of one operation run, by what tells them apart; no more than so many are kept.
 
-    def add(self, key, plan):
+    A formula that is one kernel is a function from the first call on. What can be replayed is noted at the second: a call that
+    is not made again would not be worth it.
+    """
+
+    def met(self, key, times, m, op, arguments):
+        """What to run for a call met so many times before: a function, or False for the formula."""
+        plan = False
+        if not times and op.kind in ('reduction', 'elementwise', 'composite'):
+            plan = m.planned(op.flat, arguments, 2 if op.kind == 'reduction' else 1)
+        if not plan and op.replay:
+            plan = m.kernel('replay.replayed', op.flat, m, arguments) or False if times else 1
         if len(self) >= 512:
             self.clear()
         self[key] = plan
-        return plan
+        return plan.__class__ is not int and plan
 
 
 def _noted(op, indent='    '):

@@ -94,7 +94,7 @@ class Operation:
     def __init__(self, kind, formula, *, name=None, grad=None, namespace='torch', method=True, inplace=False,
                  aliases=(), variadic=None, returns=None, promote=None, widen=False, domain=(-2.0, 2.0),
                  batch=None, label=None, view_refusal=None, kernel=None, may_copy=False,
-                 strict_out=False, number_first=None, check=None, own_formulas=(), materialize=True):
+                 strict_out=False, number_first=None, check=None, own_formulas=(), materialize=True, replay=False):
         self.kind = kind
         self.formula = formula
         self.name = name or formula.__name__.rstrip('_')
@@ -127,6 +127,7 @@ class Operation:
         self.number_first = 'special' in self.namespaces if number_first is None else number_first
         self.check = check  # check(name, dtypes of the tensors, all operands): raises for operands promotion would hide
         self.own_formulas = own_formulas  # numbers other than 0 with which an operand makes another, shorter formula
+        self.replay = replay  # its work follows from shapes, strides, dtypes and options alone, not from values
         self.strict_out = strict_out  # `out=` must have the result's dtype and memory apart from the operands
         self.plans = {}
         count, names = len(self.positional), self.keywords

@@ -275,7 +275,7 @@ def evaluate_composite(op):
         if half is not None:
             result = _cast_results(result, half)
         label_result(result, op)
-        return named(op, result)
+        return named(op, result) if isinstance(result, tuple) else result
     return finish
 
 

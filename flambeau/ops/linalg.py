@@ -15,7 +15,7 @@ from .contraction import matmul, same_dtype
 from .definition import PUBLIC, composite, reduction
 from .publishing import also, published
 from .reduction import restore
-from .reference import axes_of
+from .reference import LARGE, axes_of
 from .view import axis_of
 
 __all__ = ['vector_norm', 'matrix_norm', 'cross', 'need_floating', 'need_matrix', 'need_square', 'turned']
@@ -81,7 +81,11 @@ def _norm_gradient(m, g, input, output, ord, dim, keepdim, dtype, input_dtype):
     return m.cast(made, input_dtype)
 
 
-@reduction(namespace='linalg', method=False, label='LinalgVectorNormBackward0', grad={'input': _norm_gradient})
+def _euclidean(m, x, axes, keepdim):
+    return m.sqrt(m.sum(x * x, axes, keepdim))
+
+
+@reduction(namespace='linalg', method=False, label='LinalgVectorNormBackward0', replay=True, grad={'input': _norm_gradient})
 def vector_norm(m, input, ord=2, dim=None, keepdim=False, *, dtype=None):
     """The `ord`-norm of the elements, of all or over dimensions; ord is a number, infinities and 0 included.
 
@@ -90,7 +94,12 @@ def vector_norm(m, input, ord=2, dim=None, keepdim=False, *, dtype=None):
     input = _norm_operand(input, ord, dtype)
     axes = None if dim is None or dim == () else axes_of(dim, input.ndim)
     if ord == 2:
-        if axes is None and not keepdim and input.flags.c_contiguous:
+        whole = axes is None and not keepdim and input.flags.c_contiguous
+        if input.dtype == np.float32 and not (whole and input.size >= LARGE):
+            made = m.kernel('fusion.run', _euclidean, input, axes, keepdim)
+            if made is not None:
+                return made
+        if whole:
             flat = input.reshape(-1)
             return m.xp.sqrt(m.xp.vdot(flat, flat).real)
         squares = input * input if input.dtype.kind != 'c' else input.real ** 2 + input.imag ** 2

@@ -31,6 +31,9 @@ def _where(m, condition, input, other):
 @export()
 def where(condition, input=None, other=None, *, out=None):
     """`input` where the condition holds, `other` elsewhere; with the condition alone, the coordinates where it holds."""
+    if condition.__class__ is Tensor and condition._array.dtype.kind == 'b' and (
+            input.__class__ is Tensor and other is not None or other.__class__ is Tensor and input is not None) and out is None:
+        return _where(condition, input, other)
     if input is None and other is None:
         return condition.nonzero(as_tuple=True)
     if not isinstance(condition, Tensor):
@@ -112,7 +115,8 @@ def _clamp_max_tensor(m, input, max):
 
 
 def _clamp(input, min, max):
-    require_tensors('clamp', input=input)
+    if not isinstance(input, Tensor):
+        require_tensors('clamp', input=input)
     if input._array.dtype.kind == 'f' and min.__class__ in REAL_OR_NONE and max.__class__ in REAL_OR_NONE and min is not max:
         return _clamp_to_numbers(input, None if min is None else float(min), None if max is None else float(max))
     if min is None and max is None:
@@ -131,34 +135,58 @@ def _clamp(input, min, max):
     return _clamp_to_numbers(PUBLIC.cast(input, target), min, max)
 
 
-def _clamping(name, aliases, bounds, doc):
-    """A clamping function, its method and its in-place forms; bounds(arguments) -> (min, max)."""
-    def function(input, *args, out=None, **kwargs):
-        result = _clamp(input, *bounds(*args, **kwargs))
-        return result if out is None else _delivered(name, result, out)
-
-    def changing(input, *args, **kwargs):
-        limits = bounds(*args, **kwargs)
-        if type(input) is Tensor and input._array.dtype.kind == 'f' and limits[0] is not limits[1] and all(
-                v.__class__ in REAL_OR_NONE for v in limits) and overwritten(
-                OPERATIONS['_clamp'], input, (input, *[v if v is None else float(v) for v in limits])):
-            note_write(input, name + '_')
-            return input
-        return change(input, name + '_', lambda before: _clamp(before, *limits))
-    function.__name__, changing.__name__ = name, name + '_'
-    function.__doc__ = doc
-    export(method=True, aliases=aliases)(function)
-    return function, export(method=True, aliases=tuple(a + '_' for a in aliases))(changing)
-
-
 def _delivered(name, result, out):
+    if out is None:
+        return result
     from .contraction import write_out
     return write_out(name, result, out)
 
 
-clamp, clamp_ = _clamping('clamp', ('clip',), lambda min=None, max=None: (min, max), 'Values cut off at `min` and `max`.')
-clamp_min, clamp_min_ = _clamping('clamp_min', (), lambda min: (min, None), 'Values cut off from below.')
-clamp_max, clamp_max_ = _clamping('clamp_max', (), lambda max: (None, max), 'Values cut off from above.')
+@export(method=True, aliases=('clip',))
+def clamp(input, min=None, max=None, *, out=None):
+    """Values cut off at `min` and `max`."""
+    return _delivered('clamp', _clamp(input, min, max), out)
+
+
+@export(method=True)
+def clamp_min(input, min, *, out=None):
+    """Values cut off from below."""
+    return _delivered('clamp_min', _clamp(input, min, None), out)
+
+
+@export(method=True)
+def clamp_max(input, max, *, out=None):
+    """Values cut off from above."""
+    return _delivered('clamp_max', _clamp(input, None, max), out)
+
+
+def _clamped_in_place(name, input, min, max):
+    if type(input) is Tensor and input._array.dtype.kind == 'f' and min is not max and all(
+            v.__class__ in REAL_OR_NONE for v in (min, max)) and overwritten(
+            OPERATIONS['_clamp'], input, (input, *[v if v is None else float(v) for v in (min, max)])):
+        note_write(input, name)
+        return input
+    return change(input, name, lambda before: _clamp(before, min, max))
+
+
+@export(method=True, aliases=('clip_',))
+def clamp_(input, min=None, max=None):
+    """In-place form of `clamp`."""
+    return _clamped_in_place('clamp_', input, min, max)
+
+
+@export(method=True)
+def clamp_min_(input, min):
+    """In-place form of `clamp_min`."""
+    return _clamped_in_place('clamp_min_', input, min, None)
+
+
+@export(method=True)
+def clamp_max_(input, max):
+    """In-place form of `clamp_max`."""
+    return _clamped_in_place('clamp_max_', input, None, max)
+
+
 PUBLIC.clamp_min, PUBLIC.clamp_max = clamp_min, clamp_max
 
 

@@ -298,7 +298,7 @@ def _divide(total, divisor):
 def avg_pool(x: np.ndarray, window: Window, count_include_pad: bool = True, divisor: int | None = None) -> np.ndarray:
     """The average of every window of `x` (batch, channels, *spatial); the sum over `divisor` where one is given."""
     dtype, spatial = x.dtype, x.shape[2:]
-    if x.size >= LARGE and dtype == np.float32 and len(spatial) <= 2:
+    if dtype == np.float32 and len(spatial) <= 2:
         made = REFERENCE.kernel('axis_map.mapped', x, average_maps(spatial, window, count_include_pad, divisor))
         if made is not None:
             return made
@@ -311,7 +311,7 @@ def avg_pool(x: np.ndarray, window: Window, count_include_pad: bool = True, divi
 def avg_pool_adjoint(g: np.ndarray, window: Window, spatial, count_include_pad: bool = True,
                      divisor: int | None = None) -> np.ndarray:
     """The adjoint of `avg_pool` of an input of sizes `spatial`: spreads every average over its window."""
-    if g.size >= LARGE and g.dtype == np.float32 and len(spatial) <= 2:
+    if g.dtype == np.float32 and len(spatial) <= 2:
         maps = average_maps(tuple(spatial), window, count_include_pad, divisor)
         made = REFERENCE.kernel('axis_map.mapped', g, tuple(m.transpose for m in maps))
         if made is not None:
@@ -476,7 +476,7 @@ def _declare_max_pool(dims):
 
     With `return_indices` also the flat position of each maximum in its plane, which `max_unpool{dims}d` takes.
     """
-    declared = composite(max_pool, name=operation, namespace='torch nn.functional', method=False, widen=False,
+    declared = composite(max_pool, name=operation, namespace='torch nn.functional', method=False, widen=False, replay=True,
                          label=f'MaxPool{dims}DWithIndicesBackward0')
 
     def with_indices(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=True):
@@ -517,7 +517,7 @@ def _declare_adaptive_max_pool(dims):
         return _pair_for_batch(m, pair, unbatched) if return_indices else same_for_batch(m, pair[0], unbatched)
 
     adaptive_max_pool.__doc__ = f"""The maximum over `output_size` bins that cover the last {dims} dimension(s)."""
-    declared = composite(adaptive_max_pool, name=operation, namespace='nn.functional', method=False, widen=False,
+    declared = composite(adaptive_max_pool, name=operation, namespace='nn.functional', method=False, widen=False, replay=True,
                          label=f'AdaptiveMaxPool{dims}DBackward0')
 
     def with_indices(input, output_size, return_indices=True):
@@ -654,7 +654,7 @@ def _declare_avg_pool(dims):
 
     Padding counts as zeros unless `count_include_pad` is false.
     """
-    return composite(formula, name=operation, namespace='torch nn.functional' if dims == 1 else 'nn.functional',
+    return composite(formula, name=operation, namespace='torch nn.functional' if dims == 1 else 'nn.functional', replay=True,
                      method=False, widen=False, label=f'AvgPool{dims}DBackward0')
 
 
@@ -671,7 +671,7 @@ def _declare_adaptive_avg_pool(dims):
         return same_for_batch(m, result, unbatched)
 
     adaptive_avg_pool.__doc__ = f"""The average over `output_size` bins that cover the last {dims} dimension(s)."""
-    return composite(adaptive_avg_pool, name=operation, method=False, widen=False,
+    return composite(adaptive_avg_pool, name=operation, method=False, widen=False, replay=True,
                      namespace='torch nn.functional' if dims == 1 else 'nn.functional',
                      label=f'AdaptiveAvgPool{dims}DBackward0')
 

@@ -116,6 +116,11 @@ class Reference:
         self.short = set()  # formulas of too few steps to look for a kernel where there are few numbers
         self.drivers = Drivers(backend)
 
+    @functools.cached_property
+    def signature(self):
+        """signature(arguments...): a key that tells apart arrays of different dtypes, shapes or strides."""
+        return self.backend.signature()
+
     def __getattr__(self, name):
         found = self._find(name)
         setattr(self, name, found)
@@ -157,7 +162,8 @@ class Reference:
             return False
         if first.size >= LARGE:
             return self.kernel('fusion.planned', formula, arguments) or False
-        if first.dtype != SINGLE:
+        if first.dtype != SINGLE and (first.dtype.kind != 'b' or not any(
+                x.__class__ is np.ndarray and x.dtype == SINGLE for x in arguments)):
             return False
         plan = self.kernel('fusion.planned', formula, arguments, steps)
         if plan is False:
@@ -220,7 +226,8 @@ class Reference:
         return x - self.xp.trunc(x)
 
     def where(self, condition, x, y):
-        if condition.size >= LARGE or max(getattr(x, 'size', 1), getattr(y, 'size', 1)) >= LARGE:
+        if condition.size >= LARGE or max(getattr(x, 'size', 1), getattr(y, 'size', 1)) >= LARGE or self.kernel(
+                'replay.is_noting'):
             made = self.kernel('fusion.run', chosen, condition, x, y)
             if made is not None:
                 return made

@@ -45,12 +45,14 @@ def viewing(op, array, source, node):
 
 def tensors_of(op, result, node, values):
     """The result of a formula over arrays as tensors, recorded by `node`."""
+    if node is None and result.__class__ is tuple:
+        return named(op, [_plain(r) for r in result])
     if result.__class__ is ndarray or isinstance(result, np.generic):
         out = wrap(result if result.__class__ is ndarray else np.asarray(result))
         if node is not None and out._array.dtype.kind in 'fcV':
             out._node = node
             complete(node, values, (out,), False)
-        return named(op, out)
+        return out
     if not isinstance(result, (tuple, list)):
         return result
     outs, known = [], []
@@ -68,17 +70,29 @@ def tensors_of(op, result, node, values):
     if node is not None:
         node.note('outputs', lambda: known)
         complete(node, values, outs, True)
-    return named(op, tuple(outs) if isinstance(result, tuple) else outs)
+    return named(op, outs) if isinstance(result, tuple) else outs
+
+
+def _plain(result):
+    """An array as a tensor without a gradient; what else a formula answers as it is."""
+    if result.__class__ is not ndarray:
+        if not isinstance(result, np.generic):
+            return result
+        result = np.asarray(result)
+    made = new(Tensor)
+    made._array, made._node, made._counter = result, None, None
+    return made
 
 
 _RETURN_TYPES = {}
 
 
-def named(op, result):
-    """The results as a named tuple where PyTorch gives one (torch.return_types)."""
-    if op.returns is None or not isinstance(result, tuple):
-        return result
-    return return_type(op.name, op.returns)(*result)
+def named(op, results):
+    """Several results as a tuple, a named one where PyTorch gives one (torch.return_types)."""
+    if op.returns is None:
+        return tuple(results)
+    cls = _RETURN_TYPES.get((op.name, op.returns)) or return_type(op.name, op.returns)
+    return tuple.__new__(cls, results)
 
 
 def return_type(name, fields):

@@ -18,7 +18,7 @@ def _scanned(m, input, dim, dtype, ufunc, scan):
         input = input.astype(dtype.numpy)
     elif input.dtype.kind in 'bui':
         input = input.astype(np.int64)
-    made = m.kernel('scan.values', input, axis, ufunc) if input.size >= LARGE else None
+    made = m.kernel('scan.values', input, axis, ufunc)
     if made is not None:
         return made
     return scan(input.reshape(1), 0).reshape(()) if not input.ndim else scan(input, axis)
@@ -28,7 +28,7 @@ def _reversed_sum(m, g, dim, input_dtype):
     return m.cast(m.flip(m.cumsum(m.flip(g, (dim,)), dim), (dim,)) if len(g.shape) else g, input_dtype)
 
 
-@opaque(inplace='', widen=True, grad={'input': _reversed_sum})
+@opaque(inplace='', widen=True, replay=True, grad={'input': _reversed_sum})
 def cumsum(m, input, dim, *, dtype=None):
     """Running sums along a dimension."""
     return _scanned(m, input, dim, dtype, np.add, m.xp.cumsum)
@@ -53,7 +53,7 @@ def _cumprod_gradient(m, g, input, output, dim, input_dtype):
     return m.cast(ordinary + at_zero, input_dtype)
 
 
-@opaque(inplace='', widen=True, grad={'input': _cumprod_gradient})
+@opaque(inplace='', widen=True, replay=True, grad={'input': _cumprod_gradient})
 def cumprod(m, input, dim, *, dtype=None):
     """Running products along a dimension."""
     return _scanned(m, input, dim, dtype, np.multiply, m.xp.cumprod)

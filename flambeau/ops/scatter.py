@@ -80,7 +80,7 @@ def _source_part(name: str, src: np.ndarray, index: np.ndarray) -> np.ndarray:
     return src[tuple(slice(n) for n in index.shape)]
 
 
-@opaque(strict_out=True, grad={
+@opaque(strict_out=True, replay=True, grad={
     'input': lambda m, g, input_shape, dim, index: m.gather_adjoint(g, input_shape, dim, index)})
 def gather(m, input, dim, index, *, sparse_grad=False):
     """The elements that `index` (int64 or int32) names along `dim`: output[i, j] = input[i, index[i, j]] for dim 1."""
@@ -89,7 +89,7 @@ def gather(m, input, dim, index, *, sparse_grad=False):
     check_elements('gather', x.shape, dim, places_of)
     if index.size >= LARGE and not x.flags.c_contiguous:
         x = m.dense(x)
-    made = m.kernel('indexing.read', x, dim, places_of) if index.size >= LARGE else None
+    made = m.kernel('indexing.read', x, dim, places_of)
     if made is None:
         made = x.reshape(-1).take(element_places(x.shape, dim, places_of)).reshape(index.shape)
     return made

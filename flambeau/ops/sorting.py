@@ -32,7 +32,9 @@ def _orderable(array: np.ndarray, name: str) -> np.ndarray:
 def _order(array: np.ndarray, dim: int, descending: bool, name: str) -> np.ndarray:
     """The stable order along a dimension."""
     array = _orderable(array, name)
-    made = None
+    made = REFERENCE.kernel('selection.ranked', array, array.shape[dim], dim, descending)
+    if made is not None:
+        return made[1]
     if array.size >= LARGE:
         made = REFERENCE.kernel('selection.top', array, array.shape[dim], dim, descending)
     if made is None:
@@ -69,16 +71,19 @@ def _picked_gradient_keeping(m, g, input_shape, dim, keepdim, outputs):
 # ---- sorting -----------------------------------------------------------------------------------------
 
 
-@opaque(returns=PAIR, grad={'input': _picked_gradient})
+@opaque(returns=PAIR, replay=True, grad={'input': _picked_gradient})
 def sort(m, input, dim=-1, descending=False, *, stable=False):
     """The elements in order along `dim`, and where they were (int64). Equal ones keep their order."""
     x = with_dimensions(input)
     dim = axis_of(dim, input.ndim)
+    made = m.kernel('selection.ranked', x, x.shape[dim], dim, descending)
+    if made is not None:
+        return tuple(a.reshape(input.shape) for a in made)
     places = _order(x, dim, descending, 'sort')
     return _picked(x, places, dim).reshape(input.shape), places.reshape(input.shape)
 
 
-@opaque
+@opaque(replay=True)
 def argsort(m, input, dim=-1, descending=False, *, stable=False):
     """The places (int64) of the elements in order along `dim`."""
     return _order(with_dimensions(input), axis_of(dim, input.ndim), descending, 'argsort').reshape(input.shape)
@@ -90,7 +95,7 @@ def msort(m, input):
     return m.sort(input, 0)[0]
 
 
-@opaque(returns=PAIR, grad={'input': _picked_gradient})
+@opaque(returns=PAIR, replay=True, grad={'input': _picked_gradient})
 def topk(m, input, k, dim=-1, largest=True, sorted=True):
     """The `k` largest (or smallest) elements along `dim`, in order, and where they were."""
     x = with_dimensions(input)
@@ -100,6 +105,9 @@ def topk(m, input, k, dim=-1, largest=True, sorted=True):
         raise RuntimeError(f'topk(): selected index k out of range: {k} of {size} elements')
     if x.dtype == bool:
         raise RuntimeError('topk does not support bool dtypes on CPU')
+    made = m.kernel('selection.ranked', x, k, dim, largest)
+    if made is not None:
+        return tuple(a.reshape(()) for a in made) if input.ndim == 0 else made
     values = _orderable(x, 'topk')
     places = REFERENCE.kernel('selection.top', values, k, dim, largest) if x.size >= LARGE else None
     if places is None and size <= FEW:

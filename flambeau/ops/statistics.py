@@ -1,6 +1,7 @@
 """Extremes with places, variances, norms, counts and correlations."""
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from .. import dtypes
 from ..errors import require_tensors
 from ..tensor import Tensor
-from .definition import PUBLIC, composite, export, opaque, reduction
+from .definition import OPERATIONS, PUBLIC, composite, export, opaque, reduction
 from .reduction import restore
 from .reference import LARGE, axes_of
 from .results import return_type
@@ -18,9 +19,9 @@ __all__ = ['max', 'min', 'argmax', 'argmin', 'var', 'std', 'norm', 'logsumexp']
 
 
 def _delivered(name, result, out):
-    from .contraction import write_out
     if out is None:
         return result
+    from .contraction import write_out
     if isinstance(result, tuple):
         for r, o in zip(result, out):
             write_out(name, r, o)
@@ -39,11 +40,11 @@ def _selected_gradient(m, g, input_shape, outputs, dim, keepdim):
     return m.scatter(m.zeros_of(input_shape, g), dim, index, g)
 
 
-def _places(xp, input, axis, largest):
+def _places(input, axis, largest):
     """Where the largest (smallest) lie along an axis; a nan counts as such."""
     if input.dtype.kind == 'V':
         input = input.astype(np.float32)
-    return (xp.argmax if largest else xp.argmin)(input, axis)
+    return input.argmax(axis) if largest else input.argmin(axis)
 
 
 def _extreme_along(name, largest):
@@ -59,7 +60,7 @@ def _extreme_along(name, largest):
         made = m.kernel('selection.extremes', input, axis, largest, True) if input.size >= LARGE else None
         if made is not None:
             return tuple(np.expand_dims(a, axis) for a in made) if keepdim else made
-        index = _places(m.xp, input, axis, largest)
+        index = _places(input, axis, largest)
         if input.size >= LARGE:
             wide = np.expand_dims(index, axis)
             values = np.take_along_axis(input, wide, axis)
@@ -69,11 +70,14 @@ def _extreme_along(name, largest):
 
     pair = return_type(name, ('values', 'indices'))
 
+    of_all = OPERATIONS['amax' if largest else 'amin'].public
+
     def function(input, dim=None, keepdim=False, *, out=None, other=None):
-        require_tensors(name, input=input)
+        if not isinstance(input, Tensor):
+            require_tensors(name, input=input)
         if out is None and other is None and input._array.dtype.kind in 'fiu':  # the usual calls first
             if dim is None and input._array.size:
-                return PUBLIC.amax(input) if largest else PUBLIC.amin(input)
+                return of_all(input)
             if dim.__class__ is int:
                 return pair(*along(input, dim, keepdim))
         other = dim if isinstance(dim, Tensor) else other
@@ -85,7 +89,7 @@ def _extreme_along(name, largest):
             if not input.numel():
                 raise RuntimeError(f'{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the '
                                    "reduction dim with the 'dim' argument.")
-            return _delivered(name, _extreme_of_all(input, largest), out)
+            return _delivered(name, of_all(input), out)
         return _delivered(name, pair(*along(input, dim, keepdim)), out)
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f'The {name}imum of all elements, of each slice along a dimension (with places), or of two tensors.'
@@ -94,10 +98,6 @@ def _extreme_along(name, largest):
 
 def _out(out):
     return {} if out is None else {'out': out}
-
-
-def _extreme_of_all(input, largest):
-    return PUBLIC.amax(input) if largest else PUBLIC.amin(input)
 
 
 max, min = _extreme_along('max', True), _extreme_along('min', False)
@@ -114,7 +114,7 @@ def _argument(name, largest):
             if not input.size:
                 raise IndexError(f'{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the '
                                  "reduction dim with the 'dim' argument.")
-            index = _places(m.xp, input.reshape(-1), 0, largest)
+            index = _places(input.reshape(-1), 0, largest)
             return index.reshape((1,) * input.ndim) if keepdim else index
         if not input.ndim:
             axis_of(dim, 0)
@@ -123,7 +123,7 @@ def _argument(name, largest):
         if not input.shape[axis]:
             raise IndexError(f'{name}(): Expected reduction dim {dim} to have non-zero size.')
         made = m.kernel('selection.extremes', input, axis, largest, False) if input.size >= LARGE else None
-        index = _places(m.xp, input, axis, largest) if made is None else made[1]
+        index = _places(input, axis, largest) if made is None else made[1]
         return np.expand_dims(index, axis) if keepdim else index
     function.__doc__ = f'Where the {"largest" if largest else "smallest"} element is, of all or along a dimension.'
     return function
@@ -273,10 +273,16 @@ def count_nonzero(m, input, dim=None):
 
 # ---- norms and distances
 
+@functools.cache
+def _norms():
+    from .linalg import matrix_norm, vector_norm
+    return vector_norm, matrix_norm
+
+
 @export(method=True)
 def norm(input, p='fro', dim=None, keepdim=False, dtype=None, *, out=None):
     """The p-norm of the elements, of all or over dimensions; 'fro' and 'nuc' of matrices."""
-    from .linalg import matrix_norm, vector_norm
+    vector_norm, matrix_norm = _norms()
     if p == 'nuc':
         result = matrix_norm(input, 'nuc', (-2, -1) if dim is None else dim, keepdim, dtype=dtype)
     else:

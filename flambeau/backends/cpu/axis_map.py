@@ -14,17 +14,17 @@ from ...kernel import axis_map
 from ...kernel.types import f32
 from .build import compiled
 from .properties import target
+from .replay import allocated
 
 __all__ = ['mapped']
 
-SMALLEST = 1 << 12  # elements from which on a kernel beats array functions
 MOST_TAPS = 64      # entries of a column
 CHUNK = 1 << 14     # elements that one thread makes at a time
 
 
 def mapped(x, maps):
     """`x` with a map applied to each of its last one or two axes."""
-    if len(maps) > 2 or x.dtype != np.float32 or x.size < SMALLEST or all(m is None for m in maps):
+    if len(maps) > 2 or x.dtype != np.float32 or not x.size or all(m is None for m in maps):
         return None
     maps = (None, *maps)[-2:]
     x = np.ascontiguousarray(x)
@@ -38,7 +38,7 @@ def mapped(x, maps):
     row_kind, *row_tables = _rows(maps[0])
     column_kind, taps, pitch, *column_tables = _columns(maps[1])
     shape = x.shape[:-1] + (columns,) if x.ndim == 1 or maps[0] is None else x.shape[:-2] + (rows, columns)
-    y = np.empty(shape, np.float32)
+    y = allocated(shape, np.float32)
     compiled(axis_map.mapped, row_kind, column_kind)(
         x, y, *row_tables, *column_tables, planes, height, width, rows, columns, taps, pitch, max(1, CHUNK // columns))
     return y

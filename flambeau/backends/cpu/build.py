@@ -14,11 +14,12 @@ import threading
 from pathlib import Path
 
 from . import launch, memory
-from .entry import builtin, entry_text, register_symbols
+from .entry import SIGNATURE, builtin, entry_text, register_symbols
 from .properties import jit_is_on, processor, target
 from .render import module_text
+from .replay import is_noting, noted
 
-__all__ = ['compiled', 'kernel_text', 'shown', 'cache_directory']
+__all__ = ['built', 'compiled', 'kernel_text', 'shown', 'signature', 'cache_directory']
 
 _lock = threading.RLock()
 _made = {}
@@ -29,7 +30,14 @@ def compiled(generator, *arguments):
     """The function that runs the kernel `generator(target, *arguments)` writes; its arguments are arrays and numbers.
 
     The generator returns a finished `Function`; `arguments` must have a repr that says all there is to know of them.
+    What keeps the function for later must take it from `built`.
     """
+    function = built(generator, *arguments)
+    return noted(function) if is_noting() else function
+
+
+def built(generator, *arguments):
+    """The function itself, whose calls tell nobody."""
     key = (generator, arguments)
     found = _made.get(key)
     if found is None:
@@ -163,6 +171,12 @@ def _loaded(name, code, machine):
     if not address:
         raise RuntimeError(f'the kernel {name} was built but cannot be found')
     return builtin(name, address)
+
+
+@functools.lru_cache(maxsize=None)
+def signature():
+    """The builtin function signature(arguments...) that tells arrays apart (entry.SIGNATURE)."""
+    return builtin('signature', _machine().runtime(SIGNATURE).get_function_address('signature'))
 
 
 # ---- on disk

@@ -5,7 +5,7 @@ import numpy as np
 
 from ...kernel.contraction import product, vectors
 from ...kernel.tiles import tile_columns, tile_rows
-from .build import compiled
+from .build import compiled, signature
 from .properties import target
 
 __all__ = ['matmul']
@@ -25,8 +25,7 @@ def matmul(x, y, out=None, bias=None, accumulate=False):
 
     Both must have the same dtype and the same leading dimensions. `out` must not overlap x or y.
     """
-    key = (x.dtype.num, y.dtype.num, x.shape, x.strides, y.shape, y.strides, None if out is None else out.strides,
-           bias is None)
+    key = signature()(x, y, out, bias)
     plan = _plans.get(key)
     if plan is None:
         if len(_plans) >= PLANS:

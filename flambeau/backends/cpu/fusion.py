@@ -11,8 +11,9 @@ import numpy as np
 
 from ...kernel import fusion, types
 from ...kernel.tracing import BroadcastSum, Noted, Untraceable, trace
-from .build import compiled
+from .build import built, signature
 from .layout import dense
+from .replay import is_noting, noted
 
 __all__ = ['planned', 'run', 'total', 'update', 'whole']
 
@@ -35,8 +36,8 @@ def planned(formula, arguments, steps=1, over=None):
     """
     if _steps.get(formula, steps) < steps:
         return False
-    key = (formula, over, *[(x.shape, x.strides, x.dtype) if x.__class__ is ndarray else float if x.__class__ is float else x
-                      for x in arguments])
+    key = (formula, over, signature()(*arguments),
+           *[float if x.__class__ is float else x for x in arguments if x.__class__ is not ndarray])
     try:
         plan = _plans.get(key)
     except TypeError:  # an argument that is no key, such as a list of dimensions
@@ -50,7 +51,7 @@ def planned(formula, arguments, steps=1, over=None):
             _steps[formula] = made.steps
         fits = made and made.steps >= steps and (over is None or made.kinds == ['full'] and made.made == [over[:2]])
         plan = _plans[key] = made.written(arguments, over is not None) if fits else False
-    return plan or None
+    return noted(plan) if plan and over is None and is_noting() else plan or None
 
 
 def run(formula, *arguments):
@@ -272,7 +273,7 @@ class Plan:
         for k, name in zip(self.positions, made):
             results[k] = name
         lines.append(f'    return {made[0] if self.single else "(" + ", ".join(map(str, results)) + ",)"}')
-        scope = {'kernel': compiled(*self.kernel), 'allocated': np.empty, 'total': np.add.reduce, 'dense': _dense,
+        scope = {'kernel': built(*self.kernel), 'allocated': np.empty, 'total': np.add.reduce, 'dense': _dense,
                  'half_type': next((d for _, d in self.made if d.kind == 'V'), None)}
         exec('def plan(' + ('arguments, into' if into else ', '.join(given)) + '):\n' + '\n'.join(lines), scope)
         return scope['plan']

@@ -11,10 +11,11 @@ import numpy as np
 from ...kernel import indexing, types
 from .build import compiled
 from .properties import computes
+from .replay import allocated
 
-__all__ = ['chosen', 'combine', 'combine_rows', 'places', 'read', 'spread', 'take_rows']
+__all__ = ['chosen', 'combine', 'combine_rows', 'outside', 'places', 'read', 'spread', 'take_rows']
 
-SMALLEST = 1 << 12  # elements from which on a kernel beats array functions
+SMALLEST = 1 << 12  # elements from which on writing kernels beat array functions
 BLOCK = 256         # columns that a chunk moves for all places
 LONG = 1 << 14      # elements or, where their order matters not, places that a chunk moves
 PIECE = 1 << 15     # elements of a mask that a chunk goes through
@@ -68,12 +69,19 @@ def _elements(x, axis, index, y, kind, op):
     return True
 
 
+def outside(index, size):
+    """Whether some of the int64 or int32 numbers of an index in C order are none of 0 to size - 1."""
+    if not index.flags.c_contiguous:
+        return None
+    return bool(compiled(indexing.outside, types.of(index.dtype))(index, index.size, size))
+
+
 def read(x, axis, index):
     """The elements that `index` names along an axis, of the same shape but there."""
     kind = _words(x.dtype)
-    if index.size < SMALLEST or kind is None or not x.flags.c_contiguous:
+    if not index.size or kind is None or not x.flags.c_contiguous:
         return None
-    y = np.empty(index.shape, x.dtype)
+    y = allocated(index.shape, x.dtype)
     return y if _elements(x, axis, index, y, kind, 'read') else None
 
 
@@ -81,9 +89,10 @@ def take_rows(x, axis, rows):
     """The rows of `x` along an axis that `rows`, of any shape, name."""
     width = math.prod(x.shape[axis + 1:])
     outer, n, count = math.prod(x.shape[:axis]), x.shape[axis], rows.size
-    if outer * count * width < SMALLEST or not x.flags.c_contiguous or rows.min() < 0 or rows.max() >= n:
+    if not outer * count * width or not x.flags.c_contiguous or rows.dtype.kind != 'i' or rows.itemsize < 4 or outside(
+            np.ascontiguousarray(rows), n):
         return None
-    y = np.empty(x.shape[:axis] + rows.shape + x.shape[axis + 1:], x.dtype)
+    y = allocated(x.shape[:axis] + rows.shape + x.shape[axis + 1:], x.dtype)
     rows = np.ascontiguousarray(rows, np.int64)
     size = width * x.itemsize
     kind = _words(x.dtype) if width == 1 or size % 4 else types.u32
@@ -109,7 +118,7 @@ def combine(x, axis, index, y, ufunc):
 
 def _ends(mask, piece):
     """How many elements of a mask are true up to the end of each piece."""
-    counts = np.empty(-(-mask.size // piece), np.int64)
+    counts = allocated(-(-mask.size // piece), np.int64)
     compiled(indexing.count)(mask, counts, mask.size, piece)
     return np.cumsum(counts)
 
@@ -120,7 +129,7 @@ def chosen(x, mask):
     if mask.size < SMALLEST or kind is None or not (x.flags.c_contiguous and mask.flags.c_contiguous):
         return None
     ends = _ends(mask, PIECE)
-    y = np.empty(ends[-1], x.dtype)
+    y = allocated(ends[-1], x.dtype)
     compiled(indexing.chosen, kind, 'values', 1)(mask, ends, x, y, mask.size, PIECE, PIECE)
     return y
 
@@ -144,7 +153,7 @@ def places(mask):
     columns = mask.shape[-1] if mask.ndim > 1 else PIECE
     piece = max(1, PIECE // columns) * columns
     ends = _ends(mask, piece)
-    made = np.empty((ends[-1], mask.ndim), np.int64)
+    made = allocated((ends[-1], mask.ndim), np.int64)
     compiled(indexing.chosen, types.i64, 'places', mask.ndim)(mask, ends, None, made, mask.size, piece, columns,
                                                               *mask.shape[:-1])
     return made

@@ -7,16 +7,16 @@ import numpy as np
 
 from ...kernel import pooling
 from .build import compiled
+from .replay import allocated
 
 __all__ = ['largest', 'returned']
 
-SMALLEST = 1 << 12  # elements from which on a kernel beats array functions
 MOST_TAPS = 64      # taps of a window that a kernel writes out
 LARGEST = 1 << 30   # elements of a plane that an int32 position names
 
 
 def _fits(x, window):
-    return (x.ndim in (3, 4) and x.dtype == np.float32 and x.size >= SMALLEST and math.prod(window.kernel) <= MOST_TAPS
+    return (x.ndim in (3, 4) and x.dtype == np.float32 and x.size > 0 and math.prod(window.kernel) <= MOST_TAPS
             and math.prod(x.shape[2:]) < LARGEST)
 
 
@@ -35,8 +35,8 @@ def largest(x, out, window, first):
     """
     if not _fits(x, window):
         return None
-    y = np.empty(x.shape[:2] + tuple(out), np.float32)
-    at = None if first is None else np.empty(y.shape, np.int64)
+    y = allocated(x.shape[:2] + tuple(out), np.float32)
+    at = None if first is None else allocated(y.shape, np.int64)
     _run(pooling.largest, x, window, (at is not None,), (y, at, first), out)
     return y, at
 
@@ -45,6 +45,6 @@ def returned(g, x, window, first):
     """Zeros like `x` with every element of `g` added where the maximum of its window comes from."""
     if not _fits(x, window) or g.dtype != np.float32:
         return None
-    total = np.empty(x.shape, np.float32)
+    total = allocated(x.shape, np.float32)
     _run(pooling.returned, x, window, (), (np.ascontiguousarray(g), total, first), g.shape[2:])
     return total

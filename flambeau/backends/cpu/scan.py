@@ -8,10 +8,10 @@ import numpy as np
 from ...kernel import scan, types
 from .build import compiled
 from .properties import computes, target
+from .replay import allocated
 
 __all__ = ['extremes', 'products', 'values']
 
-SMALLEST = 1 << 12  # elements from which on a kernel beats array functions
 BLOCK = 2064        # elements of a single row that one lane goes through; no power of two, or they would crowd the cache
 KINDS = frozenset('float32 float64 int64 float16 bfloat16'.split())
 FLOATS = KINDS - {'int64'}
@@ -23,7 +23,7 @@ IN_BLOCKS = (np.add, np.multiply)
 def values(x, axis, ufunc):
     """The elements up to each along an axis, combined by np.add, np.multiply or np.logaddexp."""
     name = x.dtype.name
-    if x.size < SMALLEST or name not in KINDS or not computes(x.dtype) or ufunc is np.logaddexp and name[0] == 'i':
+    if not x.size or name not in KINDS or not computes(x.dtype) or ufunc is np.logaddexp and name[0] == 'i':
         return None
     x = np.ascontiguousarray(x)
     kind = types.named(name)
@@ -32,17 +32,17 @@ def values(x, axis, ufunc):
     if x.size == rows * n and rows < target().lanes(summed) and n >= BLOCK and ufunc in IN_BLOCKS and (
             summed != kind or not kind.is_float):  # else another order would show
         return _in_blocks(x, rows, n, kind, ufunc)
-    y = np.empty(x.shape, x.dtype)
+    y = allocated(x.shape, x.dtype)
     _run(x, axis, y, None, kind, ufunc)
     return y
 
 
 def extremes(x, axis, ufunc):
     """The np.maximum or np.minimum up to each element along an axis, and the latest places of these."""
-    if x.size < SMALLEST or x.dtype.name not in PLACED or x.shape[axis] >= 1 << 31:
+    if not x.size or x.dtype.name not in PLACED or x.shape[axis] >= 1 << 31:
         return None
     x = np.ascontiguousarray(x)
-    y, places = np.empty(x.shape, x.dtype), np.empty(x.shape, np.int64)
+    y, places = allocated(x.shape, x.dtype), allocated(x.shape, np.int64)
     _run(x, axis, y, places, types.of(x.dtype), ufunc)
     return y, places
 
@@ -54,7 +54,7 @@ def products(x, axes):
             or not computes(x.dtype)):
         return None
     kind = types.of(x.dtype)
-    made = np.empty(x.shape[:kept], WIDE[scan.summed(kind, np.multiply.__name__)])
+    made = allocated(x.shape[:kept], WIDE[scan.summed(kind, np.multiply.__name__)])
     compiled(scan.totals, kind, np.multiply.__name__)(x, made, made.size, x.size // max(made.size, 1))
     with np.errstate(over='ignore'):
         return made.astype(x.dtype, copy=False)
@@ -77,10 +77,10 @@ def _in_blocks(x, rows, n, kind, ufunc):
     op = ufunc.__name__
     summed = scan.summed(kind, op)
     blocks = n // BLOCK
-    y = np.empty((rows, n), x.dtype)
+    y = allocated((rows, n), x.dtype)
     totals, run = compiled(scan.totals, kind, op), compiled(scan.rows, kind, op, True)
     for source, made in zip(x.reshape(rows, n), y):
-        before = np.empty(blocks + 1, WIDE[summed])
+        before = allocated(blocks + 1, WIDE[summed])
         before[0] = ufunc.identity
         totals(source, before[1:], blocks, BLOCK)
         ufunc.accumulate(before, out=before)

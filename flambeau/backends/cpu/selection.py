@@ -12,9 +12,10 @@ from ...kernel import selection, types
 from .build import compiled
 from .layout import dense
 from .properties import computes, target
+from .replay import allocated
 from .sorting import WIDER
 
-__all__ = ['extremes', 'searched', 'top']
+__all__ = ['extremes', 'ranked', 'searched', 'top']
 
 COMPARED = frozenset('float16 bfloat16 float32 float64 int32 int64'.split())
 NARROWEST = 8       # columns from which on they are compared side by side
@@ -34,9 +35,23 @@ def extremes(x, axis, largest, values):
     if width < NARROWEST:
         return None
     shape = x.shape[:axis] + x.shape[axis + 1:]
-    best, places = np.empty(shape, x.dtype) if values else None, np.empty(shape, np.int64)
+    best, places = allocated(shape, x.dtype) if values else None, allocated(shape, np.int64)
     compiled(selection.extremes, types.of(x.dtype), bool(largest))(x, best, places, outer, n, width, int(values))
     return best, places
+
+
+def ranked(x, k, axis, largest):
+    """(the `k` first of short rows in order, their places); equal ones in the order of places."""
+    n = x.shape[axis]
+    if x.dtype.name not in SEARCHED or not 0 < k <= n <= selection.FEW or x.size // n * k == 0:
+        return None
+    rows = np.ascontiguousarray(np.moveaxis(x, axis, -1)) if axis != x.ndim - 1 else np.ascontiguousarray(x)
+    values, places = allocated((*rows.shape[:-1], k), x.dtype), allocated((*rows.shape[:-1], k), np.int64)
+    compiled(selection.ranked, types.of(x.dtype), bool(largest))(
+        rows, values, places, x.size // n, n, k, max(1, CHUNK // (n * n)))
+    if axis == x.ndim - 1:
+        return values, places
+    return tuple(np.ascontiguousarray(np.moveaxis(a, -1, axis)) for a in (values, places))
 
 
 def top(x, k, axis, largest):
@@ -55,7 +70,7 @@ def top(x, k, axis, largest):
         return None
     rows, options = x.size // n, (x.dtype == np.float32, bool(largest))
     if is_short:
-        found = np.empty((rows, n), np.uint64)
+        found = allocated((rows, n), np.uint64)
         compiled(selection.keyed, *options)(x, found, rows, n, max(1, CHUNK // n))
     else:
         found = _reaching(x, k, rows, n, options, segments, per_segment)
@@ -68,12 +83,12 @@ def top(x, k, axis, largest):
 
 def _reaching(x, k, rows, n, options, segments, per_segment):
     """Of each row all that may be among the first `k`, with their keys, or None where these are too many."""
-    best = np.empty((rows, segments * per_segment), np.uint32)
+    best = allocated((rows, segments * per_segment), np.uint32)
     length = -(-n // (segments * per_segment)) * per_segment
     compiled(selection.bests, *options)(x, best, rows, n, segments, length)
     best.partition(k - 1, 1)
     room = 2 * k + ROOM
-    found, counts = np.empty((rows, room), np.uint64), np.empty(rows, np.int64)
+    found, counts = allocated((rows, room), np.uint64), allocated(rows, np.int64)
     compiled(selection.reaching, *options)(
         x, np.ascontiguousarray(best[:, k - 1]), found, counts, rows, n, k, room)
     most = counts.max()
@@ -88,7 +103,7 @@ def searched(bounds, values, right):
     rows = bounds.size // n
     if rows == 1:
         count = values.size
-    made = np.empty(values.shape, np.int64)
+    made = allocated(values.shape, np.int64)
     compiled(selection.searched, types.of(values.dtype), bool(right))(
         np.ascontiguousarray(bounds), np.ascontiguousarray(values), made, rows, n, count, int(rows == 1), CHUNK)
     return made

@@ -1,0 +1,176 @@
+"""Calls written out: what a formula did with arrays of given shapes, as a function that does it again with others.
+
+A formula whose work follows from shapes, strides, dtypes and options launches the same kernels at every call, and for a few
+numbers the Python between its launches takes longer than these. `replayed` runs such a formula twice, notes what is
+launched on which arrays, and writes that out. It gives up where anything but a kernel made an array. Knows no kernel.
+"""
+from __future__ import annotations
+
+import math
+import types
+from threading import get_ident
+
+import numpy as np
+
+__all__ = ['allocated', 'noted', 'replayed', 'is_noting']
+
+ndarray = np.ndarray
+_notes = None
+
+
+class _Notes:
+    """What a run of a formula launches, and the arrays that it makes for results."""
+
+    def __init__(self):
+        self.thread = get_ident()
+        self.made, self.launches = {}, []
+
+
+class _Otherwise(Exception):
+    """A call is more than launches of kernels."""
+
+
+def is_noting() -> bool:
+    """Whether what this thread launches is being noted."""
+    return _notes is not None and _notes.thread == get_ident()
+
+
+def allocated(shape, dtype):
+    """np.empty; what a kernel fills must come from here to be made anew when its call is replayed."""
+    made = np.empty(shape, dtype)
+    if _notes is not None and is_noting():
+        _notes.made[id(made)] = made
+    return made
+
+
+def noted(function):
+    """A kernel, or a function that runs one, that tells of its calls while they are noted."""
+    def launch(*arguments):
+        result = function(*arguments)
+        if is_noting():
+            _notes.launches.append((function, arguments, result))
+        return result
+    return launch
+
+
+def replayed(formula, m, arguments):
+    """The function of arguments like these that launches what formula(m, *arguments) does, or None.
+
+    It answers None itself where a kernel refuses (by answering anything but 0 or None): the formula says why.
+    """
+    runs = []
+    for _ in range(2):
+        run, result = _noted_run(formula, m, arguments)
+        if run is None:
+            return None
+        runs.append((run, result))
+    try:
+        return _Script(arguments, *runs).written()
+    except _Otherwise:
+        return None
+
+
+def _noted_run(formula, m, arguments):
+    global _notes
+    if _notes is not None:
+        return None, None
+    _notes = notes = _Notes()
+    try:
+        return notes, formula(m, *arguments)
+    except Exception:  # the call itself will say so
+        return None, None
+    finally:
+        _notes = None
+
+
+class _Script:
+    """The text of a replay, from two runs: an array that no kernel filled is a constant if both used the same one."""
+
+    def __init__(self, arguments, first, second):
+        (self.notes, self.result), (other, _) = first, second
+        if [f for f, *_ in self.notes.launches] != [f for f, *_ in other.launches] or not self.notes.launches:
+            raise _Otherwise
+        self.arguments = arguments
+        self.scope, self.lines = {'allocated': np.empty}, []
+        self.known = {}  # address: (name, array); a kernel is given addresses
+        for k, x in enumerate(arguments):
+            if x.__class__ is ndarray:
+                self.known[x.ctypes.data] = f'x{k}', x
+        self.inputs = set(self.known)
+        for number, ((function, given, result), (_, again, _)) in enumerate(zip(self.notes.launches, other.launches)):
+            self._launch(number, function, given, again, result)
+
+    def _launch(self, number, function, given, again, result):
+        words = []
+        for x, same in zip(given, again, strict=True):
+            words.append(self._array(x, same, function) if x.__class__ is ndarray else self._number(x, same))
+        call = f'f{number}({", ".join(words)})'
+        self.scope[f'f{number}'] = function
+        if result.__class__ is ndarray or result.__class__ is tuple:
+            targets = [self._result(x, f'y{number}_{k}') for k, x in enumerate(
+                result if result.__class__ is tuple else (result,))]
+            self.lines.append(f'    {", ".join(targets)}{"," if result.__class__ is tuple else ""} = {call}')
+        elif result:
+            raise _Otherwise
+        else:
+            self.lines.append(f'    {call}' if result is None else f'    if {call}: return None')
+
+    def _number(self, x, same):
+        if x is not None and not isinstance(x, (int, float, np.integer)) or x != same and x == x:
+            raise _Otherwise
+        return repr(x) if x is None else f'float({str(x)!r})' if isinstance(x, float) and not math.isfinite(x) else str(x)
+
+    def _result(self, x, name):
+        """The name of an array that a call answers."""
+        if x is None:
+            return '_'
+        if x.__class__ is not ndarray:
+            raise _Otherwise
+        self.known[x.ctypes.data] = name, x
+        return name
+
+    def _array(self, x, same, function):
+        """What a launch's array is called: an argument, a result before it, one made to be filled, or a constant.
+
+        To a kernel an array is an address; other functions may look at its shape.
+        """
+        address = x.ctypes.data
+        if address in self.known:
+            name, array = self.known[address]
+            if function.__class__ is not types.BuiltinFunctionType and (
+                    array.shape != x.shape or array.strides != x.strides):
+                raise _Otherwise
+            return name
+        name = f'a{len(self.known)}'
+        if id(x) in self.notes.made:
+            self.lines.append(f'    {name} = allocated({x.shape}, d{name})')
+            self.scope[f'd{name}'] = x.dtype
+        elif x is same:
+            self.scope[name] = x
+        else:
+            raise _Otherwise
+        self.known[address] = name, x
+        return name
+
+    def _answer(self, x):
+        """What to answer for a result: an array that was filled, under another shape perhaps."""
+        if x is None:
+            return 'None'
+        address = x.ctypes.data if x.__class__ is ndarray and x.size else None
+        if address not in self.known or address in self.inputs or self.known[address][0] in self.scope:
+            raise _Otherwise
+        name, made = self.known[address]
+        if made is x:
+            return name
+        if made.dtype != x.dtype or made.size != x.size or not (made.flags.c_contiguous and x.flags.c_contiguous):
+            raise _Otherwise
+        return name if made.shape == x.shape else f'{name}.reshape({x.shape})'
+
+    def written(self):
+        result = self.result
+        several = result.__class__ is tuple
+        answers = [self._answer(x) for x in (result if several else (result,))]
+        self.lines.append(f'    return ({", ".join(answers)},)' if several else f'    return {answers[0]}')
+        given = ', '.join(f'x{k}' for k in range(len(self.arguments)))
+        exec(f'def replay({given}):\n' + '\n'.join(self.lines), self.scope)
+        return self.scope['replay']
