@@ -285,3 +285,31 @@ def test_large_tensors_are_changed_in_place_wherever_they_lie():
                     change(turn(x), turn(y))
                     results.append(x.to(library.float32).numpy())
                 np.testing.assert_allclose(found[0], wanted[0], rtol=1e-6, err_msg=f'{name} {dtype}')
+
+
+# calls on tensors that are large enough for generated kernels: x and y (130, 140) of normal numbers, f for nn.functional
+LARGE_CALLS = {
+    'norm of rows': lambda t, f, x, y: x.norm(dim=-1), 'norm of columns': lambda t, f, x, y: x.norm(1, dim=0, keepdim=True),
+    'largest': lambda t, f, x, y: t.linalg.vector_norm(x, float('inf'), dim=1), 'norm': lambda t, f, x, y: x.norm(),
+    'norm 3': lambda t, f, x, y: t.linalg.vector_norm(x, 3.0, dim=-1), 'norm 0': lambda t, f, x, y: t.linalg.vector_norm(x.detach(), 0, dim=0),
+    'dot': lambda t, f, x, y: x.reshape(-1).dot(y.reshape(-1)), 'outer': lambda t, f, x, y: t.outer(x[0], y[1]),
+    'outer sum': lambda t, f, x, y: x[0][:, None] + y[1], 'rows': lambda t, f, x, y: t.einsum('bi,bi->b', x, y),
+    'batch of outer': lambda t, f, x, y: t.einsum('bi,bj->bij', x[:, :40], y[:, :30]), 'vdot': lambda t, f, x, y: t.einsum('ij,ij->', x, y),
+    'hardtanh': lambda t, f, x, y: f.hardtanh(x, -0.5, 0.7) + f.hardtanh(y, -0.25, 0.5), 'softshrink': lambda t, f, x, y: f.softshrink(x, 0.3),
+    'nan_to_num': lambda t, f, x, y: t.nan_to_num((x / (y > 1).to(x.dtype)).detach(), 0.5, 7.0, -8.0),
+    'transposed': lambda t, f, x, y: f.gelu(x.t()) + y.t() * 2,
+}
+
+
+@pytest.mark.parametrize('name', LARGE_CALLS)
+def test_large_tensors_agree_with_pytorch(name):
+    torch = pytest.importorskip('torch')
+    found = []
+    for library in (flambeau, torch):
+        numbers = np.random.default_rng(0).standard_normal((2, 130, 140)).astype('float32')
+        x, y = (library.tensor(n.tolist(), requires_grad=True) for n in numbers)
+        result = LARGE_CALLS[name](library, library.nn.functional, x, y)
+        slopes = library.autograd.grad(result, (x, y), result.detach() * 0.5 + 1, allow_unused=True) if result.requires_grad else ()
+        found.append([v.detach().numpy() for v in (result, *slopes) if v is not None])
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=2e-5)

@@ -36,7 +36,7 @@ def _inside(m, g, within):
     return m.where(within, g, m.zeros_like(g))
 
 
-@_only_in_functional(inplace=True, grad={'input': lambda m, g, input, min_val, max_val: _inside(
+@_only_in_functional(inplace=True, constants=True, grad={'input': lambda m, g, input, min_val, max_val: _inside(
     m, g, (input > min_val) & (input < max_val))})
 def hardtanh(m, input, min_val=-1.0, max_val=1.0):
     """`input` limited to min_val and max_val."""
@@ -77,7 +77,8 @@ def hardshrink(m, input, lambd=0.5):
     return m.where((input >= -lambd) & (input <= lambd), m.zeros_like(input), input)
 
 
-@_only_in_functional(grad={'input': lambda m, g, input, lambd: _inside(m, g, ~((input >= -lambd) & (input <= lambd)))})
+@_only_in_functional(constants=True, grad={
+    'input': lambda m, g, input, lambd: _inside(m, g, ~((input >= -lambd) & (input <= lambd)))})
 def softshrink(m, input, lambd=0.5):
     """`input` moved towards 0 by lambd, as far as 0."""
     need_floating('softshrink', input)

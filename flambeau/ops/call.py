@@ -125,7 +125,7 @@ def binary_entry(op, general):
                             if node is GENERAL:
                                 return general(input, other)
                     try:
-                        result = kernel(a, b) if a.size < LARGE else large(kernel, a, b)
+                        result = kernel(a, b) if a.size < LARGE and (b is other or is_small(a, b)) else large(kernel, a, b)
                     except (ValueError, OverflowError, TypeError, MemoryError):
                         return general(input, other)  # which says what does not fit
                     if result.__class__ is not ndarray:
@@ -145,6 +145,12 @@ def binary_entry(op, general):
                 return out
         return general(input, other, **options)
     return call
+
+
+def is_small(a, b):
+    """Whether the result of two arrays, the first of which is small, is small too."""
+    return a.size * b.size < LARGE or b.size < LARGE and (
+        a.shape == b.shape or a.size == 1 or b.size == 1 or np.broadcast(a, b).size < LARGE)
 
 
 def kernel_finder(op):
@@ -332,7 +338,7 @@ def _looking_up(op, tensors, required, given):
             arrays.append(p + '_')
         if p not in required:
             number = f'{p}_' if p in tensors else p
-            number = number if op.replay else f'float if {number}.__class__ is float else {number}'
+            number = number if op.replay or op.constants else f'float if {number}.__class__ is float else {number}'
             others.append(f'None if {p}_.__class__ is ndarray else {number}' if p in tensors else number)
     key = f'signature({", ".join(arrays)})'
     if others:
@@ -353,7 +359,7 @@ class Plans(dict):
         """What to run for a call met so many times before: a function, or False for the formula."""
         plan = False
         if not times and op.kind in ('reduction', 'elementwise', 'composite'):
-            plan = m.planned(op.flat, arguments, 2 if op.kind == 'reduction' else 1)
+            plan = m.planned(op.flat, op.fixed(arguments), 2 if op.kind == 'reduction' else 1)
         if not plan and op.replay:
             plan = m.kernel('replay.replayed', op.flat, m, arguments) or False if times else 1
         if len(self) >= 512:

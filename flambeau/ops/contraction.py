@@ -18,7 +18,7 @@ from .batching import Batch
 from .definition import HALF_ARRAYS, PUBLIC, contraction, export
 from .overriding import answered, override
 from .promotion import result_dtype
-from .reference import PRODUCT
+from .reference import LARGE, PRODUCT
 from .view import axis_of
 
 __all__ = ['contract', 'matmul', 'linear', 'mm', 'bmm', 'einsum']
@@ -49,14 +49,33 @@ def contraction_plan(first: str, second: str, result: str):
             b = b.transpose(order_b)
         if matrices:
             out = m.matmul(a, b)
+        elif not summed:
+            out = _outer(m, a.reshape((*a.shape, *(1,) * len(right))), b.reshape((*b.shape[:nb], *(1,) * nl, *b.shape[nb:])))
         else:
             shape_a, shape_b = a.shape, b.shape
             k = math.prod(shape_a[nb + nl:])
+            if not left and not right and a.size >= LARGE and a.dtype.kind in 'fV':
+                a, b = a.reshape((*shape_a[:nb], k)), b.reshape((*shape_b[:nb], k))
+                return m.fused(_inner_product, a, b) if nb else m.whole(_product, a, b)
             a = a.reshape((*shape_a[:nb], math.prod(shape_a[nb:nb + nl]), k))
             b = b.reshape((*shape_b[:nb], k, math.prod(shape_b[nb + ns:])))
             out = m.matmul(a, b).reshape((*shape_a[:nb + nl], *shape_b[nb + ns:]))
         return out.transpose(order_result) if moves_result else out
     return run
+
+
+def _product(m, x, y):
+    return x * y
+
+
+def _inner_product(m, x, y):
+    return m.sum(x * y, -1)
+
+
+def _outer(m, a, b):
+    """The products of elements that broadcast."""
+    made = m.kernel('fusion.run', _product, a, b) if np.broadcast(a, b).size >= LARGE and a.dtype.kind != 'c' else None
+    return a * b if made is None else made
 
 
 def _moved(m, g, other, letters):

@@ -18,6 +18,8 @@ This module knows nothing of how arrays are computed or when formulas run; `call
 """
 from __future__ import annotations
 
+import numpy as np
+
 from .. import dtypes
 from ..autograd.graph import FREED, Node, told_writer
 from ..tensor import Parameter, Tensor
@@ -94,7 +96,8 @@ class Operation:
     def __init__(self, kind, formula, *, name=None, grad=None, namespace='torch', method=True, inplace=False,
                  aliases=(), variadic=None, returns=None, promote=None, widen=False, domain=(-2.0, 2.0),
                  batch=None, label=None, view_refusal=None, kernel=None, may_copy=False,
-                 strict_out=False, number_first=None, check=None, own_formulas=(), materialize=True, replay=False):
+                 strict_out=False, number_first=None, check=None, own_formulas=(), constants=False, materialize=True,
+                 replay=False):
         self.kind = kind
         self.formula = formula
         self.name = name or formula.__name__.rstrip('_')
@@ -128,6 +131,7 @@ class Operation:
         self.check = check  # check(name, dtypes of the tensors, all operands): raises for operands promotion would hide
         self.own_formulas = own_formulas  # numbers other than 0 with which an operand makes another, shorter formula
         self.replay = replay  # its work follows from shapes, strides, dtypes and options alone, not from values
+        self.constants = constants  # numbers decide what the formula does, so that kernels have them as constants
         self.strict_out = strict_out  # `out=` must have the result's dtype and memory apart from the operands
         self.plans = {}
         count, names = len(self.positional), self.keywords
@@ -141,6 +145,12 @@ class Operation:
 
     def __repr__(self):
         return f'<{self.kind} operation {self.name}>'
+
+    def fixed(self, values) -> tuple:
+        """The arguments with which a kernel is looked for."""
+        if not self.constants:
+            return tuple(values)
+        return tuple([np.float64(v) if v.__class__ is float else v for v in values])
 
     def plan(self, needed: tuple) -> 'Plan':
         """How backward goes for the operands at these positions (a list operand as (position, positions in it))."""
@@ -249,7 +259,7 @@ class Plan:
                     grads.extend([None] * (1 if several is None else len(several)))
                     continue
                 if fusible:
-                    grad = m.fused(formula, cotangent, *[values[i] for i in picks])
+                    grad = m.fused(formula, cotangent, *self.operation.fixed([values[i] for i in picks]))
                 else:
                     grad = formula(m, cotangent, *[values[i] for i in picks])
                 if several is None:
@@ -265,7 +275,7 @@ class Plan:
     def _fuses(self, m, cotangent, values):
         """Whether all gradients are generated kernels, which compute half types in float32 by themselves."""
         return self.joint is None and self.fusible and getattr(cotangent, 'size', 0) >= LARGE and all(
-            m.planned(formula, (cotangent, *[values[i] for i in picks])) for formula, picks, _ in self.steps)
+            m.planned(formula, (cotangent, *self.operation.fixed([values[i] for i in picks]))) for formula, picks, _ in self.steps)
 
     def _joint_gradients(self, m, cotangent, values, chosen):
         needed = self.needed_names if chosen is None else frozenset(

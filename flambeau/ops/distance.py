@@ -31,7 +31,7 @@ def _norm_gradient(m, g, input, output, p, dim, keepdim):
     return m.where((norm == 0) | (input == 0), zeros, m.sign(input) * powers * g)
 
 
-@reduction(namespace='', method=False, label='NormBackward1', grad={'input': _norm_gradient})
+@reduction(namespace='', method=False, constants=True, label='NormBackward1', grad={'input': _norm_gradient})
 def _p_norm(m, input, p, dim, keepdim):
     """(sum of |input|**p)**(1/p) along a dimension; the gradient at a norm of 0 is 0."""
     if p == 2:

@@ -203,7 +203,7 @@ def evaluate_elementwise(op):
 def large_plan(op, arrays):
     """The generated kernel of an operation on large arrays, which computes half types in float32 by itself; or None."""
     if any(a.__class__ is ndarray and a.size >= LARGE for a in arrays):
-        return REFERENCE.kernel('fusion.planned', op.flat, tuple(arrays))
+        return REFERENCE.kernel('fusion.planned', op.flat, op.fixed(arrays))
     return None
 
 

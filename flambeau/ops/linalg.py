@@ -81,48 +81,40 @@ def _norm_gradient(m, g, input, output, ord, dim, keepdim, dtype, input_dtype):
     return m.cast(made, input_dtype)
 
 
-def _euclidean(m, x, axes, keepdim):
-    return m.sqrt(m.sum(x * x, axes, keepdim))
-
-
-@reduction(namespace='linalg', method=False, label='LinalgVectorNormBackward0', replay=True, grad={'input': _norm_gradient})
+@reduction(namespace='linalg', method=False, constants=True, replay=True, label='LinalgVectorNormBackward0',
+           grad={'input': _norm_gradient})
 def vector_norm(m, input, ord=2, dim=None, keepdim=False, *, dtype=None):
     """The `ord`-norm of the elements, of all or over dimensions; ord is a number, infinities and 0 included.
 
     Raises RuntimeError for integers and where an infinity norm has no elements.
     """
-    input = _norm_operand(input, ord, dtype)
-    axes = None if dim is None or dim == () else axes_of(dim, input.ndim)
+    input = _norm_operand(m, input, ord, dtype)
     if ord == 2:
-        whole = axes is None and not keepdim and input.flags.c_contiguous
-        if input.dtype == np.float32 and not (whole and input.size >= LARGE):
-            made = m.kernel('fusion.run', _euclidean, input, axes, keepdim)
-            if made is not None:
-                return made
-        if whole:
-            flat = input.reshape(-1)
-            return m.xp.sqrt(m.xp.vdot(flat, flat).real)
-        squares = input * input if input.dtype.kind != 'c' else input.real ** 2 + input.imag ** 2
-        return m.xp.sqrt(m.xp.add.reduce(squares, axes, None, None, keepdim))
-    size = m.xp.abs(input)
-    if ord == 1:
-        return m.xp.add.reduce(size, axes, None, None, keepdim)
-    if ord == 0:
-        return m.xp.add.reduce(size != 0, axes, size.dtype, None, keepdim)
+        if dim in (None, ()) and not keepdim and input.size >= LARGE:
+            return m.sqrt(m.whole(_squared, input))
+        return m.sqrt(m.sum(_squared(m, input), None if dim == () else dim, keepdim))
     if math.isinf(ord) or ord < 0:
-        sizes = input.shape if axes is None else [input.shape[a] for a in axes]
+        sizes = [input.shape[a] for a in axes_of(dim, input.ndim)]
         if 0 in sizes:
             raise RuntimeError(f'linalg.vector_norm cannot compute the {ord} norm on an empty '
-                               f'{"tensor" if axes is None else "dimension"} because the operation does not have an '
+                               f'{"tensor" if dim in (None, ()) else "dimension"} because the operation does not have an '
                                'identity')
+    dim = None if dim == () else dim
+    size = m.abs(input)
+    if ord == 1:
+        return m.sum(size, dim, keepdim)
+    if ord == 0:
+        return m.sum(m.cast_like(size != 0, size), dim, keepdim)
     if math.isinf(ord):
-        fold = m.xp.maximum if ord > 0 else m.xp.minimum
-        return fold.reduce(size, axes, None, None, keepdim)
-    total = m.xp.add.reduce(size ** size.dtype.type(ord), axes, None, None, keepdim)
-    return total ** size.dtype.type(1 / ord)
+        return (m.amax if ord > 0 else m.amin)(size, dim, keepdim)
+    return m.pow(m.sum(m.pow(size, ord), dim, keepdim), 1 / ord)
 
 
-def _norm_operand(input, ord, dtype):
+def _squared(m, x):
+    return x * x if x.dtype.kind != 'c' else x.real ** 2 + x.imag ** 2
+
+
+def _norm_operand(m, input, ord, dtype):
     """The array whose norm is computed, with `ord` and `dtype` checked."""
     if isinstance(ord, str) or ord is None:
         raise TypeError(f"linalg_vector_norm(): argument 'ord' (position 2) must be Number, not {type(ord).__name__}")
@@ -134,7 +126,7 @@ def _norm_operand(input, ord, dtype):
     if dtype.category != (dtypes.COMPLEX if input.dtype.kind == 'c' else dtypes.FLOAT):
         raise RuntimeError(f'linalg.vector_norm: dtype should be {"complex" if input.dtype.kind == "c" else "real"}, '
                            f'but got {dtype} for an input of {dtypes.of(input.dtype)}')
-    return input.astype(dtype.numpy)
+    return m.cast(input, dtype)
 
 
 def _two_dims(A, dim, name):

@@ -190,7 +190,7 @@ def clamp_max_(input, max):
 PUBLIC.clamp_min, PUBLIC.clamp_max = clamp_min, clamp_max
 
 
-@elementwise(inplace=True, grad={
+@elementwise(inplace=True, constants=True, grad={
     'input': lambda m, g, input: m.where(m.isnan(input) | m.isinf(input), m.zeros_like(g), g)})
 def nan_to_num(m, input, nan=0.0, posinf=None, neginf=None):
     """Numbers for nan and the infinities (the dtype's largest by default)."""

@@ -75,7 +75,7 @@ def overwritten(op, place, values):
                 except OverflowError:
                     return False
         given.append(value)
-    plan = REFERENCE.kernel('fusion.planned', op.flat, tuple(given), 1, (array.shape, array.dtype, array.strides))
+    plan = REFERENCE.kernel('fusion.planned', op.flat, op.fixed(given), 1, (array.shape, array.dtype, array.strides))
     if plan:
         plan(given, (array,))
     return bool(plan)
