@@ -131,3 +131,24 @@ def test_conversion_to_sync_batch_norm():
 def test_errors(call, kind):
     with pytest.raises(kind):
         call(flambeau.zeros(4, 6))
+
+
+@pytest.mark.parametrize('training', [True, False])
+@pytest.mark.parametrize('affine', [True, False])
+@pytest.mark.parametrize('shape', [(4, 40, 9, 11), (3, 5, 4, 4), (2, 1, 5, 5), (6, 64, 1, 1)])
+def test_channels_last_batches_are_normalised_in_their_order(shape, affine, training):
+    torch = pytest.importorskip('torch')
+    found = []
+    for library in (flambeau, torch):
+        random = np.random.default_rng(0)
+        x, g = (library.tensor(random.standard_normal(shape).astype('float32').tolist()) for _ in range(2))
+        x = x.contiguous(memory_format=library.channels_last).requires_grad_()
+        of_channels = [library.tensor(random.random(shape[1]).astype('float32').tolist()) for _ in range(4)]
+        parameters = [p.requires_grad_() for p in of_channels[:2]] if affine else []
+        y = library.nn.functional.batch_norm(x, *of_channels[2:], *parameters or (None, None), training)
+        y.backward(g)
+        found.append([v.detach().numpy() for v in (y, x.grad, *of_channels[2:], *[p.grad for p in parameters])])
+        found[-1].append(y.stride())
+    assert 1 in shape or found[0][-1] == found[1][-1]
+    for ours, theirs in zip(found[0][:-1], found[1][:-1], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=2e-4)

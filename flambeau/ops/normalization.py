@@ -77,24 +77,79 @@ def _normalize_gradients(m, g, input, weight, bias_shape, bias_dtype, output1, o
 def _all_gradients(m, arguments, of_input, of_weight, of_bias):
     """`_standardized_gradients`: in one pass, or where weight and bias differ along rows of a sample, in two."""
     wanted = of_input, of_weight, of_bias
+    if m is REFERENCE and _has_columns(arguments[1], arguments[7]) and arguments[5] is arguments[6] is None:
+        return _column_gradients(m, arguments, *wanted)
     if m is not REFERENCE or not of_weight and not of_bias:
         return m.fused(_standardized_gradients, *arguments, *wanted)
     plan = m.planned(_standardized_gradients, (*arguments, *wanted))
     if plan:
         return plan(*arguments, *wanted)
     g, x, _, mean, variance, _, _, axes, affine_shape, _, eps = arguments
-    last = x.ndim - 1
-    plan = affine_shape[last] == 1 and mean is not None and m.planned(_parameter_sums, (g, x, mean, variance, eps, last))
-    if not plan:
+    sums = _summed_parameters(m, g, x, mean, variance, affine_shape, eps)
+    if sums is None:
         return _standardized_gradients(m, *arguments, *wanted)
     slopes = m.fused(_standardized_gradients, *arguments, True, False, False)[0] if of_input else None
-    sums = plan(g, x, mean, variance, eps, last)
-    return slopes, *[m.sum_to_size(total, affine_shape) if asked else None for total, asked in zip(sums, (of_weight, of_bias))]
+    return slopes, *[total if asked else None for total, asked in zip(sums, (of_weight, of_bias))]
+
+
+def _summed_parameters(m, g, x, mean, variance, affine_shape, eps):
+    """The gradients of weight and bias by one kernel, or None: along rows first, or where channels lie side by side, not."""
+    last = x.ndim - 1
+    if affine_shape[last] != 1 or mean is None:
+        return None
+    if _has_columns(x, (0, last)):
+        return m.fused(_parameter_columns, g, x, mean, variance, affine_shape, eps)
+    plan = m.planned(_parameter_sums, (g, x, mean, variance, eps, last))
+    return [m.sum_to_size(total, affine_shape) for total in plan(g, x, mean, variance, eps, last)] if plan else None
 
 
 def _parameter_sums(m, g, x, mean, variance, eps, axis):
     """What gradients of weight and bias sum up, summed along one axis."""
     return m.sum(g * ((x - mean) * m.rsqrt(variance + eps)), axis, True), m.sum(g, axis, True)
+
+
+def _parameter_columns(m, g, x, mean, variance, affine_shape, eps):
+    return m.sum_to_size(g * ((x - mean) * m.rsqrt(variance + eps)), affine_shape), m.sum_to_size(g, affine_shape)
+
+
+def _has_columns(x, axes):
+    """Whether what is averaged over lies around numbers side by side: channels of channels_last images."""
+    return axes[0] == 0 and x.ndim == 3 and 1 < x.shape[1] == x.strides[2] // x.itemsize and x.strides[1] == x.itemsize
+
+
+def _column_gradients(m, arguments, of_input, of_weight, of_bias):
+    """`_standardized_gradients`: the sums over columns, then every number by itself."""
+    g, x, weight, mean, variance, _, _, _, affine_shape, count, eps = arguments
+    of_scale, of_shift = m.fused(_parameter_columns, g, x, mean, variance, affine_shape, eps)
+    slopes = None
+    if of_input:
+        scale = m.rsqrt(variance + eps)
+        factor = scale if weight is None else scale * weight
+        slopes = m.fused(_column_slopes, g, x, mean, factor, scale * of_scale / count, of_shift / count)
+    return slopes, of_scale if of_weight else None, of_shift if of_bias else None
+
+
+def _column_slopes(m, g, x, mean, factor, along, shift):
+    return factor * (g - shift - (x - mean) * along)
+
+
+def _standardized_columns(m, x, weight, bias, affine_shape, count, eps):
+    """`_standardized`: the sums over columns, then every number by itself."""
+    mean = m.fused(_column_sum, x, affine_shape) / count
+    variance = m.fused(_column_spread, x, mean, affine_shape) / count
+    factor = m.rsqrt(variance + eps)
+    if weight is not None:
+        factor = factor * weight
+    shift = -mean * factor if bias is None else bias - mean * factor
+    return m.fused(_scaled, x, factor, shift), mean, variance
+
+
+def _column_sum(m, x, shape):
+    return m.sum_to_size(x, shape)
+
+
+def _column_spread(m, x, mean, shape):
+    return m.sum_to_size((x - mean) * (x - mean), shape)
 
 
 def _standardized_gradients(m, g, x, weight, mean, variance, of_mean, of_variance, axes, affine_shape, count, eps,
@@ -132,8 +187,11 @@ def _normalize(m, input, weight, bias, layout):
     """(the normalised input, mean, variance) over the axes of a layout."""
     x = _working(input).reshape(layout.shape)
     weight, bias = (v if v is None else _working(v).reshape(layout.affine_shape) for v in (weight, bias))
-    out, mean, variance = m.fused(_standardized, x, weight, bias, layout.axes, float(layout.count or math.nan),
-                                  float(layout.eps), layout.centered)
+    if layout.centered and _has_columns(x, layout.axes):
+        out, mean, variance = _standardized_columns(m, x, weight, bias, layout.affine_shape, layout.count, float(layout.eps))
+    else:
+        out, mean, variance = m.fused(_standardized, x, weight, bias, layout.axes, float(layout.count or math.nan),
+                                      float(layout.eps), layout.centered)
     out = out.reshape(input.shape)
     if out.dtype is not input.dtype:
         out = out.astype(input.dtype)
@@ -156,6 +214,10 @@ def _scale(m, variance, eps):
     return np.divide(1, scale, out=scale)
 
 
+def _times(m, x, factor):
+    return x * factor
+
+
 def _scaled(m, x, factor, shift):
     return x * factor + shift
 
@@ -174,12 +236,17 @@ _rms_norm = _declare('_rms_normalize', 'MulBackward0')
 def _fixed_gradients(m, g, input, weight, bias_dtype, mean, variance, layout, needed):
     shape, affine_shape = layout.shape, layout.affine_shape
     scale = m.reshape(m.rsqrt(variance + layout.eps), affine_shape)
-    g = _like(m, m.reshape(g, shape), variance)
-    offsets = _like(m, m.reshape(input, shape), variance) - m.reshape(mean, affine_shape)
-    found = _affine_gradients(m, g, offsets * scale, mean.shape, affine_shape, needed)
+    g, x = (_like(m, m.reshape(v, shape), variance) for v in (g, input))
+    of_mean, of_variance = (m.reshape(v, affine_shape) for v in (mean, variance))
+    sums = _summed_parameters(m, g, x, of_mean, of_variance, affine_shape, float(layout.eps)) if m is REFERENCE and (
+        'weight' in needed or 'bias' in needed) else None
+    if sums is None:
+        found = _affine_gradients(m, g, (x - of_mean) * scale, mean.shape, affine_shape, needed)
+    else:
+        found = {name: total.reshape(mean.shape) for name, total in zip(('weight', 'bias'), sums) if name in needed}
     if 'input' in needed:
         slope = scale if weight is None else scale * m.reshape(_like(m, weight, variance), affine_shape)
-        found['input'] = m.reshape(g * slope, input.shape)
+        found['input'] = m.reshape(g * slope if m is not REFERENCE else m.fused(_times, g, slope), input.shape)
     return {name: _to_dtype_of(m, value, {'input': input, 'weight': weight}.get(name), bias_dtype)
             for name, value in found.items()}
 

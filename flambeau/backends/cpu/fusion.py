@@ -203,7 +203,7 @@ class Plan:
         if split and 'column' in kinds:
             raise Untraceable('sums over rows of two axes')
         self.sizes = (o, q, i, group, block, *[s for pair in strides for s in pair], *([part, *outer] if split else ()))
-        self.steps = sum(1 + (op in fusion.SEVERAL) for op, *_ in program if op not in fusion.GIVEN)
+        self.steps = kinds.count('column') + sum(1 + (op in fusion.SEVERAL) for op, *_ in program if op not in fusion.GIVEN)
         self.kernel = (fusion.fused, program, tuple(a.dtype.name for a in arrays), outputs,
                        WIDER.get(computed.name, computed.name), sum(x.__class__ is float for x in arguments), upright, split)
         self.positions = [k for k, r in enumerate(results) if r is not None]
