@@ -46,6 +46,10 @@ def test_maps(name, transposed):
             np.add.at(matrix, (m.row, m.column), 1 if m.weight is None else m.weight)
             expected = np.moveaxis(np.moveaxis(expected, axis, -1) @ matrix.T, -1, axis)
     np.testing.assert_allclose(driver.mapped(x, maps), expected, rtol=1e-5, atol=1e-5)
+    last = driver.mapped(np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2), maps)
+    np.testing.assert_allclose(last, expected, rtol=1e-5, atol=1e-5)
+    assert last.transpose(0, 2, 3, 1).flags.c_contiguous
+    np.testing.assert_allclose(driver.mapped(np.repeat(x, 2, -1)[..., ::2], maps), expected, rtol=1e-5, atol=1e-5)
     with_nan = x.copy()
     with_nan[0, 0, 0, 0] = np.inf  # reaches nothing that does not take it
     if not transposed:

@@ -52,3 +52,27 @@ def test_maximum_pool(shape, kernel, stride, padding, dilation, ceil_mode, speci
     expected = expected.reshape(shape)
     np.testing.assert_array_equal(pooling.max_pool_gradient(g, x, y, window, used), expected)
     np.testing.assert_allclose(pooling.max_pool_gradient(g, x, y, window, absent), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('images, channels', [(2, 16), (9, 37)])
+@pytest.mark.parametrize('kernel, stride, padding, dilation, ceil_mode', [case[1:] for case in CASES if len(case[0]) == 4])
+@pytest.mark.parametrize('special', ['random', 'ties', 'nan', 'lowest'])
+def test_channels_side_by_side(images, channels, kernel, stride, padding, dilation, ceil_mode, special):
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((images, 33, 37, channels)).astype(np.float32)
+    if special == 'ties':
+        x = np.rint(x)
+    elif special != 'random':
+        x[rng.random(x.shape) < 0.4] = np.nan if special == 'nan' else -np.inf
+    x = x.transpose(0, 3, 1, 2)
+    window = Window(kernel, stride, tuple((p, p) for p in padding), dilation, ceil_mode)
+    planes = np.ascontiguousarray(x)
+    y, at = pooling.max_pool_with_indices(planes, window, used)
+    got, got_at = pooling.max_pool_with_indices(x, window, used)
+    np.testing.assert_array_equal(got, y)
+    np.testing.assert_array_equal(got_at, at)
+    np.testing.assert_array_equal(pooling.max_pool(x, window, used), y)
+    assert got.transpose(0, 2, 3, 1).flags.c_contiguous
+    g = rng.standard_normal(y.shape).astype(np.float32)
+    np.testing.assert_allclose(pooling.max_pool_gradient(g, x, got, window, used),
+                               pooling.max_pool_gradient(g, planes, y, window, used), rtol=1e-5, atol=1e-5)

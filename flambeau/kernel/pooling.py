@@ -1,15 +1,17 @@
-"""Maximum pools of planes: a row of windows at a time, lane by lane, and gradients at the maxima.
+"""Maximum pools of planes: a row of windows at a time, lane by lane, and gradients at the maxima; where channels lie side
+by side, a window of neighbouring channels at a time.
 
 Padding is not in memory: what lies outside of a plane is less than every number. Knows no arrays.
 """
 from __future__ import annotations
 
+import contextlib
 import math
 
 from .ir import Builder
 from .types import f32, i32, i64, pointer
 
-__all__ = ['largest', 'returned']
+__all__ = ['largest', 'largest_channels', 'returned', 'returned_channels']
 
 SIZES = dict.fromkeys('planes rows columns height width above before'.split(), i64)  # above and before: padding
 
@@ -121,4 +123,79 @@ def returned(target, kernel, stride, dilation):
                 to = own + b.convert(b.load(found + k), i64)
                 b.store(b.load(to) + b.load(g + plane * rows * columns + place + k), to)
         _sweep(b, target, x, plane, rows, columns, height, width, *padding, (kernel, stride, dilation), write)
+    return b.finish()
+
+
+@contextlib.contextmanager
+def _channel_windows(b, lanes, x, image, window, size, out, first, channels):
+    """Gives (flat place of the window, first channel, mask, maxima, positions, taps) for all windows of some channels.
+
+    taps: (whether it is in the plane, its position, the vector's place in memory) each. `channels`: from and to.
+    """
+    (rows, columns), (height, width, count, above, before) = out, size
+    kernel, stride, dilation = window
+    with b.loop(0, rows) as row, b.loop(0, columns) as column:
+        taps = []
+        for i in range(kernel[0]):
+            down = row * stride[0] - above + i * dilation[0]
+            for j in range(kernel[1]):
+                along = column * stride[1] - before + j * dilation[1]
+                there = (down >= 0) & (down < height) & (along >= 0) & (along < width)
+                position = b.select(there, down * width + along, b.of_type(0, i64))
+                taps.append((there, b.convert(position, i32), (image * height * width + position) * count))
+        place = row * columns + column
+        nothing = b.splat(b.convert(b.load(first + place), i32), lanes) if first is not None else None
+        with b.loop(*channels, lanes) as channel:
+            mask = b.first(b.smaller(channels[1] - channel, lanes), lanes)
+            lowest = best = b.constant(-math.inf, f32.vector(lanes))
+            positions = nothing
+            for there, position, offset in taps:
+                value = b.select(there, b.load(x + offset + channel, f32.vector(lanes), mask=mask), lowest)
+                better = (value > best) | (value != value)
+                best = b.select(better, value, best)
+                if positions is not None:
+                    positions = b.select(better, b.splat(position, lanes), positions)
+            yield place, channel, mask, best, positions, taps
+
+
+def largest_channels(target, kernel, stride, dilation, indices):
+    """`largest` of images (planes, height, width, channels), planes of them."""
+    b = Builder('largest_channels', x=pointer(f32), y=pointer(f32), at=pointer(i64), first=pointer(i64), **SIZES, count=i64)
+    x, y, at, first, images, rows, columns, height, width, above, before, count = b.parameters
+    with b.parallel(images * rows) as chunk:
+        image, row = chunk / rows, chunk % rows
+        size = height, width, count, above - row * stride[0], before
+        with _channel_windows(
+                b, target.lanes(f32), x, image, (kernel, stride, dilation), size, (b.of_type(1, i64), columns),
+                first + row * columns if indices else None, (b.of_type(0, i64), count)) as (place, channel, mask, best, positions, _):
+            out = (chunk * columns + place) * count + channel
+            b.store(best, y + out, mask=mask)
+            if indices:
+                b.store(b.convert(positions, i64), at + out, mask=mask)
+    return b.finish()
+
+
+def returned_channels(target, kernel, stride, dilation):
+    """`returned` for images (planes, height, width, channels); a chunk is `group` channels, whole vectors, of one."""
+    b = Builder('returned_channels', x=pointer(f32), g=pointer(f32), total=pointer(f32), first=pointer(i64), **SIZES,
+                count=i64, group=i64)
+    x, g, total, first, images, rows, columns, height, width, above, before, count, group = b.parameters
+    lanes = target.lanes(f32)
+    zero = b.constant(0, f32.vector(lanes))
+    groups = (count + (group - 1)) / group
+    with b.parallel(images * groups) as chunk:
+        image, start = chunk / groups, chunk % groups * group
+        channels = start, b.smaller(start + group, count)
+        with b.loop(0, height * width) as pixel, b.loop(*channels, lanes) as channel:
+            b.store(zero, total + (image * height * width + pixel) * count + channel,
+                    mask=b.first(b.smaller(channels[1] - channel, lanes), lanes))
+        with _channel_windows(
+                b, lanes, x, image, (kernel, stride, dilation), (height, width, count, above, before), (rows, columns), first,
+                channels) as (place, channel, mask, _, positions, taps):
+            share = b.load(g + ((image * rows * columns + place) * count + channel), zero.type, mask=mask)
+            for there, position, offset in taps:
+                with b.when(there):
+                    own = total + offset + channel
+                    here = b.select(positions == b.splat(position, lanes), share, zero)
+                    b.store(b.load(own, zero.type, mask=mask) + here, own, mask=mask)
     return b.finish()

@@ -6,13 +6,13 @@ say where those of a row are.
 from __future__ import annotations
 
 import functools
-import math
 
 import numpy as np
 
 from ...kernel import axis_map
 from ...kernel.types import f32
 from .build import compiled
+from .layout import dense
 from .properties import target
 from .replay import allocated
 
@@ -27,20 +27,41 @@ def mapped(x, maps):
     if len(maps) > 2 or x.dtype != np.float32 or not x.size or all(m is None for m in maps):
         return None
     maps = (None, *maps)[-2:]
-    x = np.ascontiguousarray(x)
+    if x.ndim == 4 and not x.flags.c_contiguous and x.transpose(0, 2, 3, 1).flags.c_contiguous:
+        return _mapped_channels(x, maps)
+    if not x.flags.c_contiguous:
+        made = dense(x)
+        x = np.ascontiguousarray(x) if made is None else made
     planes, height, width = (1, *x.shape)[-3:] if x.ndim > 1 else (1, 1, x.size)
-    planes = x.size // (height * width)
+    shape = x.shape[:-1] if x.ndim == 1 or maps[0] is None else x.shape[:-2] + (maps[0].rows,)
+    return _mapped_planes(x, maps, height, width, (*shape, width if maps[1] is None else maps[1].rows))
+
+
+def _mapped_channels(x, maps):
+    """Maps of channels_last images: of rows of a row's channels, then of rows of a whole row."""
+    n, channels, *sizes = x.shape
+    y = x
+    for axis in sorted((0, 1), key=lambda k: maps[k] is not None and maps[k].rows / sizes[k]):
+        if maps[axis] is not None:
+            after = channels * (sizes[1] if axis == 0 else 1)
+            sizes[axis], before = maps[axis].rows, sizes[axis]
+            y = _mapped_planes(y, (maps[axis], None), before, after, (n, *sizes, channels))
+            if y is None:
+                return None
+    return y.transpose(0, 3, 1, 2)
+
+
+def _mapped_planes(x, maps, height, width, shape):
+    """Maps of planes of height and width that lie one behind the other, as an array of a shape."""
     rows, columns = (n if m is None else m.rows for n, m in zip((height, width), maps))
-    if 0 in (rows, columns) or width > axis_map.MOST_COLUMNS:
-        return None
-    if maps[1] is not None and maps[1].count.max() > MOST_TAPS:
+    if 0 in (rows, columns) or maps[1] is not None and (width > axis_map.MOST_COLUMNS or maps[1].count.max() > MOST_TAPS):
         return None
     row_kind, *row_tables = _rows(maps[0])
     column_kind, taps, pitch, *column_tables = _columns(maps[1])
-    shape = x.shape[:-1] + (columns,) if x.ndim == 1 or maps[0] is None else x.shape[:-2] + (rows, columns)
     y = allocated(shape, np.float32)
     compiled(axis_map.mapped, row_kind, column_kind)(
-        x, y, *row_tables, *column_tables, planes, height, width, rows, columns, taps, pitch, max(1, CHUNK // columns))
+        x, y, *row_tables, *column_tables, x.size // (height * width), height, width, rows, columns, taps, pitch,
+        max(1, CHUNK // columns))
     return y
 
 
