@@ -215,7 +215,8 @@ SHORT = {('input',): unary_entry, ('input', 'other'): binary_entry}
 # parameters that are never tensors whose values count
 STATIC = frozenset("""dim keepdim dtype memory_format start_dim end_dim dim0 dim1 dim2 dims shape size sizes reduction
     correction unbiased descending stable largest sorted decimals alpha beta eps momentum training inplace p k letters
-    split_size_or_sections chunks start length step offset rounding_mode threshold approximate""".split())
+    split_size_or_sections chunks start length step offset rounding_mode threshold approximate stride padding
+    output_padding dilation groups""".split())
 
 
 def written_entry(op, general):

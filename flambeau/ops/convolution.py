@@ -32,9 +32,15 @@ class Geometry:
     dilation: tuple[int, ...]
     groups: int
 
+    @functools.lru_cache(maxsize=4096)
     def output(self, spatial, kernel) -> tuple[int, ...]:
         """Spatial sizes of the output for an input of sizes `spatial`."""
         return tuple(map(output_size, spatial, kernel, self.stride, self.padding, self.dilation))
+
+    @functools.lru_cache(maxsize=1024)
+    def as_row(self) -> Geometry:
+        """That of an image of one row, for one dimension."""
+        return Geometry((1, *self.stride), ((0, 0), *self.padding), (1, *self.dilation), self.groups)
 
     def is_pointwise(self, kernel, spatial) -> bool:
         return (set(kernel) == set(self.stride) == {1} and not any(map(any, self.padding))
@@ -48,6 +54,8 @@ def _halves_as_float32(function):
     """A map of arrays that multiplies and sums up halves in float32, and rounds what comes out."""
     @functools.wraps(function)
     def computed(*given):
+        if given[0].itemsize > 2:
+            return function(*given)
         dtype = dtypes.of(np.result_type(*given[:2]))
         if dtype.itemsize > 2 or not dtype.is_floating_point:
             return function(*given)
@@ -128,8 +136,7 @@ def _by_kernel(name, first, second, geometry, *more):
     if flat:
         first, second = first[:, :, None], second[:, :, None]
         more = [(1, *sizes) if isinstance(sizes, tuple) else sizes for sizes in more]
-        geometry = Geometry((1, *geometry.stride), ((0, 0), *geometry.padding), (1, *geometry.dilation),
-                            geometry.groups)
+        geometry = geometry.as_row()
     for family in ('depthwise', 'convolution', 'volumes'):
         made = REFERENCE.kernel(f'{family}.{name}', first, second, geometry, *more)
         if made is not None:
@@ -312,25 +319,29 @@ def _convolution_weight(m, outer, input, geometry, kernel):
     return gradient_in_weight(outer, input, geometry, kernel)
 
 
-def _checked_sizes(operation, input, weight, bias, groups, transposed):
+def _checked_sizes(operation, shape, weight_shape, bias_shape, groups, transposed):
     """Raises RuntimeError where channels, groups and bias do not fit each other."""
     if groups <= 0:
         raise RuntimeError('non-positive groups is not supported')
     about = f'{operation}: given ' + ('transposed=1, ' if transposed else f'groups={groups}, ') + \
-        f'weight of size {list(weight.shape)}'
-    if weight.shape[0] % groups:
+        f'weight of size {list(weight_shape)}'
+    if weight_shape[0] % groups:
         raise RuntimeError(f'{about}, expected weight to be divisible by {groups} at dimension 0')
-    channels = weight.shape[0] if transposed else weight.shape[1] * groups
-    if input.shape[1] != channels:
-        raise RuntimeError(f'{about}, expected input{list(input.shape)} to have {channels} channels, but got '
-                           f'{input.shape[1]} channels instead')
-    outputs = weight.shape[1] * groups if transposed else weight.shape[0]
-    if bias is not None and tuple(bias.shape) != (outputs,):
+    channels = weight_shape[0] if transposed else weight_shape[1] * groups
+    if shape[1] != channels:
+        raise RuntimeError(f'{about}, expected input{list(shape)} to have {channels} channels, but got '
+                           f'{shape[1]} channels instead')
+    outputs = weight_shape[1] * groups if transposed else weight_shape[0]
+    if bias_shape is not None and bias_shape != (outputs,):
         raise RuntimeError(f'{about}, expected bias to be 1-dimensional with {outputs} elements, but got bias of size '
-                           f'{list(bias.shape)} instead')
-    if 0 in input.shape[2:] or 0 in weight.shape[2:]:
+                           f'{list(bias_shape)} instead')
+    if 0 in shape[2:] or 0 in weight_shape[2:]:
         raise RuntimeError('Only zero batch or zero channel inputs are supported, but got input shape: '
-                           f'{list(input.shape)} and weight shape: {list(weight.shape)}')
+                           f'{list(shape)} and weight shape: {list(weight_shape)}')
+
+
+def _hashable(sizes):
+    return tuple(sizes) if sizes.__class__ is list else sizes
 
 
 def _checked_operands(m, operation, dims, input, weight):
@@ -382,21 +393,30 @@ def _padding_pairs(operation, dims, padding, kernel, stride, dilation):
     return tuple((total // 2, total - total // 2) for total in totals)
 
 
+@functools.lru_cache(maxsize=4096, typed=True)
+def _checked_geometry(operation, dims, shape, weight_shape, bias_shape, stride, padding, dilation, groups):
+    """The geometry of a convolution of these shapes, which fit each other."""
+    stride, dilation = _checked_steps(operation, dims, stride, dilation)
+    _checked_sizes(operation, shape, weight_shape, bias_shape, groups, False)
+    kernel, spatial = weight_shape[2:], shape[2:]
+    pairs = _padding_pairs(operation, dims, padding, kernel, stride, dilation)
+    geometry = Geometry(stride, pairs, dilation, groups)
+    if min(geometry.output(spatial, kernel)) <= 0:
+        padded = [n + sum(p) for n, p in zip(spatial, pairs)]
+        spans = [d * (k - 1) + 1 for d, k in zip(dilation, kernel)]
+        raise RuntimeError(f'{operation}: calculated padded input size per channel: {padded}. Kernel size: '
+                           f"{spans}. Kernel size can't be greater than actual input size")
+    return geometry
+
+
 def _declare_convolution(dims):
     operation = f'conv{dims}d'
 
     def conv(m, input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
         input, unbatched = _checked_operands(m, operation, dims, input, weight)
-        stride, dilation = _checked_steps(operation, dims, stride, dilation)
-        _checked_sizes(operation, input, weight, bias, groups, False)
-        kernel = tuple(weight.shape[2:])
-        pairs = _padding_pairs(operation, dims, padding, kernel, stride, dilation)
-        geometry = Geometry(stride, pairs, dilation, groups)
-        if min(geometry.output(input.shape[2:], kernel)) <= 0:
-            padded = [n + sum(p) for n, p in zip(input.shape[2:], pairs)]
-            spans = [d * (k - 1) + 1 for d, k in zip(dilation, kernel)]
-            raise RuntimeError(f'{operation}: calculated padded input size per channel: {padded}. Kernel size: '
-                               f"{spans}. Kernel size can't be greater than actual input size")
+        geometry = _checked_geometry(
+            operation, dims, tuple(input.shape), tuple(weight.shape), None if bias is None else tuple(bias.shape),
+            _hashable(stride), _hashable(padding), _hashable(dilation), groups)
         return same_for_batch(m, m._convolution(input, weight, bias, geometry), unbatched)
 
     conv.__doc__ = f"""Cross-correlates `input` with `weight` over {dims} spatial dimension{'s' * (dims > 1)}.
@@ -408,25 +428,34 @@ def _declare_convolution(dims):
                      label='ConvolutionBackward0')
 
 
+@functools.lru_cache(maxsize=4096, typed=True)
+def _checked_transposed_geometry(operation, dims, shape, weight_shape, bias_shape, stride, padding, output_padding,
+                                 groups, dilation):
+    """(the geometry of the convolution whose transpose this is, spatial sizes of the output), for shapes that fit."""
+    stride, dilation = _checked_steps(operation, dims, stride, dilation)
+    padding = _checked_padding(operation, dims, padding)
+    extra = per_axis(output_padding, dims, operation, 'output_padding')
+    _checked_sizes(operation, shape, weight_shape, bias_shape, groups, True)
+    if any(e < 0 or e >= max(s, d) for e, s, d in zip(extra, stride, dilation)):
+        raise RuntimeError(f'{operation}: output padding must be non-negative and smaller than either stride or '
+                           f'dilation, but got output_padding={extra}, stride={stride}, dilation={dilation}')
+    spatial = tuple((n - 1) * s - 2 * p + d * (k - 1) + e + 1 for n, s, p, d, k, e in
+                    zip(shape[2:], stride, padding, dilation, weight_shape[2:], extra))
+    if min(spatial) <= 0:
+        raise RuntimeError(f'{operation}: given input size per channel: {list(shape[2:])}. Calculated output '
+                           f'size per channel: {list(spatial)}. Output size is too small')
+    # less padding behind stands for output padding: windows of the output then meet the input one to one
+    return Geometry(stride, tuple((p, p - e) for p, e in zip(padding, extra)), dilation, groups), spatial
+
+
 def _declare_transpose(dims):
     operation = f'conv_transpose{dims}d'
 
     def conv_transpose(m, input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
         input, unbatched = _checked_operands(m, operation, dims, input, weight)
-        stride, dilation = _checked_steps(operation, dims, stride, dilation)
-        padding = _checked_padding(operation, dims, padding)
-        extra = per_axis(output_padding, dims, operation, 'output_padding')
-        _checked_sizes(operation, input, weight, bias, groups, True)
-        if any(e < 0 or e >= max(s, d) for e, s, d in zip(extra, stride, dilation)):
-            raise RuntimeError(f'{operation}: output padding must be non-negative and smaller than either stride or '
-                               f'dilation, but got output_padding={extra}, stride={stride}, dilation={dilation}')
-        spatial = tuple((n - 1) * s - 2 * p + d * (k - 1) + e + 1 for n, s, p, d, k, e in
-                        zip(input.shape[2:], stride, padding, dilation, weight.shape[2:], extra))
-        if min(spatial) <= 0:
-            raise RuntimeError(f'{operation}: given input size per channel: {list(input.shape[2:])}. Calculated output '
-                               f'size per channel: {list(spatial)}. Output size is too small')
-        # less padding behind stands for output padding: windows of the output then meet the input one to one
-        geometry = Geometry(stride, tuple((p, p - e) for p, e in zip(padding, extra)), dilation, groups)
+        geometry, spatial = _checked_transposed_geometry(
+            operation, dims, tuple(input.shape), tuple(weight.shape), None if bias is None else tuple(bias.shape),
+            _hashable(stride), _hashable(padding), _hashable(output_padding), groups, _hashable(dilation))
         return same_for_batch(m, m._convolution_transpose(input, weight, bias, geometry, spatial), unbatched)
 
     conv_transpose.__doc__ = f"""The gradient map of `conv{dims}d`, as a layer that enlarges: a transposed convolution.

@@ -48,10 +48,11 @@ class Placed(NamedTuple):
     in_pixels: bool
 
 
-def _applies(geometry, *arrays):
+def _applies(geometry, x, w):
     """Whether these are arrays that kernels take."""
-    dims, dtype = len(geometry.stride) + 2, arrays[0].dtype
-    return dtype in ELEMENTS and all(a.dtype == dtype and a.ndim == dims and 0 < a.size < 1 << 31 for a in arrays)
+    dims = len(geometry.stride) + 2
+    return (x.dtype in ELEMENTS and w.dtype == x.dtype and x.ndim == w.ndim == dims and 0 < x.size < 1 << 31
+            and 0 < w.size < 1 << 31)
 
 
 def _is_in_pixels(array):
@@ -82,7 +83,7 @@ def _placed(x, out, groups):
 
 def _is_pointwise(geometry, kernel) -> bool:
     """Whether a pixel meets itself alone: then a convolution is a product of matrices."""
-    return geometry.groups == 1 and tuple(kernel) == (1, 1) and not any(map(any, geometry.padding))
+    return geometry.groups == 1 and tuple(kernel) == (1, 1) and geometry.padding == ((0, 0), (0, 0))
 
 
 def _met(x, geometry):
@@ -151,10 +152,15 @@ def _kind(stride, adjoint=False):
 
 
 def _is_minimal(channels, outputs, taps, shape, stride, dilation, groups=1, adjoint=False):
-    """Whether Winograd's filtering is quicker for an output of this shape: fewer products must repay the transforms."""
-    kind = _kind(stride, adjoint)
+    """Whether Winograd's filtering is quicker for an output of this shape."""
+    return _repays(_kind(stride, adjoint), channels, outputs, tuple(taps), shape, stride, dilation, groups, adjoint)
+
+
+@functools.lru_cache(maxsize=4096)
+def _repays(kind, channels, outputs, taps, shape, stride, dilation, groups, adjoint):
+    """Whether a kind of filtering, or None, takes so many fewer products that it repays its transforms."""
     fewest = (3, 8) if stride == (1, 1) else (16, 16)
-    if kind is None or tuple(taps) != (3, 3) or dilation != (1, 1) or channels < fewest[0] or outputs < fewest[1]:
+    if kind is None or taps != (3, 3) or dilation != (1, 1) or channels < fewest[0] or outputs < fewest[1]:
         return False
     places, tiles = FILTERINGS[kind].places, _tiles(shape, FILTERINGS[kind].tile)
     strip, taps_met = _strip(tiles), 9 / math.prod(stride) if adjoint else 9
@@ -169,55 +175,67 @@ def _panels(count):
     return panels, rows, count - panels * (rows - 1)
 
 
-def _filter(x, w, out, before, kind):
-    """Writes into `out` the correlation with 3x3 taps by a kind of Winograd's minimal filtering.
-
-    x and out are (images, inner images, channels, rows, columns) in any order whose planes are dense.
-    """
-    images, inner, channels, height, width = x.shape
-    places, outputs, lanes = FILTERINGS[kind].places, w.shape[0], tile_columns(target()) // 2
-    tiles = _tiles((images * inner, *out.shape[2:]), FILTERINGS[kind].tile)
+@functools.lru_cache(maxsize=4096)
+def _cut_filter(kind, shape, outputs, size, threads):
+    """How `_filter` cuts its work: what the kernel is made for, sizes of its memory, numbers for the kernel."""
+    images, inner, channels, height, width = shape
+    places, lanes = FILTERINGS[kind].places, tile_columns(target()) // 2
+    tiles = _tiles((images * inner, outputs, *size), FILTERINGS[kind].tile)
     strip = _strip(tiles)
     panels, rows, upper = _panels(outputs)
     strips = -(-tiles // strip)
     plane, panel = (channels + 1) * strip, places * (channels + 1) * -(-rows // lanes) * lanes
     groups = min(panels, max(1, -(-CHUNKS // strips)))
-    threads = get_num_threads()
     deep = 4 * threads <= panels >= strips  # weights are read once where there are more of them than tiles
     wide = 1 if deep else -(-panels // groups)
     together = min(wide, 1 if channels <= 256 else 4)
     sums_plane = together * rows * strip
     sums_at = panel if deep else places * plane
     bank = sums_at + places * sums_plane
+    space = (threads * bank, strips * places * plane) if deep else (panels * panel, threads * bank)
+    return (rows, upper < panels, strip // lanes), deep, space, (
+        threads, images * inner, channels, height, width, outputs, *size), (
+        panels, upper, wide, together, bank, plane, sums_at, sums_plane, inner)
+
+
+def _filter(x, w, out, before, kind):
+    """Writes into `out` the correlation with 3x3 taps by a kind of Winograd's minimal filtering.
+
+    x and out are (images, inner images, channels, rows, columns) in any order whose planes are dense.
+    """
+    form, deep, space, sizes, cut = _cut_filter(kind, x.shape, w.shape[0], out.shape[3:], get_num_threads())
     if w.strides[2:] not in ((12, 4), (-12, -4)):
         w = np.ascontiguousarray(w)
     flipped = w.strides[2] < 0
-    run = compiled(minimal, kind, rows, upper < panels, strip // lanes, flipped, deep)
-    space = [threads * bank, strips * places * plane] if deep else [panels * panel, threads * bank]
-    run(x, w[:, :, ::-1, ::-1] if flipped else w, out, *(np.empty(size, FLOAT) for size in space), threads,
-        images * inner, channels, height, width, outputs, *out.shape[3:], *before, *_strides(w)[:2], panels, upper,
-        wide, together, bank, plane, sums_at, sums_plane, inner, *_strides(x)[:3], *_strides(out)[:3])
+    compiled(minimal, kind, *form, flipped, deep)(
+        x, w[:, :, ::-1, ::-1] if flipped else w, out, np.empty(space[0], FLOAT), np.empty(space[1], FLOAT), *sizes,
+        *before, *_strides(w)[:2], *cut, *_strides(x)[:3], *_strides(out)[:3])
     return out
 
 
-def _filter_in_weight(g, x, before, kind):
-    """The gradient in 3x3 taps by a kind of Winograd's minimal filtering, for images as in `_filter`."""
-    images, inner, channels, height, width = x.shape
-    outputs, strip = g.shape[2], tile_columns(target())
+@functools.lru_cache(maxsize=4096)
+def _cut_filter_in_weight(kind, shape, outputs, size, threads):
+    """How `_filter_in_weight` cuts its work, as `_cut_filter`."""
+    images, inner, channels, height, width = shape
+    strip, places = tile_columns(target()), FILTERINGS[kind].places
     panels, rows, upper = _panels(channels)
-    strips, tiles = -(-outputs // strip), _tiles((images * inner, *g.shape[2:]), FILTERINGS[kind].tile)
-    places = FILTERINGS[kind].places
-    out = np.empty((outputs, channels, 3, 3), FLOAT)
+    strips, tiles = -(-outputs // strip), _tiles((images * inner, outputs, *size), FILTERINGS[kind].tile)
     slab = -(-tiles // -(-tiles // SLAB))
     slab = min(tiles, -(-slab // strip) * strip)
     input_pitch, gradient_pitch = (-(-slab // strip) + 1) * strip, (slab + 1) * strip
     input_plane, gradient_plane = channels * input_pitch + strip, strips * gradient_pitch
-    threads = get_num_threads()
-    totals = np.empty((threads if slab == tiles else panels * strips) * places * rows * strip, FLOAT)
-    compiled(minimal_in_weight, kind, rows, upper < panels)(
-        x, g, out, np.empty(places * input_plane, FLOAT), np.empty(places * gradient_plane, FLOAT), totals, threads,
-        images * inner, channels, height, width, outputs, *g.shape[3:], *before, panels, upper, slab, input_plane,
-        input_pitch, gradient_plane, gradient_pitch, inner, *_strides(x)[:3], *_strides(g)[:3])
+    totals = (threads if slab == tiles else panels * strips) * places * rows * strip
+    return (rows, upper < panels), (places * input_plane, places * gradient_plane, totals), (
+        threads, images * inner, channels, height, width, outputs, *size), (
+        panels, upper, slab, input_plane, input_pitch, gradient_plane, gradient_pitch, inner)
+
+
+def _filter_in_weight(g, x, before, kind):
+    """The gradient in 3x3 taps by a kind of Winograd's minimal filtering, for images as in `_filter`."""
+    form, space, sizes, cut = _cut_filter_in_weight(kind, x.shape, g.shape[2], g.shape[3:], get_num_threads())
+    out = np.empty((g.shape[2], x.shape[2], 3, 3), FLOAT)
+    compiled(minimal_in_weight, kind, *form)(
+        x, g, out, *[np.empty(size, FLOAT) for size in space], *sizes, *before, *cut, *_strides(x)[:3], *_strides(g)[:3])
     return out
 
 
@@ -254,7 +272,7 @@ def _plan(images, outputs, channels, lines, parts, size, stride, dilation, eleme
         table.append((begin, runs, taps // max(1, runs), beside))
         begin += whole * channels * lines * taps
     bank = ((band - 1) * stride[0] + reach) * columns * channels + 64
-    return (element, rows, vectors), whole, table, (columns, band, block, bank), -(-strips // cuts)
+    return (element, rows, vectors), whole, table, (columns, band, block, bank), -(-strips // cuts), sum(n for n, _ in parts)
 
 
 def _direct(x, parts, out, placed, size, stride, before, dilation, bias=None):
@@ -265,10 +283,9 @@ def _direct(x, parts, out, placed, size, stride, before, dilation, bias=None):
     """
     weight = parts[0][0] if len(parts) == 1 else max((part for part, _ in parts), key=np.size)
     groups, outputs, channels, lines, _ = weight.shape
-    form, whole, table, cut, strips = _plan(
+    form, whole, table, cut, strips, taps = _plan(
         placed.images * placed.inner, outputs, channels, lines,
         tuple((part.shape[4], beside) for part, beside in parts), tuple(size), stride, dilation, ELEMENTS[x.dtype])
-    taps = sum(part.shape[4] for part, _ in parts)
     begin = np.zeros((groups, whole), x.dtype)
     if bias is not None:
         begin[:, :outputs] = bias.reshape(groups, outputs)
@@ -346,26 +363,31 @@ def correlation(x, w, geometry, bias=None):
     return _correlate(x, _by_group(w, groups), made, geometry.stride, before, geometry.dilation, bias)
 
 
-def _planes(x, w, out, before, steps):
-    """Writes into `out` a correlation of x, padded by `before`, with w (rows, columns, channels, phases * outputs)."""
-    images, channels, height, width = x.shape
-    lines, taps, _, rows = w.shape
+@functools.lru_cache(maxsize=4096)
+def _cut_planar(shape, weight_shape, size, steps):
+    """How `_planes` cuts its work: what the kernel is made for, numbers of a thread's memory, numbers for the kernel."""
+    channels, (lines, taps, _, rows) = shape[1], weight_shape
     lanes = tile_columns(target()) // 2
     pitch = -(-rows // lanes) * lanes
     vectors = min(2 * tile_rows(target()) // rows, 8)
-    weight = np.empty((lines, taps, channels, pitch), FLOAT)
-    weight[..., :rows] = w
-    down, across = (-(-size // step) for size, step in zip(out.shape[2:], steps))
+    down, across = (-(-n // step) for n, step in zip(size, steps))
     columns = across + taps - 1
     band = _rows_of_band(down, 1, lines, columns * channels)
     whole = (band + lines - 1) * columns + vectors * lanes
     plane = -(-whole // (2 * lanes)) * 2 * lanes + lanes  # an odd number of vectors, so that no two are in one set
     length = -(-band * columns // (vectors * lanes)) * vectors * lanes
     bank = channels * plane + rows * length
-    run = compiled(planar, rows, vectors, pitch, steps)
+    return (rows, vectors, pitch), bank, (down, band, columns, bank, plane, channels * plane, length)
+
+
+def _planes(x, w, out, before, steps):
+    """Writes into `out` a correlation of x, padded by `before`, with w (rows, columns, channels, phases * outputs)."""
+    form, bank, cut = _cut_planar(x.shape, w.shape, out.shape[2:], tuple(steps))
+    lines, taps, channels, rows = w.shape
+    weight = np.empty((lines, taps, channels, form[2]), FLOAT)
+    weight[..., :rows] = w
     scratch, threads = _scratch(bank)
-    run(x, weight, out, scratch, threads, images, channels, height, width, *out.shape[2:], lines, taps, *before, down,
-        band, columns, bank, plane, channels * plane, length)
+    compiled(planar, *form, steps)(x, weight, out, scratch, threads, *x.shape, *out.shape[2:], lines, taps, *before, *cut)
     return out
 
 
@@ -470,9 +492,10 @@ def _pointwise_in_weight(g, x):
     return made[:, :, None, None]
 
 
-def _in_weight(g, x, outputs, channels, kernel, placed, stride, before, dilation):
-    """The gradient in weights (outputs and channels of a group, *kernel), of images placed as in `_direct`."""
-    groups, (lines, taps), size, strip = placed.groups, kernel, g.shape[2:], tile_columns(target(), ELEMENTS[g.dtype])
+@functools.lru_cache(maxsize=4096)
+def _cut_in_weight(groups, outputs, channels, kernel, size, stride, dilation, element):
+    """How `_in_weight` cuts its work: rows of its tiles, numbers of a thread's memory, numbers for the kernel."""
+    (lines, taps), strip = kernel, tile_columns(target(), element)
     strips = -(-outputs // strip)
     part = _split(channels, max(NARROW, -(-channels * groups // CHUNKS)))
     runs, reach, span = 1 if dilation[1] == 1 else taps, (lines - 1) * dilation[0] + 1, (taps - 1) * dilation[1] + 1
@@ -484,11 +507,18 @@ def _in_weight(g, x, outputs, channels, kernel, placed, stride, before, dilation
     cuts = max(-(-CHUNKS // (-(-channels // part) * groups)), -(-strips * total // BAND))
     wide = -(-strips // min(cuts, strips))
     bank = total_at + wide * total
+    return rows, bank, (columns, band, block, bank), (runs, taps // runs, part, wide, outer_at, total_at)
+
+
+def _in_weight(g, x, outputs, channels, kernel, placed, stride, before, dilation):
+    """The gradient in weights (outputs and channels of a group, *kernel), of images placed as in `_direct`."""
+    groups, size, element = placed.groups, g.shape[2:], ELEMENTS[g.dtype]
+    rows, bank, cut, parts = _cut_in_weight(groups, outputs, channels, kernel, size, stride, dilation, element)
     made = np.empty((groups * outputs, channels, *kernel), g.dtype)
     scratch, threads = _scratch(bank, g.dtype)
-    compiled(weight_gradient, ELEMENTS[g.dtype], rows, placed.in_pixels)(
-        x, g, made, scratch, threads, *placed[:3], channels, *x.shape[2:], outputs, *size, lines, *stride, *dilation,
-        *before, columns, band, block, bank, *placed.x, *placed.out, runs, taps // runs, part, wide, outer_at, total_at)
+    compiled(weight_gradient, element, rows, placed.in_pixels)(
+        x, g, made, scratch, threads, *placed[:3], channels, *x.shape[2:], outputs, *size, kernel[0], *stride, *dilation,
+        *before, *cut, *placed.x, *placed.out, *parts)
     return made
 
 

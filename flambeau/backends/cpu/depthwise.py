@@ -4,6 +4,7 @@ Each function answers None where others must do the work.
 """
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -35,8 +36,8 @@ def _lines(height):
     return max(n for n in range(1, LINES + 1) if height % n == 0)
 
 
-def _lanes(array):
-    return target().lanes(named(ELEMENTS[array.dtype]))
+def _lanes(element):
+    return target().lanes(named(element))
 
 
 def _pitch(columns, lanes):
@@ -56,15 +57,15 @@ def _group(x, groups):
     return x.strides[1] // x.itemsize * (x.shape[1] // groups)
 
 
-def _along_planes(x, w, out, wide, sizes, stride, dilation, before, offsets, groups, bias=None):
-    """Writes planes of `sizes` (rows, columns of each part) into `out`, bias + the cross-correlation of x and w.
+@functools.lru_cache(maxsize=4096)
+def _cut_planes(shape, weight_shape, sizes, stride, dilation, offsets, groups, element):
+    """How `_along_planes` cuts its work.
 
-    `w` (groups, outputs, depth, lines, taps) has the taps of all parts, `offsets` (a list for each part) where they
-    lie in a padded row. `out` has rows of any distance, of which `wide` columns are written. Where x has one channel a
-    group, the next planes behind it are the others of a group.
+    What the kernel is made for, the weight's shape by blocks of lines, a table of offsets, numbers of a thread's memory,
+    and numbers for the kernel.
     """
-    (images, channels, height, width), (_, outputs, depth, all_lines, taps) = x.shape, w.shape
-    lanes, registers, parts = _lanes(x), target().registers, len(offsets)
+    (images, _, height, width), (_, outputs, depth, all_lines, taps) = shape, weight_shape
+    lanes, registers, parts = _lanes(element), target().registers, len(offsets)
     lines = _lines(all_lines) if all_lines else 1
     blocks, reach = all_lines // lines, (all_lines - 1) * dilation + 1
     furthest = max((at for part in offsets for at in part), default=0)
@@ -77,14 +78,27 @@ def _along_planes(x, w, out, wide, sizes, stride, dilation, before, offsets, gro
     plane = ((band - 1) * stride[0] + reach) * line
     flat = [at % stride[1] * pitch + at // stride[1] for part in offsets for at in part]
     ends = [sum(map(len, offsets[:k])) for k in range(parts + 1)]
-    together = max(1, TOGETHER // max(1, math.prod(sizes) * w[0].size))
+    together = max(1, TOGETHER // max(1, math.prod(sizes) * math.prod(weight_shape[1:])))
     bank = together * depth * plane + (vectors + 1) * lanes
-    w = np.ascontiguousarray(w.reshape(groups, outputs, depth, blocks, lines, taps).swapaxes(-1, -2))
-    bias = np.zeros(groups * outputs, x.dtype) if bias is None else bias
+    return ((element, rows, vectors, lines, stride, dilation, parts), (groups, outputs, depth, blocks, lines, taps),
+            np.array(flat + ends, np.int64), bank,
+            (images, groups, depth, outputs, height, width, *sizes, blocks, taps), (pitch, band, plane, bank), together)
+
+
+def _along_planes(x, w, out, wide, sizes, stride, dilation, before, offsets, groups, bias=None):
+    """Writes planes of `sizes` (rows, columns of each part) into `out`, bias + the cross-correlation of x and w.
+
+    `w` (groups, outputs, depth, lines, taps) has the taps of all parts, `offsets` (several for each part) where they
+    lie in a padded row. `out` has rows of any distance, of which `wide` columns are written. Where x has one channel a
+    group, the next planes behind it are the others of a group.
+    """
+    form, blocked, table, bank, numbers, cut, together = _cut_planes(
+        x.shape, w.shape, sizes, stride, dilation, offsets, groups, ELEMENTS[x.dtype])
+    w = np.ascontiguousarray(w.reshape(blocked).swapaxes(-1, -2))
+    bias = np.zeros(groups * w.shape[1], x.dtype) if bias is None else np.ascontiguousarray(bias)
     scratch, threads = _scratch(bank, x.dtype)
-    compiled(planes, ELEMENTS[x.dtype], rows, vectors, lines, stride, dilation, parts)(
-        np.array(flat + ends, np.int64), x, w, np.ascontiguousarray(bias), out, scratch, threads, images, groups, depth,
-        outputs, height, width, *sizes, blocks, taps, *before, pitch, band, plane, bank, _group(x, groups),
+    compiled(planes, *form)(
+        table, x, w, bias, out, scratch, threads, *numbers, *before, *cut, _group(x, groups),
         out.strides[1] // out.itemsize, together, wide, out.strides[2] // out.itemsize)
     return out
 
@@ -92,7 +106,7 @@ def _along_planes(x, w, out, wide, sizes, stride, dilation, before, offsets, gro
 def _cut_pixels(x, taps, out, stride, dilation):
     """How the work on images with channels side by side is cut: (lines, offsets, the numbers that kernels take)."""
     images, channels, height, width = x.shape
-    lanes, lines = _lanes(x), _lines(taps[1])
+    lanes, lines = _lanes(ELEMENTS[x.dtype]), _lines(taps[1])
     pitch, reach = (out[1] - 1) * stride[1] + (taps[1] - 1) * dilation[1] + 1, (taps[0] - 1) * dilation[0] + 1
     band = _band(out[0], pitch * lanes, stride[0], reach, images * -(-channels // lanes))
     offsets = np.array([*(k * dilation[0] * pitch * lanes for k in range(taps[0])), 0, taps[0]], np.int64)
@@ -103,7 +117,7 @@ def _cut_pixels(x, taps, out, stride, dilation):
 
 def _along_channels(x, w, out, stride, dilation, before, bias=None):
     """Writes into `out` bias + the cross-correlation of x and w (channels, lines, taps), channels side by side."""
-    lanes, taps, size = _lanes(x), w.shape[1:], out.shape[2:]
+    lanes, taps, size = _lanes(ELEMENTS[x.dtype]), w.shape[1:], out.shape[2:]
     lines, offsets, numbers, more = _cut_pixels(x, taps, size, stride, dilation)
     weight = np.zeros((-(-len(w) // lanes) * lanes, *taps), x.dtype)
     weight[:len(w)] = w
@@ -119,7 +133,7 @@ def _along_channels(x, w, out, stride, dilation, before, bias=None):
 
 def _along_channels_in_weight(g, x, taps, stride, dilation, before):
     """The gradient in w (channels, 1, *taps) of one channel a group, for images with channels side by side."""
-    lanes, size = _lanes(x), g.shape[2:]
+    lanes, size = _lanes(ELEMENTS[x.dtype]), g.shape[2:]
     lines, offsets, numbers, more = _cut_pixels(x, taps, size, stride, dilation)
     columns = _split(size[1], max(1, min(ROWS_IN_WEIGHT, target().registers - max(4, lines) - 3)))
     made = np.empty((-(-x.shape[1] // lanes), taps[1] // lines, taps[0], lines, lanes), x.dtype)
@@ -128,28 +142,42 @@ def _along_channels_in_weight(g, x, taps, stride, dilation, before):
     return np.ascontiguousarray(made.transpose(0, 4, 2, 1, 3).reshape(-1, 1, *taps)[:x.shape[1]])
 
 
-def _in_weight_along_planes(g, x, depth, kernel, geometry, groups):
-    """The gradient in w (groups, outputs, depth, *kernel), for planes as in `_along_planes`."""
-    (images, _, height, width), outputs, out = x.shape, g.shape[1] // groups, g.shape[2:]
-    stride, dilation, lanes = geometry.stride, geometry.dilation, _lanes(x)
+@functools.lru_cache(maxsize=4096)
+def _cut_planes_in_weight(shape, depth, outputs, size, kernel, stride, dilation, padding, groups, element):
+    """How `_in_weight_along_planes` cuts its work, as `_cut_planes`."""
+    (images, _, height, width), lanes = shape, _lanes(element)
     lines, reach = _lines(kernel[0]), (kernel[0] - 1) * dilation[0] + 1
     offsets = [k * dilation[1] for k in range(kernel[1])]
-    pitch = _pitch(out[1] + offsets[-1] // stride[1], lanes)
+    pitch = _pitch(size[1] + offsets[-1] // stride[1], lanes)
     line = pitch * stride[1]
-    rows = _split(out[0], max(1, min(ROWS_IN_WEIGHT, target().registers - max(4, lines) - 3)))
-    band = max(rows, _band(out[0], line * depth, stride[0], reach, CHUNKS) // rows * rows)
+    rows = _split(size[0], max(1, min(ROWS_IN_WEIGHT, target().registers - max(4, lines) - 3)))
+    band = max(rows, _band(size[0], line * depth, stride[0], reach, CHUNKS) // rows * rows)
     plane = ((band - 1) * stride[0] + reach) * line
     total_at = depth * plane + lanes
-    count = outputs * depth * math.prod(kernel)
-    bank = total_at + count * lanes
+    bank = total_at + outputs * depth * math.prod(kernel) * lanes
+    return ((element, rows, (size[0] - 1) % rows + 1, lines, stride, dilation[0]),
+            np.array([at % stride[1] * pitch + at // stride[1] for at in offsets], np.int64), bank,
+            (images, groups, depth, outputs, height, width, *size, kernel[0] // lines, kernel[1],
+             *(before for before, _ in padding), pitch, band, plane, bank), total_at)
+
+
+def _in_weight_along_planes(g, x, depth, kernel, geometry, groups):
+    """The gradient in w (groups, outputs, depth, *kernel), for planes as in `_along_planes`."""
+    outputs = g.shape[1] // groups
+    form, table, bank, numbers, total_at = _cut_planes_in_weight(
+        x.shape, depth, outputs, g.shape[2:], kernel, geometry.stride, geometry.dilation, geometry.padding, groups,
+        ELEMENTS[x.dtype])
+    lines = form[3]
     made = np.empty((groups, outputs, depth, kernel[0] // lines, kernel[1], lines), x.dtype)
     scratch, threads = _scratch(bank, x.dtype)
-    compiled(planes_in_weight, ELEMENTS[x.dtype], rows, (out[0] - 1) % rows + 1, lines, stride, dilation[0])(
-        np.array([at % stride[1] * pitch + at // stride[1] for at in offsets], np.int64), x, g, made, scratch, threads,
-        images, groups, depth, outputs, height, width, *out, kernel[0] // lines, kernel[1],
-        *(p for p, _ in geometry.padding), pitch, band, plane, bank, _group(x, groups),
-        g.strides[1] // g.itemsize, total_at)
+    compiled(planes_in_weight, *form)(
+        table, x, g, made, scratch, threads, *numbers, _group(x, groups), g.strides[1] // g.itemsize, total_at)
     return made.swapaxes(-1, -2).reshape(groups, outputs, depth, *kernel)
+
+
+def _offsets(taps, dilation):
+    """Where taps lie in a padded row, for one part."""
+    return (tuple(range(0, taps * dilation, dilation)),)
 
 
 def correlation(x, w, geometry, bias=None):
@@ -161,26 +189,36 @@ def correlation(x, w, geometry, bias=None):
     shape = (x.shape[0], w.shape[0], *out)
     if min(out) <= 0 or math.prod(shape) * w[0].size < SMALL:
         return None
-    offsets, before = [k * geometry.dilation[1] for k in range(w.shape[3])], [p for p, _ in geometry.padding]
+    before = [p for p, _ in geometry.padding]
     in_pixels = _is_in_pixels(x)
     if in_pixels and groups == x.shape[1] == w.shape[0]:
         return _along_channels(x, w[:, 0], _empty(shape, True, x.dtype), geometry.stride, geometry.dilation, before,
                                bias)
     made = _along_planes(_dense(x), w.reshape(groups, -1, *w.shape[1:]), np.empty(shape, x.dtype), out[1], out,
-                         geometry.stride, geometry.dilation[0], before, [offsets], groups, bias)
+                         geometry.stride, geometry.dilation[0], before, _offsets(w.shape[3], geometry.dilation[1]), groups,
+                         bias)
     return _dense(made, in_pixels)
+
+
+@functools.lru_cache(maxsize=4096)
+def _phases(stride, padding, dilation, kernel, rows):
+    """How an adjoint in planes is cut: (padding at the left, offsets of each part, taps of all parts, rows).
+
+    rows: for each phase of them, (first tap, step, their dilation, padding at the top).
+    """
+    columns = [_phase(x, stride[1], padding[1], dilation[1], kernel[1]) for x in range(stride[1])]
+    left = max(part[4] for part in columns if part is not None)
+    offsets = [() if part is None else tuple(left - part[4] + k * part[3] for k in range(part[2])) for part in columns]
+    taps = [first + k * step for first, step, count, *_ in filter(None, columns) for k in reversed(range(count))]
+    found = [_phase(row, stride[0], padding[0], dilation[0], kernel[0]) or (kernel[0], 1, 0, 1, 0) for row in range(rows)]
+    return left, tuple(offsets), taps, [(first, step, apart, top) for first, step, _, apart, top in found]
 
 
 def _adjoint_along_planes(g, w, geometry, out, groups):
     """Writes into `out` the adjoint of a correlation with w (groups, outputs, depth, ...), as `_along_planes`."""
-    (stride, across), (padding, beside), spatial = geometry.stride, (p for p, _ in geometry.padding), out.shape[2:]
-    columns = [_phase(x, across, beside, geometry.dilation[1], w.shape[4]) for x in range(across)]
-    left = max(part[4] for part in columns if part is not None)
-    offsets = [[] if part is None else [left - part[4] + k * part[3] for k in range(part[2])] for part in columns]
-    taps = [first + k * step for first, step, count, *_ in filter(None, columns) for k in reversed(range(count))]
-    for row in range(min(stride, spatial[0])):
-        phase = _phase(row, stride, padding, geometry.dilation[0], w.shape[3])
-        first, step, _, apart, top = phase or (w.shape[3], 1, 0, 1, 0)
+    (stride, across), spatial, padding = geometry.stride, out.shape[2:], tuple(p for p, _ in geometry.padding)
+    left, offsets, taps, rows = _phases(geometry.stride, padding, geometry.dilation, w.shape[3:], min(stride, spatial[0]))
+    for row, (first, step, apart, top) in enumerate(rows):
         _along_planes(g, w[:, :, :, first::step][:, :, :, ::-1, taps], out[:, :, row::stride], spatial[1],
                       (-(-(spatial[0] - row) // stride), -(-spatial[1] // across)), (1, 1), apart, (top, left), offsets,
                       groups)

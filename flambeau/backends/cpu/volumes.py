@@ -14,7 +14,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from .convolution import (FLOAT, SMALL, Placed, _adjoint, _applies as fit, _blank, _direct, _filter, _filter_in_weight,
                           _in_weight, _is_minimal, _kind, _phase, _strides)
-from .depthwise import _adjoint_along_planes, _along_planes, _in_weight_along_planes
+from .depthwise import _adjoint_along_planes, _along_planes, _in_weight_along_planes, _offsets
 
 __all__ = ['correlation', 'correlation_adjoint', 'correlation_in_weight']
 
@@ -63,10 +63,9 @@ def _depthwise(x, w, geometry, bias=None):
         return None
     made = np.empty((*x.shape[:2], *size), x.dtype)
     slices = _slices(x, 2, geometry.padding[0][0], (size[0] - 1) * step + w.shape[2])
-    offsets = [k * plane.dilation[1] for k in range(w.shape[4])]
     for z in range(size[0]):
         _along_planes(slices[:, :, z * step], w, made[:, :, z], size[2], size[1:], plane.stride, plane.dilation[0],
-                      [p for p, _ in plane.padding], [offsets], geometry.groups, bias)
+                      [p for p, _ in plane.padding], _offsets(w.shape[4], plane.dilation[1]), geometry.groups, bias)
     return made
 
 
