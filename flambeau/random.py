@@ -25,6 +25,8 @@ WORDS = 624  # the words of the twister's state, and of one refill
 # cached normal sample; whether it is valid; a cached float sample, which CPU generators never have.
 STATE = struct.Struct(f'<QiiQ{WORDS * 8}sdddi4xf?3x')
 
+forbidden = []  # why no numbers may be drawn now, innermost last; None: they may
+
 
 class Generator:
     """A stream of random numbers with its own seed and state: PyTorch's CPU generator, number for number.
@@ -110,7 +112,7 @@ class Generator:
         self._unpack(state)
 
     def _pack(self) -> bytes:
-        twister = self.twister()
+        twister = self._memory()
         key, used = twister[:WORDS], int(twister[WORDS])
         fresh = used == WORDS and key[0] == self._seed & 0xFFFFFFFF  # what a seeded state begins with
         sample = self.normal_sample
@@ -125,7 +127,7 @@ class Generator:
         if not seeded or left < 1 or used > WORDS or left > 1 and left + used != WORDS + 1:
             raise RuntimeError(f'Invalid mt19937 state: seeded={seeded}, left={left}, next={used}')
         self.manual_seed(seed)
-        twister = self.twister()
+        twister = self._memory()
         twister[:WORDS] = np.frombuffer(key, '<u8')
         twister[WORDS] = WORDS + 1 - left
         self.normal_sample = sample if has_sample else None
@@ -135,8 +137,14 @@ class Generator:
     def twister(self) -> np.ndarray:
         """The state in memory: its 624 words and, behind them, how many of these are used. Whoever draws changes it.
 
-        A freshly seeded one gets its words here, and NumPy's own generators are loaded, when the first is needed.
+        Raises RuntimeError where drawing is forbidden.
         """
+        if forbidden and forbidden[-1] is not None:
+            raise RuntimeError(forbidden[-1])
+        return self._memory()
+
+    def _memory(self) -> np.ndarray:
+        """A freshly seeded state gets its words here, and NumPy's own generators are loaded, when first needed."""
         if self._pending:
             if self._engine is None:
                 engine = np.random.MT19937(0)
@@ -168,6 +176,7 @@ class Generator:
         """One standard normal double by the Box-Muller method; the other of its pair waits for the next call."""
         sample = self.normal_sample
         if sample is not None:
+            self.twister()
             self.normal_sample = None
             return sample
         angle = 2.0 * math.pi * self.uniform()

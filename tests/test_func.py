@@ -2,7 +2,7 @@
 import pytest
 
 import flambeau as torch
-from flambeau import func
+from flambeau import func, nn
 from flambeau.nn import functional as F
 
 X = torch.randn(5, 3, 4, dtype=torch.float64)
@@ -24,7 +24,75 @@ FUNCTIONS = {
     'several results': lambda x, y: sum(x.split(2, 1)) * y.max(1).values.sum(),
     'sorting and gathering': lambda x, y: x.sort(0).values.gather(0, y.argsort(0)),
     'creation': lambda x, y: torch.zeros_like(x) + torch.ones_like(y) * x,
+    'numbers weigh less than tensors': lambda x, y: x.float() + y.sum(),
+    'parts': lambda x, y: x[0] * x[:, :1] + y[..., None][:, :, 0] + x[[0, 2]][1] * y[x[:, 0] * 0 == 0][0],
+    'copies': lambda x, y: x.to(torch.float32).double() + y.clone().contiguous().type_as(x) * y.new_ones(4) + y.data.detach(),
+    'complex parts': lambda x, y: torch.view_as_real(torch.complex(x, y)).sum(-1) + torch.complex(x, y).conj().imag,
+    'iterated': lambda x, y: sum(row * k for k, row in enumerate(x)) + len(y) + y.unbind(1)[2][0] + y.t()[1].sum(),
+    'choices': lambda x, y: torch.where(x > y, x, -y) + x.masked_fill(x > 0, 1.) + x.topk(2).values.sum(),
+    'matrices': lambda x, y: torch.linalg.svdvals(x)[0] + torch.linalg.inv(x @ x.mT) + torch.cdist(x, y).trace(),
+    'networks': lambda x, y: F.scaled_dot_product_attention(x, y, x, is_causal=True) + F.normalize(x, dim=1)
+    + F.cosine_similarity(x, y, 0) + F.interpolate(y[None], 4)[0] + F.pad(x, (1, 1))[:, :4],
 }
+
+
+def writes_parts(x, y):
+    x = x.clone()
+    x[0], x[:, 1], x[1, 2] = y[0], 0, y.sum()
+    x[x > 1] = 1
+    x[[0, 2], 0] += 1
+    return x
+
+
+def writes_through_views(x, y):
+    x = x.clone()
+    x[0].add_(1)
+    x.t()[0].mul_(y[0, 0])
+    x.view(-1)[3:5].fill_(5)
+    return x
+
+
+def writes_into_new_tensors(x, y):
+    a, b = torch.zeros_like(x), x.new_zeros(3, 4)
+    for k in range(3):
+        a[k] = y[k] * k
+    b.copy_(x)
+    return a, b.sub_(x.sum()), torch.add(x, y, out=torch.empty_like(x))
+
+
+def writes_in_many_ways(x, y):
+    x = x.clone()
+    x.neg_().clamp_(max=0.5).add_(y, alpha=2).div_(y.exp()).masked_fill_(y > 1, 7.)
+    x.index_fill_(0, torch.tensor([1]), 3.).unsqueeze_(0).squeeze_(0).t_()
+    return x.index_add_(0, torch.tensor([0, 0]), y.t()[:2])
+
+
+WRITING = (writes_parts, writes_through_views, writes_into_new_tensors, writes_in_many_ways)
+
+
+@pytest.mark.parametrize('function', WRITING, ids=lambda f: f.__name__)
+def test_writing_within_vmap_is_writing_within_a_loop(function):
+    inputs = X.clone(), Y.clone()
+    each = [function(x, y) for x, y in zip(X, Y)]
+    expected = tuple(map(torch.stack, zip(*each))) if isinstance(each[0], tuple) else torch.stack(each)
+    torch.testing.assert_close(func.vmap(function)(*inputs), expected)
+    torch.testing.assert_close(inputs, (X, Y))
+    if function is not writes_into_new_tensors:
+        a, b = X.clone().requires_grad_(), X.clone().requires_grad_()
+        func.vmap(function)(a, Y).square().sum().backward()
+        torch.stack([function(x, y) for x, y in zip(b, Y)]).square().sum().backward()
+        torch.testing.assert_close(a.grad, b.grad)
+
+
+def test_writing_in_place_reaches_the_argument_and_refuses_what_is_shared():
+    x = X.clone()
+    func.vmap(lambda v: v.mul_(2))(x)
+    torch.testing.assert_close(x, X * 2)
+    shared = torch.zeros(3, 4, dtype=torch.float64)
+    for write in (lambda v: shared.add_(v), lambda v: shared.__setitem__(0, v[0]), lambda v: torch.add(v, 1, out=shared)):
+        with pytest.raises(RuntimeError, match='vmapped over but `self`'):
+            func.vmap(write)(X)
+    assert not shared.any()
 
 
 @pytest.mark.parametrize('name', FUNCTIONS)
@@ -34,6 +102,64 @@ def test_vmap_is_the_loop(name):
     torch.testing.assert_close(func.vmap(function)(X, Y), expected)
     one_shared = torch.stack([function(x, Y[0]) for x in X])
     torch.testing.assert_close(func.vmap(function, in_dims=(0, None))(X, Y[0]), one_shared)
+
+
+LAYERS = {
+    'Linear': lambda: (nn.Linear(4, 2), X), 'Conv2d': lambda: (nn.Conv2d(3, 2, 2, padding=1), X[:, None, :, :, None] * Y[:, :, :, None, None].new_ones(2, 3, 4, 3)),
+    'ConvTranspose1d': lambda: (nn.ConvTranspose1d(3, 2, 2), X), 'BatchNorm1d': lambda: (nn.BatchNorm1d(4).eval(), X),
+    'LayerNorm': lambda: (nn.LayerNorm(4), X), 'GroupNorm': lambda: (nn.GroupNorm(1, 4), X), 'Embedding': lambda: (nn.Embedding(7, 3), INDEX),
+    'MultiheadAttention': lambda: (nn.MultiheadAttention(4, 2, batch_first=True), X, X, X),
+    'LSTM': lambda: (nn.LSTM(4, 3, 2, bidirectional=True), X), 'GRU': lambda: (nn.GRU(4, 3, batch_first=True), X),
+    'RNN': lambda: (nn.RNN(4, 3), X), 'LSTMCell': lambda: (nn.LSTMCell(4, 3), X), 'CrossEntropyLoss': lambda: (nn.CrossEntropyLoss(), X, INDEX),
+    'BCEWithLogitsLoss': lambda: (nn.BCEWithLogitsLoss(), X, Y.sigmoid()), 'SmoothL1Loss': lambda: (nn.SmoothL1Loss(), X, Y),
+    'TransformerEncoderLayer': lambda: (nn.TransformerEncoderLayer(4, 2, 8, 0.), X[:, :, None]), 'PReLU': lambda: (nn.PReLU(), X),
+    'MaxPool1d': lambda: (nn.MaxPool1d(2), X), 'AdaptiveAvgPool1d': lambda: (nn.AdaptiveAvgPool1d(3), X), 'Bilinear': lambda: (nn.Bilinear(4, 4, 2), X, Y),
+    'ReLU in place': lambda: (nn.ReLU(inplace=True), X.clone()), 'Dropout': lambda: (nn.Dropout().eval(), X), 'GELU': lambda: (nn.GELU(), X)}
+
+
+def outputs(result):
+    return [result] if isinstance(result, torch.Tensor) else [t for part in result for t in outputs(part)]
+
+
+@pytest.mark.parametrize('name', LAYERS)
+def test_layers_of_batches_of_batches(name):
+    """vmap of a layer, and the gradients of its parameters for each example."""
+    layer, *inputs = LAYERS[name]()
+    layer = layer.double()
+    each = [outputs(layer(*[x[k].clone() for x in inputs])) for k in range(5)]
+    for found, *expected in zip(outputs(func.vmap(layer)(*[x.clone() for x in inputs])), *each):
+        torch.testing.assert_close(found, torch.stack(expected))
+
+    def loss(parameters, *inputs):
+        return sum(t.square().sum() for t in outputs(func.functional_call(layer, parameters, inputs)))
+    parameters = {k: v.detach() for k, v in layer.named_parameters()}
+    if parameters:
+        gradients = func.vmap(func.grad(loss), in_dims=(None, *(0 for _ in inputs)))(parameters, *inputs)
+        for k in range(5):
+            layer.zero_grad()
+            sum(t.square().sum() for t in outputs(layer(*[x[k] for x in inputs]))).backward()
+            for name, p in layer.named_parameters():
+                torch.testing.assert_close(gradients[name][k], p.grad)
+
+
+def test_random_numbers_within_vmap():
+    for draw in (lambda v: v + torch.rand(4), torch.randn_like, lambda v: F.dropout(v), lambda v: v.clone().uniform_()):
+        with pytest.raises(RuntimeError, match='randomness error mode'):
+            func.vmap(draw)(X)
+        torch.manual_seed(1)
+        different = func.vmap(draw, randomness='different')(X)
+        torch.manual_seed(1)
+        torch.testing.assert_close(different, torch.stack([draw(x) for x in X]))
+        same = func.vmap(draw, randomness='same')(torch.ones_like(X))
+        assert same.shape == X.shape and (same == same[0]).all() and not (different == different[0]).all()
+    torch.rand(2)  # is allowed again
+
+
+def test_chunks_and_empty_batches():
+    for size in (1, 2, 5, 7):
+        a, b = func.vmap(lambda x, y: (x @ y.t(), y.sum(0)), (0, 1), (0, 1), chunk_size=size)(X, Y.transpose(0, 1))
+        torch.testing.assert_close((a, b.t()), (X @ Y.mT, Y.sum(1)))
+    assert func.vmap(lambda x: x.sort(0)[0])(X[:0]).shape == (0, 3, 4)
 
 
 def test_vmap_dims_nesting_and_structures():
@@ -53,6 +179,16 @@ def test_vmap_refusals():
         func.vmap(lambda x: x * x.sum().item())(X)
     with pytest.raises(ValueError, match='only return Tensors'):
         func.vmap(lambda x: 3)(X)
+    with pytest.raises(ValueError, match='non-Tensor'):
+        func.vmap(lambda x, y: x)(X, 2.)
+    with pytest.raises(ValueError, match='out_dims'):
+        func.vmap(lambda x: (x, x), out_dims=(0,))(X)
+    with pytest.raises(ValueError, match='chunk_size'):
+        func.vmap(lambda x: x, chunk_size=0)
+    with pytest.raises(RuntimeError, match='data-dependent control flow'):
+        func.vmap(lambda x: x if x.sum() > 0 else -x)(X)
+    with pytest.raises(IndexError, match=r'range of \[-2, 1\], but got 2'):
+        func.vmap(lambda x: x.transpose(0, 2))(X)
 
 
 def test_gradients_flow_through_vmap():
@@ -75,6 +211,9 @@ def test_derivatives():
     assert aux == 'kept' and value.item() == 4.25 and not found.requires_grad
     with pytest.raises(RuntimeError, match='scalar'):
         func.grad(lambda v: v)(x)
+    with pytest.raises(RuntimeError, match='argnum=2'):
+        func.grad(lambda v: v.sum(), argnums=2)(x)
+    torch.testing.assert_close(func.grad(lambda a, b: (a * b).sum(), argnums=-1)(x, x + 1), x)
 
 
 def test_gradients_of_each_example():

@@ -54,10 +54,17 @@ def like(tensor, real):
     return BatchedTensor(like(tensor.batch, real), tensor.level) if isinstance(tensor, BatchedTensor) else real
 
 
+def place_of(argnum, args):
+    """The number, from 0, of an argument. Raises RuntimeError where there is none of that number."""
+    if not -len(args) <= argnum < len(args):
+        raise RuntimeError(f'Got argnum={argnum}, but only {len(args)} positional inputs')
+    return argnum % len(args)
+
+
 def grad_and_value(func, argnums=0, has_aux=False):
     """(gradient, value) of a function with a scalar result, with respect to some of its arguments."""
     def differentiated(*args, **kwargs):
-        numbers = argnums if isinstance(argnums, tuple) else (argnums,)
+        numbers = [place_of(n, args) for n in (argnums if isinstance(argnums, tuple) else (argnums,))]
         with enable_grad():
             watched = {n: rebuilt(args[n], iter([leaf_of(t) for t in tensors_in(args[n])])) for n in numbers}
             result = func(*(watched.get(k, a) for k, a in enumerate(args)), **kwargs)
@@ -132,8 +139,8 @@ def jacrev(func, argnums=0, *, has_aux=False, chunk_size=None):
     def differentiated(*args):
         if isinstance(argnums, tuple):
             return tuple(jacrev(func, n)(*args) for n in argnums)
-        tracking = any(t.requires_grad for t in tensors_in(args))
-        return jacobian(lambda x: func(*args[:argnums], x, *args[argnums + 1:]), args[argnums], create_graph=tracking)
+        tracking, place = any(t.requires_grad for t in tensors_in(args)), place_of(argnums, args)
+        return jacobian(lambda x: func(*args[:place], x, *args[place + 1:]), args[place], create_graph=tracking)
     return differentiated
 
 
@@ -145,5 +152,6 @@ def hessian(func, argnums=0):
     from ..autograd.functional import hessian as second
 
     def differentiated(*args):
-        return second(lambda x: func(*args[:argnums], x, *args[argnums + 1:]), args[argnums])
+        place = place_of(argnums, args)
+        return second(lambda x: func(*args[:place], x, *args[place + 1:]), args[place])
     return differentiated

@@ -7,7 +7,6 @@ A rule gets tensors with the batch as their first dimension. Knows no operation 
 """
 from __future__ import annotations
 
-from .definition import PUBLIC
 from .reference import axes_of
 
 __all__ = ['RULES', 'Batch']
@@ -76,18 +75,16 @@ def view(op, values, size):
                                                                 'length', 'split_size_or_sections', 'chunks', 'offset', 'step'}:
         return NotImplemented
     rank, tensor = operand.rank, operand.tensor
+    counted = [name for name in COUNTED if named.get(name) is not None]
     adds = 1 if tuple(op.parameters[1:]) == ('dim',) and op.gradients and _grows(op, tensor) else 0
-    for name in COUNTED:
-        if named.get(name) is not None and not isinstance(named[name], (tuple, list)):
-            named[name] = named[name] % (rank + adds) + 1 if rank + adds else 1
-        elif named.get(name) is not None:
-            named[name] = tuple(d % rank + 1 for d in named[name])
-    if not op.parameters[1:]:
-        if rank < 2:
-            return tensor
-        return PUBLIC.transpose(tensor, 1, 2)
+    if counted and not rank + adds:
+        return NotImplemented
+    for name in counted:
+        dims = named[name]
+        behind = [a + 1 for d in (dims if isinstance(dims, (tuple, list)) else (dims,)) for a in axes_of(d, rank + adds)]
+        named[name] = tuple(behind) if isinstance(dims, (tuple, list)) else behind[0]
     if 'dims' in named:
-        named['dims'] = (0, *(d % rank + 1 for d in named['dims']))
+        named['dims'] = (0, *[a + 1 for d in named['dims'] for a in axes_of(d, rank)])
     if 'shape' in named:
         named['shape'] = (tensor.shape[0], *named['shape'])
     if 'size' in named and op.variadic == 'size':

@@ -16,7 +16,7 @@ from ..tensor import Parameter, Tensor
 from .arithmetic import conjugated
 from .batching import Batch
 from .definition import HALF_ARRAYS, PUBLIC, contraction, export
-from .overriding import answered, override
+from .overriding import PLAIN, answered, override
 from .promotion import result_dtype
 from .reference import LARGE, PRODUCT
 from .view import axis_of
@@ -158,7 +158,7 @@ def _times(t):
 LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ'
 
 
-@export(method=True, asks=False)
+@export(method=True)
 def matmul(input, other, *, out=None):
     """The matrix product of the last two dimensions; the others are broadcast. Vectors count as row or column."""
     result = _matmul(input, other)
@@ -170,8 +170,6 @@ def _matmul(input, other):
         a, b = input._array, other._array
         if a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] and a.dtype is b.dtype:
             return _mm(input, other)
-    if answered(input, other):
-        return override(matmul, (input, other), {})
     if not (isinstance(input, Tensor) and isinstance(other, Tensor)):
         bad = other if isinstance(input, Tensor) else input
         raise TypeError(f"matmul(): argument must be Tensor, not {type(bad).__name__}")
@@ -258,7 +256,7 @@ def _linear(m, input, weight, bias):
     return m.matmul(rows, weight.T, bias).reshape(*input.shape[:-1], weight.shape[0])
 
 
-@export('nn.functional', asks=False)
+@export('nn.functional')
 def linear(input, weight, bias=None):
     """input @ weight.T + bias, over the last dimension.
 
@@ -266,8 +264,6 @@ def linear(input, weight, bias=None):
     """
     a, w = getattr(input, '_array', None), getattr(weight, '_array', None)
     if a is None or w is None:
-        if answered(input, weight):
-            return override(linear, (input, weight, bias), {})
         raise TypeError(f"linear(): argument {'input' if a is None else 'weight'!r} must be Tensor, not "
                         f'{type(input if a is None else weight).__name__}')
     if w.ndim != 2 or not a.ndim or a.shape[-1] != w.shape[1]:
@@ -281,8 +277,6 @@ def linear(input, weight, bias=None):
 
 
 def _unusual_linear(input, weight, bias):
-    if answered(input, weight):
-        return override(linear, (input, weight, bias), {})
     if weight.dim() == 1 and input.dim() and input.shape[-1] == weight.shape[0]:
         out = matmul(input, weight)
         return out if bias is None else out + bias
@@ -484,8 +478,11 @@ def bilinear(input1, input2, weight, bias=None):
 
 
 def _matmul_operator(self, other):
+    if type(other) not in PLAIN or type(self) not in PLAIN:
+        if answered(self, other):
+            return override(matmul, (self, other), {})
     if not isinstance(other, Tensor):
-        return override(matmul, (self, other), {}) if answered(other) else NotImplemented
+        return NotImplemented
     a, b = self._array, other._array
     if a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] and a.dtype is b.dtype:
         return _mm(self, other)

@@ -411,7 +411,7 @@ def export(namespace='torch', method=False, name=None, aliases=(), asks=True):
     """
     def decorate(function):
         if asks:
-            function = asking(function)
+            function = asking(function, name or function.__name__)
         publish(function, (name or function.__name__, *aliases), namespace.split(), method)
         return function
     return decorate

@@ -20,7 +20,7 @@ from ..tensor import Parameter, Tensor, wrap
 from .call import binder
 from .definition import opaque, publish, view
 from .general import SIMPLE, invoke, lowered, raise_refusal
-from .overriding import Overridden, override, overrides
+from .overriding import PLAIN, answered, override, overrides
 from .record import complete, record
 from .reference import LARGE, REFERENCE, chosen, sized
 from .results import viewing
@@ -443,15 +443,12 @@ def _writer(op):
 
     def general(input, *args, **kwargs):
         nonlocal bind
-        if type(input) is not Tensor and overrides(input):
-            return override(getattr(Tensor, name), (input, *args), kwargs)
+        if answered(input, *args, *kwargs.values()):
+            return override(call, (input, *args), kwargs)
         if bind is None:
             bind = binder(op)
         values = list(bind(input, *args, **kwargs))
-        try:
-            return change(input, name, lambda before: write_directly(op, before, values), op)
-        except Overridden:
-            return override(getattr(Tensor, name), (input, *args), kwargs)
+        return change(input, name, lambda before: write_directly(op, before, values), op)
 
     def call(input, *args, **kwargs):
         if kwargs or not _is_unrecorded(input) or not input._array.flags.writeable:
@@ -674,6 +671,8 @@ def get_item(self, key):
             return basic_view(self, basic, 'slice' if key.__class__ is slice else 'alias')
         except IndexError:
             pass  # `separate` says what is wrong
+    if type(key) not in PLAIN and answered(key):
+        return override(Tensor.__getitem__, (self, key), {})
     basic, advanced = separate(key, array.shape)
     if advanced is None:
         return basic_view(self, basic, 'slice' if key.__class__ is slice else 'alias')
@@ -696,7 +695,9 @@ def set_item(self, key, value):
             note_write(self, '__setitem__')
             return
         value = wrap(number_array(value, array, 'assignment'))
-    elif not isinstance(value, Tensor):
+    if answered(key, value):
+        return override(Tensor.__setitem__, (self, key, value), {})
+    if not isinstance(value, Tensor):
         raise TypeError(f"can't assign a {type(value).__name__} to a tensor of {self.dtype}: convert it with "
                         'torch.tensor first')
     basic, advanced = separate(key, array.shape)
@@ -725,10 +726,12 @@ def _set_number(array: np.ndarray, key, value) -> bool:
             array[basic] = value
             return True
         index = getattr(key, '_array', None)
-        if index is not None and index.dtype == bool and index.ndim and index.shape == array.shape:
+        if index.__class__ is not np.ndarray:
+            return False
+        if index.dtype == bool and index.ndim and index.shape == array.shape:
             fill(array, index, value)
             return True
-        if index is not None and index.dtype == np.int64:
+        if index.dtype == np.int64:
             array[index] = value
             return True
     except IndexError:

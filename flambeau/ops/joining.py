@@ -10,7 +10,7 @@ from ..autograd.modes import OFF, STATE
 from ..errors import require_tensors
 from ..tensor import Tensor, wrap
 from .definition import PUBLIC, export, opaque
-from .overriding import Overridden, answered, override
+from .overriding import answered, override
 from .promotion import result_dtype
 from .reference import LARGE, zero_of
 from .reference import REFERENCE, axes_of
@@ -49,8 +49,6 @@ def _listed(name, tensors):
         raise kind(f'torch.{name}(): expected a non-empty list of Tensors, {name} expects a non-empty TensorList')
     for k, t in enumerate(tensors):
         if not isinstance(t, Tensor):
-            if answered(t):
-                raise Overridden
             raise TypeError(f'expected Tensor as element {k} in argument 0, but got {type(t).__name__}')
     return tensors
 
@@ -102,10 +100,9 @@ def cat(tensors, dim=0, *, out=None):
         made = _joined(REFERENCE.cat, tensors, dim)
         if made is not None:
             return made
-    try:
-        tensors = _listed('cat', tensors)
-    except Overridden:
-        return override(cat, (tensors, dim), {})
+    if answered(tensors):
+        return override(cat, (tensors, dim), {} if out is None else {'out': out})
+    tensors = _listed('cat', tensors)
     shapes = [t._array.shape for t in tensors]
     rank = max(len(s) for s in shapes)
     if any(not s for s in shapes):
@@ -142,10 +139,9 @@ def stack(tensors, dim=0, *, out=None):
         made = _joined(_stacked, tensors, dim)
         if made is not None:
             return made
-    try:
-        tensors = _listed('stack', tensors)
-    except Overridden:
-        return override(stack, (tensors, dim), {})
+    if answered(tensors):
+        return override(stack, (tensors, dim), {} if out is None else {'out': out})
+    tensors = _listed('stack', tensors)
     first = tensors[0]._array.shape
     for k, t in enumerate(tensors):
         if t._array.shape != first:

@@ -24,7 +24,7 @@ def overrides(value):
 
 def override(function, args, kwargs):
     """Asks the `__torch_function__` of the arguments' classes, subclasses first, as in PyTorch."""
-    function, found = _public_form(function), []
+    found = []
     _find_overriding((args, tuple(kwargs.values())), found)
     kinds = tuple(dict.fromkeys(type(x) for x in found))
     ordered = []
@@ -39,8 +39,8 @@ def override(function, args, kwargs):
                     f'__torch_function__: {[k.__name__ for k in kinds]}')
 
 
-def asking(function):
-    """The function with the answers of classes that answer calls themselves: what `export` publishes.
+def asking(function, name):
+    """The function under a public name, with the answers of classes that answer calls themselves: what `export` publishes.
 
     Plain tensors cost it a look at their classes. Its code is written for the function's parameters at its first call.
     A function without tensors stays as it is.
@@ -49,8 +49,9 @@ def asking(function):
         return function
     scope = {'_write': _write_asking, '_body': function, '__name__': function.__module__, '__builtins__': __builtins__}
     call = types.FunctionType(_first_call.__code__, scope, function.__name__)
-    scope['_this'] = call
-    return functools.update_wrapper(call, function)
+    scope['_this'] = functools.update_wrapper(call, function)
+    call.__name__ = call.__qualname__ = name
+    return call
 
 
 def _first_call(*args, **kwargs):
@@ -64,7 +65,7 @@ def _parameters(function):
 
 
 def _write_asking(call, function):
-    code, name, names = function.__code__, function.__name__, list(_parameters(function))
+    code, name, names = function.__code__, call.__name__, list(_parameters(function))
     count, keywords = code.co_argcount, code.co_kwonlyargcount
     positional, keywords, rest = names[:count], names[count:count + keywords], names[count + keywords:]
     several = [rest.pop(0)] if code.co_flags & VARIADIC else []
@@ -92,7 +93,7 @@ def _write_asking(call, function):
 
 VARIADIC, NAMED = inspect.CO_VARARGS, inspect.CO_VARKEYWORDS
 UNASKED = object()
-PLAIN = {Tensor, Parameter, int, float, bool, complex, str, type(None)}  # classes that answer no call
+PLAIN = {Tensor, Parameter, int, float, bool, complex, str, type(None), slice, type(Ellipsis)}  # classes that answer no call
 # parameters of published functions that are tensors or hold some
 TENSORS = frozenset("""input other target weight bias mask self A B M L b x y x1 x2 tensor tensors first second value key query
     vec2 matrices a operands exponent condition real imag abs angle running_mean running_var input1 input2 anchor positive
@@ -130,17 +131,3 @@ def _find_overriding(value, found):
             _find_overriding(v, found)
         elif hasattr(kind, '__torch_function__') and overrides(v):
             found.append(v)
-
-
-def _public_form(function):
-    """The public function that an internal operation computes, where that has the same parameters (`_cat`: `cat`)."""
-    from .definition import exports
-    name = getattr(function, '__name__', '')
-    public = None
-    if name.startswith('_') and not name.endswith('__'):
-        public = exports('torch').get(name.lstrip('_')) or exports('nn.functional').get(name.lstrip('_'))
-    operation = getattr(function, 'operation', None)
-    code = getattr(inspect.unwrap(public), '__code__', None) if public is not None else None
-    if code is None or operation is None or code.co_varnames[:len(operation.positional)] != operation.positional:
-        return function
-    return public

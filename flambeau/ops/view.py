@@ -155,7 +155,12 @@ def transpose(m, input, dim0, dim1):
     return input.swapaxes(a, b) if input.ndim else input.view()
 
 
-@view(inplace='', grad={'input': lambda m, g: m.t(g)})
+def _t_batched(op, values, size):
+    batch, rank = values[0].tensor, values[0].rank
+    return batch if rank < 2 else op.public(batch[0]) if rank > 2 else batch.transpose(1, 2)  # which refuses
+
+
+@view(inplace='', batch=_t_batched, grad={'input': lambda m, g: m.t(g)})
 def t(m, input):
     """A matrix transposed; fewer dimensions as they are."""
     if input.ndim > 2:
