@@ -24,7 +24,7 @@ from .. import dtypes
 from ..autograd.graph import FREED, Node, told_writer
 from ..tensor import Parameter, Tensor
 from .overriding import asking
-from .reference import LARGE
+from .reference import LARGE, REFERENCE
 
 __all__ = ['Operation', 'elementwise', 'primitive', 'reduction', 'view', 'contraction', 'composite', 'opaque',
            'export', 'OPERATIONS', 'EXPORTS', 'PUBLIC', 'exports']
@@ -269,7 +269,7 @@ class Plan:
         if node.shapes is not None:
             grads = [g if g is None or g.shape == s else m.sum_to_size(g, s) for g, s in zip(grads, node.shapes)]
         if half is not None:
-            grads = [g if g is None else g.astype(half) for g in grads]
+            grads = [g if g is None else REFERENCE.cast(g, dtypes.of(half)) for g in grads]
         return grads
 
     def _fuses(self, m, cotangent, values):
@@ -368,7 +368,7 @@ def widened(values):
         kind = getattr(v, 'dtype', None)
         if kind in HALF_ARRAYS and hasattr(v, 'astype'):
             half = kind
-            return v.astype('float32')
+            return REFERENCE.cast(v, dtypes.float32)
         return v
     values = [up(v) for v in values]
     return half, values

@@ -123,19 +123,21 @@ def refuse_types(op, values, error):
 
 def evaluate_plain(op):
     """Reductions, contractions and whatever has its rules given."""
-    compute, promote, widen = reference_call(op), op.promote is not None, op.widen
+    compute, promote, widen, folds = reference_call(op), op.promote is not None, op.widen, op.kind == 'reduction'
 
     def finish(values, arrays, recording):
         if promote:
             values, arrays, recording = promoted_operands(op, values, recording)
-        half = None
+        half = plan = None
         if widen:
             for a in arrays:
                 if a.__class__ is ndarray and a.dtype.itemsize == 2 or a.__class__ is list:
-                    half, arrays = widened(arrays)
+                    plan = folds and large_plan(op, arrays)
+                    if not plan:
+                        half, arrays = widened(arrays)
                     break
         try:
-            result = compute(arrays)
+            result = plan(*arrays) if plan else compute(arrays)
         except Exception as error:
             raise_refusal(op, values, error)
         if half is not None:
@@ -155,7 +157,7 @@ def evaluate_plain(op):
 def _narrowed(result, half):
     if isinstance(result, (tuple, list)):
         return type(result)(_narrowed(r, half) for r in result)
-    return result.astype(half) if getattr(result, 'dtype', None) == np.float32 else result
+    return REFERENCE.cast(result, dtypes.of(half)) if getattr(result, 'dtype', None) == np.float32 else result
 
 
 def evaluate_view(op):
@@ -193,8 +195,8 @@ def evaluate_elementwise(op):
         except Exception as error:
             refuse_shapes(op, arrays)
             raise_refusal(op, values, error)
-        if half is not None and getattr(result, 'dtype', None) == np.float32:
-            result = result.astype(half)
+        if half is not None:
+            result = _narrowed(result, half)
         node = record(op, values, np.shape(result)) if recording else None
         return tensors_of(op, result, node, values)
     return finish

@@ -25,6 +25,7 @@ _plans = {}
 _steps = {}       # formula -> how many steps it had
 ndarray = np.ndarray
 RANKS = {'b': 1, 'u': 2, 'i': 2, 'V': 3, 'f': 3}  # the kind of array that says what is computed in is the highest
+SIGNS = frozenset(['input', 'abs', 'neg'])  # of which nothing but signs of numbers changes
 WIDER = {'float16': 'float32', 'bfloat16': 'float32'}  # these are computed in
 
 
@@ -188,6 +189,11 @@ class Plan:
         outputs = tuple((r.of.index if isinstance(r, BroadcastSum) else r.index, kind, dtype.name)
                         for r, (kind, dtype) in zip(wanted, described))
         _check(program, outputs)
+        names = [a.dtype.name for a in arrays]
+        computed = WIDER.get(computed.name, computed.name)
+        if set(op for op, *_ in program) <= SIGNS and set(names) <= WIDER.keys():
+            program, names, computed = _of_bits(program), ['uint16'] * len(names), 'uint16'
+            outputs = tuple((3 * k, kind, computed) for k, kind, _ in outputs)
         if upright:
             _check_upright(o, q, i, instructions, described)
         block = STRIP if upright else i if axes or 'column' in kinds else BLOCK
@@ -204,8 +210,8 @@ class Plan:
             raise Untraceable('sums over rows of two axes')
         self.sizes = (o, q, i, group, block, *[s for pair in strides for s in pair], *([part, *outer] if split else ()))
         self.steps = kinds.count('column') + sum(1 + (op in fusion.SEVERAL) for op, *_ in program if op not in fusion.GIVEN)
-        self.kernel = (fusion.fused, program, tuple(a.dtype.name for a in arrays), outputs,
-                       WIDER.get(computed.name, computed.name), sum(x.__class__ is float for x in arguments), upright, split)
+        self.kernel = (fusion.fused, program, tuple(names), outputs, computed, sum(x.__class__ is float for x in arguments),
+                       upright, split)
         self.positions = [k for k, r in enumerate(results) if r is not None]
         self.count = len(results)
         self.kinds = kinds
@@ -277,6 +283,18 @@ class Plan:
                  'half_type': next((d for _, d in self.made if d.kind == 'V'), None)}
         exec('def plan(' + ('arguments, into' if into else ', '.join(given)) + '):\n' + '\n'.join(lines), scope)
         return scope['plan']
+
+
+def _of_bits(program):
+    """A program of signs of half types, as one of their bits: three instructions for each."""
+    made = []
+    for op, *operands in program:
+        if op == 'input':
+            made += [(op, *operands), ('constant', float(0x8000)), ('constant', float(0x7FFF))]
+        else:
+            at = 3 * operands[0]
+            made += [('xor', at, 1) if op == 'neg' else ('and', at, 2), ('constant', 0.0), ('constant', 0.0)]
+    return tuple(made)
 
 
 def _padded(shape, rank):
