@@ -5,6 +5,7 @@ when they are declared (ops/definition.py). What stands here is structure, conve
 """
 from __future__ import annotations
 
+import contextlib
 import math
 import weakref
 from collections import OrderedDict
@@ -515,6 +516,11 @@ class Tensor(metaclass=_TensorClass):
         if self.dtype is dtypes.bfloat16:
             raise TypeError('Got unsupported ScalarType BFloat16: NumPy has no bfloat16, use tensor.float().numpy()')
         counter_of(self)
+        if not self._array.flags.writeable:  # an expanded one, which array code may write as it likes
+            array = self._array.view()
+            with contextlib.suppress(ValueError):  # of read-only memory
+                array.flags.writeable = True
+            return array
         return self._array
 
     def __array__(self, dtype=None, copy=None):

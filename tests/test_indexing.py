@@ -1,5 +1,6 @@
 """Keys, index tensors and masks: reading, writing, gradients, errors; and gather, scatter and the index_* family."""
 import random
+import warnings
 
 import numpy as np
 import pytest
@@ -290,14 +291,6 @@ def test_refusals_change_nothing(call, kind, text):
     assert text in str(caught.value) and same(x, counted(2, 3))
 
 
-def test_expanded_tensor_is_not_written():
-    x = torch.zeros(1).expand(3)
-    for write in (lambda: x.index_fill_(0, T([0]), 1.0), lambda: x.__setitem__(slice(None), 1.0)):
-        with pytest.raises(RuntimeError, match='expanded'):
-            write()
-    assert x.tolist() == [0, 0, 0]
-
-
 @pytest.mark.parametrize('count, places, width', [(5000, 50, 3), (200, 50, 80), (40, 50, 80)])
 def test_rows_are_added_in_order(count, places, width):
     draw = np.random.default_rng(0)
@@ -381,3 +374,61 @@ def test_random_keys_read_write_and_differentiate_as_in_pytorch():
         else:
             for a, b in zip(ours, expected):
                 np.testing.assert_array_equal(a, b, err_msg=str(key))
+
+
+# ---- expanded tensors: written where elements lie apart, or where all get the same value
+
+WRITES_OF_EXPANDED = {  # of [[0, 1, 2, 3]] expanded to three rows: what the row is then, None where it is refused
+    'e[0, 0] = 1': [1, 1, 2, 3], 'e[0] = 1': [1, 1, 1, 1], 'e[:1] = 7': [7, 7, 7, 7], 'e[1, 2] = torch.tensor(5.)': [0, 1, 5, 3],
+    'e[2] = torch.ones(4)': [1, 1, 1, 1], 'e[[0], [1]] = 9.': [0, 9, 2, 3], 'e[torch.tensor([0, 1])] = 9.': [9, 9, 9, 9],
+    'e[e > 1] = 0': [0, 1, 0, 0], 'e[0].add_(1)': [1, 2, 3, 4], 'e[0, 0].neg_().sub_(1)': [-1, 1, 2, 3],
+    'e[0:1].mul_(2)': [0, 2, 4, 6], 'e.T[0, 0] = 5': [5, 1, 2, 3], 'e.detach()[0, 3] = 5': [0, 1, 2, 5],
+    'e.fill_(4)': [4, 4, 4, 4], 'e.zero_()': [0, 0, 0, 0], 'e[:, 1].zero_()': [0, 0, 2, 3], 'e.copy_(e)': [0, 1, 2, 3],
+    'e.masked_fill_(e > 1, 8.)': [0, 1, 8, 8], 'e.index_fill_(1, torch.tensor([0]), 8.)': [8, 1, 2, 3],
+    'e.index_put_((torch.tensor([0]),), torch.tensor(1.))': [1, 1, 1, 1], 'e.numpy()[0, 0] = 2': [2, 1, 2, 3],
+    'e[1].clamp_(1, 2)': [1, 1, 2, 2], 'torch.add(e[0], 1, out=e[1])': [1, 2, 3, 4], 'e[0][1] = 8': [0, 8, 2, 3],
+    'e[:, 0] = 1': None, 'e[:] = 1': None, 'e[...] = torch.ones(4)': None, 'e[None] = 1': None, 'e.add_(1)': None, 'e += 1': None,
+    'e.copy_(torch.ones(3, 4))': None, 'e.clamp_(0, 1)': None, 'e.uniform_()': None, 'torch.exp(torch.ones(3, 4), out=e)': None,
+    'e.index_add_(0, torch.tensor([0]), torch.ones(1, 4))': None, 'e.scatter_(0, torch.tensor([[0]]), 1.)': None,
+    'torch.nn.functional.relu_(e)': None, 'e.data.mul_(2)': None, 'e[1:].exp_()': None}
+
+
+def written_expanded(torch, code):
+    base = torch.arange(4.).reshape(1, 4)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            exec(code, {'e': base.expand(3, 4), 'torch': torch})
+    except RuntimeError as error:
+        assert 'one memory location' in str(error) or 'single memory location' in str(error)
+        assert base.tolist() == [[0, 1, 2, 3]]
+        return None
+    return base[0].tolist()
+
+
+@pytest.mark.parametrize('code', WRITES_OF_EXPANDED)
+def test_expanded_tensors_are_written_where_pytorch_writes_them(code):
+    assert written_expanded(torch, code) == WRITES_OF_EXPANDED[code]
+    assert written_expanded(pytest.importorskip('torch'), code) == WRITES_OF_EXPANDED[code]
+
+
+def test_gradients_pass_writes_to_parts_of_expanded_tensors():
+    x = torch.tensor([[1., 2., 3.]], requires_grad=True)
+    y = x * 2
+    v = y.expand(2, 3)
+    v[0] = torch.tensor([1., 2., 3.]) * x[0]
+    (v * torch.arange(6.).reshape(2, 3)).sum().backward(retain_graph=True)
+    assert v.tolist() == [[1, 4, 9]] * 2 and x.grad.tolist() == [[3, 10, 21]]
+    x.grad = None
+    (y * torch.arange(3.)).sum().backward()
+    assert x.grad.tolist() == [[0, 2, 6]]
+
+
+def test_read_only_memory_is_not_written():
+    array = np.ones(3)
+    array.flags.writeable = False
+    x = torch.from_numpy(array)
+    for write in (lambda: x.add_(1), lambda: x[0:1].fill_(2), lambda: x.__setitem__(0, 2), lambda: torch.exp(x, out=x)):
+        with pytest.raises(RuntimeError, match='read-only'):
+            write()
+    assert array.tolist() == [1, 1, 1]

@@ -146,6 +146,8 @@ def copy_(input, src, non_blocking=False):
         src = wrap(converted_number(src, input.dtype))
     if not isinstance(src, Tensor):
         raise TypeError(f"copy_(): argument 'other' must be Tensor, not {type(src).__name__}")
+    if src is input:
+        return input
     try:
         np.broadcast_shapes(src._array.shape, input._array.shape)
     except ValueError:

@@ -24,7 +24,7 @@ from .overriding import PLAIN, answered, override, overrides
 from .record import complete, record
 from .reference import LARGE, REFERENCE, chosen, sized
 from .results import viewing
-from .writing import change
+from .writing import change, writable
 
 ALL = slice(None)
 WHOLE = (Ellipsis,)
@@ -425,19 +425,20 @@ def destination(m, array: np.ndarray) -> np.ndarray:
     return array if m is IN_PLACE else np.array(array, order='C')
 
 
-def writing(formula=None, *, inplace='', **options):
+def writing(formula=None, *, inplace='', overlapping=False, **options):
     """Declares an opaque operation that copies its input and writes into the copy, and its in-place form.
 
-    `inplace` names the namespaces that have the in-place form beside the method. The gradients may not name `input`.
+    `inplace` names the namespaces that have the in-place form beside the method; overlapping: it also writes expanded
+    tensors. The gradients may not name `input`.
     """
     def declare(formula):
         function = opaque(formula, **options)
-        publish(_writer(function.operation), [function.operation.name + '_'], inplace.split(), True)
+        publish(_writer(function.operation, overlapping), [function.operation.name + '_'], inplace.split(), True)
         return function
     return declare if formula is None else declare(formula)
 
 
-def _writer(op):
+def _writer(op, overlapping):
     name = op.name + '_'
     formula, bind = op.formula, None
 
@@ -448,7 +449,7 @@ def _writer(op):
         if bind is None:
             bind = binder(op)
         values = list(bind(input, *args, **kwargs))
-        return change(input, name, lambda before: write_directly(op, before, values), op)
+        return change(input, name, lambda before: write_directly(op, before, values), op, overlapping)
 
     def call(input, *args, **kwargs):
         if kwargs or not _is_unrecorded(input) or not input._array.flags.writeable:
@@ -569,7 +570,7 @@ def _checked_indices(shape: tuple[int, ...], indices) -> tuple:
     return tuple(advanced)
 
 
-@writing(inplace='torch', grad={
+@writing(inplace='torch', overlapping=True, grad={
     'input': lambda m, g, indices, accumulate: g if accumulate else m.index_put(g, indices, m.zeros_of((), g)),
     'values': lambda m, g, indices, values_shape: m.sum_to_size(m.index(g, indices), values_shape)})
 def index_put(m, input, indices, values, accumulate=False):
@@ -744,9 +745,7 @@ def _tensors_of(advanced: tuple) -> list:
 
 
 def _write(place: np.ndarray, advanced: tuple | None, source: np.ndarray) -> None:
-    if not place.flags.writeable or any(s == 0 and n > 1 for s, n in zip(place.strides, place.shape)):
-        raise RuntimeError('unsupported operation: the assignment would write more than once to one memory location of '
-                           'an expanded tensor. Please clone() the tensor before performing the operation.')
+    place = writable(place, 'the assignment', overlapping=advanced is not None)
     source = without_leading_ones(source)
     if advanced is None:
         copy_values(place, source)
@@ -782,7 +781,7 @@ Tensor.__delitem__ = refuse_deletion
 # ---- masks -------------------------------------------------------------------------------------------
 
 
-@writing(replay=True, grad={
+@writing(replay=True, overlapping=True, grad={
     'input': lambda m, g, input_shape, mask: m.sum_to_size(m.masked_fill(g, mask, 0), input_shape),
     'value': lambda m, g, mask: m.sum(m.masked_select(g, mask))})
 def masked_fill(m, input, mask, value):

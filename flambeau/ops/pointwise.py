@@ -529,7 +529,7 @@ def _fill_over(input, value, name):
         REFERENCE.copy(input._array, converted_number(value, input.dtype))
         note_write(input, name)
         return input
-    return change(input, name, lambda before: _filled(before, value))
+    return change(input, name, lambda before: _filled(before, value), overlapping=True)
 
 
 @export(method=True)

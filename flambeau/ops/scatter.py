@@ -339,8 +339,9 @@ def index_copy(m, input, dim, index, source):
     return out
 
 
-@writing(grad={'input': lambda m, g, dim, index: m.index_fill(g, dim, index, 0),
-               'value': lambda m, g, dim, index: m.sum(g - m.index_fill(g, dim, index, 0))})
+@writing(overlapping=True, grad={
+    'input': lambda m, g, dim, index: m.index_fill(g, dim, index, 0),
+    'value': lambda m, g, dim, index: m.sum(g - m.index_fill(g, dim, index, 0))})
 def index_fill(m, input, dim, index, value):
     """`input` with `value` (a number or 0-d tensor) in the rows along `dim` that `index` (int64) names."""
     dim = axis_of(dim, input.ndim)

@@ -14,7 +14,7 @@ from .overriding import answered, override
 from .reference import LARGE, REFERENCE
 from .results import named
 
-__all__ = ['change', 'overwritten', 'inplace_entry', 'deliver', 'refuse_out', 'refuse_shared_out', 'refuse_partial_overlap',
+__all__ = ['change', 'writable', 'shares_elements', 'overwritten', 'inplace_entry', 'deliver', 'refuse_out', 'refuse_shared_out', 'refuse_partial_overlap',
            'refuse_write', 'constant', 'unrecorded']
 
 new = object.__new__
@@ -174,8 +174,38 @@ def unrecorded(tensor, operation):
     return edge_of(tensor) is None
 
 
-def change(tensor, operation, compute, op=None):
-    """Overwrites `tensor` by compute(its value before), with the gradient rules of writing in place."""
+def shares_elements(array):
+    """Whether elements of an expanded array lie in one place."""
+    return array.size and any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape))
+
+
+def writable(array, operation, overlapping=False):
+    """The array, to be written by an operation; with overlapping, one on the memory that expanded elements share.
+
+    Expanded arrays are locked, and so are their parts, until one whose elements lie apart is written. Raises RuntimeError
+    for elements in one place and for read-only memory.
+    """
+    if array.flags.writeable:
+        return array
+    if shares_elements(array):
+        if not overlapping:
+            raise RuntimeError(f'unsupported operation: {operation} would write more than once to one memory location of '
+                               f'an expanded tensor, {dtypes.of(array.dtype)} {list(array.shape)}. Please clone() the tensor '
+                               'before performing the operation.')
+        array = array.view()
+    try:
+        array.flags.writeable = True
+    except ValueError:
+        raise RuntimeError(f'{operation} cannot write {dtypes.of(array.dtype)} {list(array.shape)}: it lies in read-only '
+                           'memory. Please clone() the tensor before performing the operation.') from None
+    return array
+
+
+def change(tensor, operation, compute, op=None, overlapping=False):
+    """Overwrites `tensor` by compute(its value before), with the gradient rules of writing in place.
+
+    overlapping: also where expanded elements lie in one place, which then get the last of their values.
+    """
     recording = STATE.recording is not OFF
     before = new(Tensor)
     before._array, before._counter = tensor._array, None
@@ -186,10 +216,9 @@ def change(tensor, operation, compute, op=None):
             before._node = edge_of(tensor)
             if before._node is not None and (op is None or op.kind == 'composite'):
                 before._array = tensor._array.copy()  # its parts may save it
-    array = tensor._array
-    if not array.flags.writeable:
-        raise RuntimeError(f'unsupported operation: {operation} would write more than once to one memory location of '
-                           'an expanded tensor. Please clone() the tensor before performing the operation.')
+    array = writable(tensor._array, operation, overlapping)
+    if before._array is tensor._array:
+        before._array = array
     result = compute(before)
     values = result._array
     if values.shape != array.shape and np.broadcast_shapes(values.shape, array.shape) != array.shape:
@@ -266,7 +295,7 @@ def refuse_out(op, values, result, out):
 def refuse_shared_out(name, values, out):
     """Raises for an `out=` with overlapping elements, or in an operand's memory."""
     array = out._array
-    if not array.flags.writeable or any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape)) or any(
+    if shares_elements(array) or any(
             isinstance(v, Tensor) and np.may_share_memory(v._array, array) for v in values):
         raise RuntimeError(f'unsupported operation: some elements of the tensors that {name}() reads and of the '
                            'written-to tensor refer to a single memory location. Please clone() before the operation.')
@@ -304,9 +333,6 @@ def deliver(op, result, out):
                            f'{_type_name(out.dtype)}, in {op.name}(out=...)')
     if out._array.shape != result._array.shape:
         out.resize_(result._array.shape)
-    if not out._array.flags.writeable:
-        raise RuntimeError(f'unsupported operation: more than one element of the written-to tensor of {op.name}(out=...) '
-                           'refers to a single memory location. Please clone() the tensor first.')
-    REFERENCE.copy(out._array, result._array)
+    REFERENCE.copy(writable(out._array, op.name + '(out=...)'), result._array)
     note_write(out, op.name + '(out=...)')
     return out
