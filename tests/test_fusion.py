@@ -398,3 +398,33 @@ def test_out_of_large_operations_is_written_by_the_kernel():
         flambeau.exp(x.view(-1)[1:], out=x.view(-1)[:-1])
     with pytest.raises(RuntimeError, match='automatic differentiation'):
         flambeau.exp(x.requires_grad_(), out=flambeau.empty(90, 300))
+
+
+@pytest.mark.parametrize('kind', ['bool', 'uint8', 'int8', 'int16', 'int32', 'int64', 'float32', 'float64', 'bfloat16'])
+@pytest.mark.parametrize('shape', [(130, 333), (7, 40, 100), (50_001,), (3, 20_000)])
+def test_folds_of_every_kind(kind, shape):
+    random, dtype = np.random.default_rng(0), getattr(flambeau, kind).numpy
+    x = random.integers(0, 3, shape).astype(dtype)
+    signs = x if kind in ('bool', 'uint8') else (random.integers(0, 2, shape) * 2 - 1).astype(dtype)
+    for axes in (None, (0,), (len(shape) - 1,), tuple(range(len(shape)))[-2:]):
+        dim = None if axes is None else axes[0] if len(axes) == 1 else axes
+        wide = np.int64 if dtype.kind in 'bui' else np.float64
+        sums = x.astype(wide).sum(axes)
+        found = {'sum': (flambeau.from_numpy(x).sum(dim), sums)}
+        if kind != 'bool':
+            found |= {'amax': (flambeau.from_numpy(x).amax(() if dim is None else dim), x.astype(wide).max(axes)),
+                      'amin': (flambeau.from_numpy(x).amin(() if dim is None else dim), x.astype(wide).min(axes))}
+        if dim.__class__ is not tuple:
+            products = flambeau.from_numpy(signs)
+            found['prod'] = products.prod() if dim is None else products.prod(dim), np.prod(signs.astype(wide), axes)
+        for name, (value, expected) in found.items():
+            assert value.dtype == flambeau.int64 if name in ('sum', 'prod') and dtype.kind in 'bui' else value.dtype.numpy == dtype
+            np.testing.assert_array_equal(value._array, expected.astype(dtype) if kind == 'bfloat16' else expected, err_msg=name)
+
+
+def test_nan_is_the_largest_and_the_smallest():
+    x = drawn((100, 300), 'float32')
+    x[3, 4] = np.nan
+    for fold in ('amax', 'amin', 'sum', 'prod'):
+        assert np.isnan(fusion.folded(x, fold, None, False)) and fusion.folded(x, fold, None, True).shape == (1, 1)
+        assert np.flatnonzero(np.isnan(fusion.folded(x, fold, (1,), False))).tolist() == [3]

@@ -69,3 +69,13 @@ def test_joined_flipped_and_padded():
     expected = np.concatenate([x[:, :, :1], x[:, :, :-1]], 2)
     tensor[:, :, 1:] = tensor[:, :, :-1].clone()
     np.testing.assert_array_equal(tensor.numpy(), expected)
+
+
+@pytest.mark.parametrize('dtype', ['uint8', 'float16', 'float32', 'int64'])
+@pytest.mark.parametrize('shape', [(100, 200), (3, 50, 77), (5, 1000, 9)])
+def test_triangles(shape, dtype):
+    x = np.random.default_rng(0).integers(1, 100, shape).astype(dtype)
+    for diagonal in (-60, -3, 0, 1, 40, 3000):
+        for source in (x, np.ascontiguousarray(x.swapaxes(-1, -2)).swapaxes(-1, -2)):
+            np.testing.assert_array_equal(layout.triangle(source, diagonal, False), np.tril(x, diagonal))
+            np.testing.assert_array_equal(layout.triangle(source, diagonal, True), np.triu(x, diagonal))

@@ -47,15 +47,6 @@ def test_running_extremes(shape, axis, ufunc, dtype):
     np.testing.assert_array_equal(places, np.maximum.accumulate(np.where((x == expected) | (x != x), steps, 0), axis))
 
 
-@pytest.mark.parametrize('axes', [(0, 1, 2), (1, 2), (2,)])
-@pytest.mark.parametrize('dtype', list(ACCURACY))
-def test_products(axes, dtype):
-    x = RANDOM.uniform(0.98, 1.02, (7, 9, 301)).astype(dtype)
-    expected = np.multiply.reduce(x.astype(np.float64), axes).astype(dtype)
-    np.testing.assert_allclose(scan.products(x, axes), expected, rtol=ACCURACY[dtype])
-    assert scan.products(x, (0,)) is None and scan.products(x.T, axes) is None
-
-
 def test_special_values():
     x = np.ones((64, 130), np.float32)
     x[:, 5], x[1, 7], x[2, 9], x[3, :] = -np.inf, np.nan, np.inf, -np.inf

@@ -10,7 +10,7 @@ Instructions:
     ('number', position)           a number given at the call
     ('constant', number)
     ('count',)                     how many elements a row has
-    ('fold', combine, a)           all of a row combined by add, larger or smaller: one number for each row
+    ('fold', combine, a)           all of a row combined by add, mul, larger or smaller: one number for each row
     ('hot', a)                     whether an element stands at the place a, one whole number for each row
     (operation, a, b, ...)         see OPERATIONS
 
@@ -58,8 +58,17 @@ OPERATIONS = {
     'xor': lambda b, x, y: x ^ y, 'not': lambda b, x: ~x, 'copysign': lambda b, x, y: b.copysign(x, y),
     **FUNCTIONS,
 }
-IDENTITY = {'add': 0.0, 'larger': float('-inf'), 'smaller': float('inf')}
-COMBINE = {'add': OPERATIONS['add'], 'larger': _maximum, 'smaller': _minimum}
+COMBINE = {'add': OPERATIONS['add'], 'mul': OPERATIONS['mul'], 'larger': _maximum, 'smaller': _minimum}
+
+
+def identity(how, kind):
+    """The number that a fold of numbers of a type starts from."""
+    if how in ('add', 'mul'):
+        return int(how == 'mul')
+    if kind.is_float:
+        return float('-inf') if how == 'larger' else float('inf')
+    least = -2 ** (kind.bits - 1) if kind.kind == 'i' else 0
+    return least if how == 'larger' else least + 2 ** kind.bits - 1
 
 
 def stages(program):
@@ -230,7 +239,7 @@ class _Fusion:
         """One pass over a row: folds what this stage folds, writes what it can write."""
         b, lanes = self.b, self.lanes
         kind = self.computed.vector(lanes)
-        sums = {k: [b.variable(IDENTITY[how], kind) for _ in range(UNROLL)] for k, (how, _) in folds.items()}
+        sums = {k: [b.variable(identity(how, kind), kind) for _ in range(UNROLL)] for k, (how, _) in folds.items()}
         wide = end - (end - begin) % (lanes * UNROLL)
         full = end - (end - begin) % lanes
 
@@ -239,7 +248,7 @@ class _Fusion:
             for k, (how, operand) in folds.items():
                 x = self._element(operand, row, q, i, values, known, stage, mask)
                 if mask is not None:
-                    x = b.select(mask, x, b.constant(IDENTITY[how], kind))
+                    x = b.select(mask, x, b.constant(identity(how, kind), kind))
                 sums[k][part].set(COMBINE[how](b, sums[k][part].get(), x))
             results = [self._element(node, row, q, i, values, known, stage, mask) for _, (node, _, _) in written]
             for (k, (_, what, _)), x in zip(written, results):  # written last: a result may lie where an input did
@@ -355,7 +364,7 @@ class _Upright(_Fusion):
         folds, written, keeps = self._work(stage)
         if not (folds or written or keeps):
             return
-        sums = [{k: b.variable(IDENTITY[how], kind) for k, (how, _) in folds.items()} for _ in places]
+        sums = [{k: b.variable(identity(how, kind), kind) for k, (how, _) in folds.items()} for _ in places]
         with b.loop(0, self.middle) as q:
             for i, values, totals in zip(places, columns, sums):
                 known = self._keep(keeps, row, q, i, values, stage, mask)

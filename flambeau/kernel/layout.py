@@ -8,7 +8,7 @@ from .ir import Builder
 from .tiles import transposed
 from .types import Pointer, Type, i64
 
-__all__ = ['OUTER', 'runs', 'side', 'turned']
+__all__ = ['OUTER', 'runs', 'side', 'triangle', 'turned']
 
 OUTER = 3  # axes around the one or two that a kernel runs along
 
@@ -112,3 +112,20 @@ def _edge_square(b, vector, start, end, pitch, spacing, rows, columns):
     for k, words in enumerate(transposed(b, square)):
         with b.when(columns > k):
             b.store(words, end + spacing * k, mask=down)
+
+
+def triangle(target, size, upper):
+    """y[row, j] = x[row, j] where j - row % rows <= diagonal (>= where `upper`), else 0; `group` of the rows for a chunk."""
+    word = Type('u', 8 * size)
+    b = Builder('triangle', x=Pointer(word), y=Pointer(word), total=i64, rows=i64, columns=i64, diagonal=i64, group=i64)
+    x, y, total, rows, columns, diagonal, group = b.parameters
+    lanes = target.vector_bytes // size
+    with b.parallel((total + (group - 1)) / group) as chunk, b.loop(
+            chunk * group, b.smaller(chunk * group + group, total)) as row:
+        edge = row % rows + diagonal + (0 if upper else 1)
+        with b.loop(0, columns, lanes) as j:
+            there = b.first(b.smaller(columns - j, lanes), lanes)
+            before = b.first(b.smaller(b.larger(edge - j, 0), lanes), lanes)
+            at = row * columns + j
+            b.store(b.load(x + at, word.vector(lanes), mask=there & (~before if upper else before)), y + at, mask=there)
+    return b.finish()

@@ -140,6 +140,7 @@ def few_rows(target, kind, op):
     scan = _Scan(b, kind, op, 0)
     with b.parallel(count) as row:
         state = scan.start()
+        lanes = target.lanes(kind)
 
         def take(k):
             at = row * n + k
@@ -147,10 +148,23 @@ def few_rows(target, kind, op):
             b.store(value, y + at)
             for p in place:
                 b.store(b.convert(p, i64), places + at)
-        whole = n / UNROLL * UNROLL
-        with b.loop(0, whole, UNROLL) as k:
-            for u in range(UNROLL):
-                take(k + u)
+
+        if op == 'add' and not kind.is_float and lanes > 1:  # where the order of sums does not show
+            carried = b.variable(b.constant(0, kind.vector(lanes)))
+            whole = n / lanes * lanes
+            with b.loop(0, whole, lanes) as k:
+                value, zero = b.load(x + (row * n + k), kind.vector(lanes)), b.constant(0, kind.vector(lanes))
+                for step in (1 << j for j in range(lanes.bit_length() - 1)):
+                    value = value + b.shuffle(value, zero, [j - step if j >= step else lanes + j for j in range(lanes)])
+                value = value + carried.get()
+                b.store(value, y + (row * n + k))
+                carried.set(b.shuffle(value, value, [lanes - 1] * lanes))
+            state[0].set(b.extract(carried.get(), 0))
+        else:
+            whole = n / UNROLL * UNROLL
+            with b.loop(0, whole, UNROLL) as k:
+                for u in range(UNROLL):
+                    take(k + u)
         with b.loop(whole, n) as k:
             take(k)
     return b.finish()

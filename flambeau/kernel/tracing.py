@@ -11,7 +11,7 @@ import numpy as np
 
 from .mathematics import FUNCTIONS
 
-__all__ = ['Untraceable', 'trace', 'Noted']
+__all__ = ['Narrow', 'Noted', 'Untraceable', 'trace']
 
 OPERATORS = {'add': 'add', 'sub': 'sub', 'mul': 'mul', 'truediv': 'div', 'and': 'and', 'or': 'or', 'xor': 'xor'}
 COMPARISONS = ('eq', 'ne', 'lt', 'le', 'gt', 'ge')
@@ -27,6 +27,10 @@ POWERS = {1: lambda m, x: x, 2: lambda m, x: x * x, 3: lambda m, x: x * x * x, 0
 
 class Untraceable(Exception):
     """The formula does something that fused kernels do not."""
+
+
+class Narrow(Untraceable):
+    """The formula sums up whole numbers: it can be traced again, computing in int64."""
 
 
 class Noted:
@@ -234,8 +238,12 @@ class Program:
         axes = axes_of(dim, x.ndim)
         if not axes or self.axes not in (None, axes) or all(x.shape[a] == 1 for a in axes) or x.squeezed:
             raise Untraceable('folds over different axes')
-        if self.whole:
-            raise Untraceable('folds of whole numbers')
+        if self.whole and combine in ('add', 'mul'):  # which are int64
+            if self.computed != np.int64:
+                raise Narrow('sums of narrow numbers')
+            x = self.where(x, 1, 0) if x.dtype == bool else x
+        if x.dtype != self.computed:
+            raise Untraceable('folds of truth values')
         if len(axes) == x.ndim and not keepdim and x.size > LONG:
             raise Untraceable('one row, which several threads should share')
         self.axes = axes
@@ -249,6 +257,11 @@ class Program:
             raise Untraceable('a sum in another type')
         return self._fold('add', x, dim, keepdim)
 
+    def prod(self, x, dim=None, keepdim=False, *, dtype=None):
+        if dtype is not None:
+            raise Untraceable('a product in another type')
+        return self._fold('mul', x, dim, keepdim)
+
     def amax(self, x, dim=(), keepdim=False):
         return self._fold('larger', x, dim, keepdim)
 
@@ -256,6 +269,8 @@ class Program:
         return self._fold('smaller', x, dim, keepdim)
 
     def mean(self, x, dim=None, keepdim=False, *, dtype=None):
+        if self.whole:
+            raise Untraceable('means of whole numbers')
         total = self.sum(x, dim, keepdim, dtype=dtype)
         return total / self.note(('count',), (), self.computed)
 
@@ -285,19 +300,20 @@ class BroadcastSum:
         self.of, self.shape, self.axes = of, shape, axes
 
 
-def trace(formula, arguments, computed):
+def trace(formula, arguments, computed, widened=False):
     """(program, results, axes folded over) of `formula(m, *arguments)`, where arrays are looked at by shape and dtype.
 
     Arrays become ('input', position among arrays), floats ('number', position among floats); all else goes in as it is.
-    Raises Untraceable.
+    widened: whole numbers of other types become those computed in. Raises Untraceable.
     """
     program = Program(computed)
     given, arrays, numbers = [], 0, 0
     for x in arguments:
         if isinstance(x, np.ndarray):
-            if x.dtype not in (program.computed, np.dtype(bool), np.dtype(np.int64)):
+            kind = program.computed if widened and x.dtype.kind in 'iu' else x.dtype
+            if kind not in (program.computed, np.dtype(bool), np.dtype(np.int64)):
                 raise Untraceable(f'an array of {x.dtype}')
-            given.append(program.note(('input', arrays), x.shape, x.dtype))
+            given.append(program.note(('input', arrays), x.shape, kind))
             arrays += 1
         elif x.__class__ is float:
             if program.whole:
@@ -312,6 +328,8 @@ def trace(formula, arguments, computed):
             results = tuple(program.settled(r) for r in results)
         else:
             results = program.settled(results)
+    except Narrow:
+        raise
     except Exception as error:  # what a formula refuses it refuses again, over arrays
         raise Untraceable(str(error)) from error
     return tuple(program.instructions), results, program.axes

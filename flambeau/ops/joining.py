@@ -334,7 +334,8 @@ def _triangular(name):
             raise RuntimeError(f'{name}: input tensor must have at least 2 dimensions')
         shape = input.shape[-2:]
         if input.size > LARGE:
-            return getattr(m.xp, name)(input, diagonal)
+            made = m.kernel('layout.triangle', input, int(diagonal), name == 'triu')
+            return getattr(m.xp, name)(input, diagonal) if made is None else made
         return m.xp.where(_triangle(name, *shape, diagonal), input, zero_of(input.dtype))
     triangle.__doc__ = f'The {"lower" if name == "tril" else "upper"} triangle of matrices, zeros elsewhere.'
     return triangle

@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from .definition import composite, reduction
-from .reference import axes_of
+from .reference import REFERENCE, axes_of
 
 __all__ = ['sum', 'mean', 'amax', 'amin', 'prod', 'restore']
 
@@ -76,11 +76,18 @@ def _truth(m, result, input):
     return m.cast_like(result, input) if input.dtype == np.uint8 else result
 
 
-def _prod_gradient(m, g, input, dim, keepdim, dtype):
+def _share_of_product(m, g, output, input):
+    return g * output / input
+
+
+def _prod_gradient(m, g, input, output, dim, keepdim, dtype):
     shape = input.shape
     axes = axes_of(dim, len(shape))
     if not axes:
         return g
+    if m is REFERENCE and g.dtype == input.dtype and input.dtype.kind == 'f' and not (input == 0).any():
+        g, output = (restore(m, x, shape, dim, keepdim) for x in (g, output))
+        return m.fused(_share_of_product, m.expand(g, shape), output, input)
     rest = [k for k in range(len(shape)) if k not in axes]
     order = (*rest, *axes)
     flat = m.reshape(m.permute(input, order), (*[shape[k] for k in rest], -1))

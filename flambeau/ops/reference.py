@@ -280,7 +280,9 @@ class Reference:
         elif x.dtype.kind == 'b' and dim is None and not keepdim:
             return self.xp.asarray(self.xp.count_nonzero(x))
         elif x.dtype.kind in 'bui':
-            return self.xp.add.reduce(x, None if dim is None else axes_of(dim, x.ndim), np.int64, None, keepdim)
+            axes = None if dim is None else axes_of(dim, x.ndim)
+            made = self.folded('sum', x, axes, keepdim)
+            return self.xp.add.reduce(x, axes, np.int64, None, keepdim) if made is None else made
         return self.total(x, None if dim is None else axes_of(dim, x.ndim), keepdim)
 
     def total(self, x, axes, keepdim=False):
@@ -294,22 +296,30 @@ class Reference:
     def amax(self, x, dim=(), keepdim=False):
         if not x.size:
             refuse_empty('amax', x, dim)
-        return self.xp.maximum.reduce(x, axis=axes_of(dim, x.ndim), keepdims=keepdim)
+        axes = axes_of(dim, x.ndim)
+        made = self.folded('amax', x, axes, keepdim)
+        return self.xp.maximum.reduce(x, axis=axes, keepdims=keepdim) if made is None else made
+
+    def folded(self, fold, x, axes, keepdim):
+        """What a generated kernel makes of the numbers of a large array over axes, or None."""
+        return self.kernel('fusion.folded', x, fold, axes, keepdim) if x.size >= LARGE and x.dtype.kind != 'c' else None
 
     def amin(self, x, dim=(), keepdim=False):
         if not x.size:
             refuse_empty('amin', x, dim)
-        return self.xp.minimum.reduce(x, axis=axes_of(dim, x.ndim), keepdims=keepdim)
+        axes = axes_of(dim, x.ndim)
+        made = self.folded('amin', x, axes, keepdim)
+        return self.xp.minimum.reduce(x, axis=axes, keepdims=keepdim) if made is None else made
 
     def prod(self, x, dim=None, keepdim=False, *, dtype=None):
         if dtype is not None:
             x = self.cast(x, dtype)
         elif x.dtype.kind in 'bui':
-            x = x.astype(np.int64)
+            x = self.cast(x, dtypes.int64)
         axes = axes_of(dim, x.ndim)
-        made = self.kernel('scan.products', x, axes) if x.size >= LARGE else None
+        made = self.folded('prod', x, axes, keepdim)
         if made is not None:
-            return self.xp.expand_dims(made, axes) if keepdim else made
+            return made
         return self.xp.multiply.reduce(x, axis=axes, keepdims=keepdim)
 
     def all(self, x, dim=None, keepdim=False):

@@ -14,10 +14,10 @@ __all__ = ['cumsum', 'cumprod', 'logcumsumexp', 'diff', 'trapezoid']
 
 def _scanned(m, input, dim, dtype, ufunc, scan):
     axis = axis_of(dim, input.ndim)
-    if dtype is not None:
-        input = input.astype(dtype.numpy)
-    elif input.dtype.kind in 'bui':
-        input = input.astype(np.int64)
+    if dtype is None and input.dtype.kind in 'bui':
+        dtype = dtypes.int64
+    if dtype is not None and dtype.numpy != input.dtype:
+        input = m.cast(input, dtype)
     made = m.kernel('scan.values', input, axis, ufunc)
     if made is not None:
         return made

@@ -268,7 +268,7 @@ def nanmean(m, input, dim=None, keepdim=False, *, dtype=None):
 @reduction()
 def count_nonzero(m, input, dim=None):
     """How many elements are not 0, of all or over dimensions."""
-    return m.sum(input != 0, dim)
+    return m.sum(input if input.dtype.kind == 'b' else input != 0, dim)
 
 
 # ---- norms and distances

@@ -10,12 +10,12 @@ import itertools
 import numpy as np
 
 from ...kernel import fusion, types
-from ...kernel.tracing import BroadcastSum, Noted, Untraceable, trace
+from ...kernel.tracing import BroadcastSum, Narrow, Noted, Untraceable, trace
 from .build import built, signature
 from .layout import dense
 from .replay import is_noting, noted
 
-__all__ = ['planned', 'run', 'total', 'update', 'whole']
+__all__ = ['folded', 'planned', 'run', 'total', 'update', 'whole']
 
 BLOCK = 1 << 14  # elements that one thread takes at a time
 STRIP = 64       # columns that one thread takes at a time
@@ -26,6 +26,8 @@ _steps = {}       # formula -> how many steps it had
 ndarray = np.ndarray
 RANKS = {'b': 1, 'u': 2, 'i': 2, 'V': 3, 'f': 3}  # the kind of array that says what is computed in is the highest
 SIGNS = frozenset(['input', 'abs', 'neg'])  # of which nothing but signs of numbers changes
+FOLDS = {'sum': (np.add.reduce, True), 'prod': (np.multiply.reduce, True), 'amax': (np.maximum.reduce, False),
+         'amin': (np.minimum.reduce, False)}  # how parts of a whole are combined, and whether in a wider type
 WIDER = {'float16': 'float32', 'bfloat16': 'float32'}  # these are computed in
 
 
@@ -100,33 +102,36 @@ def _columns(m, x, shape):
 
 
 @functools.lru_cache(maxsize=256)
-def _along_rows(formula):
-    """The sums of a formula's elements along the last axis."""
-    return lambda m, *arguments: m.sum(formula(m, *arguments), -1, True)
+def _along_rows(formula, fold):
+    """A formula's elements along the last axis folded by a function of `m`."""
+    return lambda m, *arguments: getattr(m, fold)(formula(m, *arguments), -1, True)
 
 
-def whole(formula, *arguments):
-    """The sum of all elements of formula(m, *arguments) over contiguous arrays of one shape, as a number; or None.
+def whole(formula, *arguments, fold='sum'):
+    """All elements of formula(m, *arguments) over contiguous arrays of one shape folded, as a number; or None.
 
-    Partial sums of a fixed size are added up in float64, whatever the number of threads.
+    Parts of a fixed size are added up in float64 or int64, whatever the number of threads.
     """
     first = arguments[0]
     arrays = [x for x in arguments if x.__class__ is ndarray]
     if first.itemsize == 2 or first.size < BLOCK or any(
             a.shape != first.shape or not a.flags.c_contiguous or a.dtype is not first.dtype for a in arrays):
         return None
+    combine, wide = FOLDS[fold]
+    wide = {'f': np.float64, 'c': np.complex128}.get(first.dtype.kind, np.int64) if wide else first.dtype
     rows = first.size // BLOCK
     shape, end = (rows, BLOCK), rows * BLOCK
-    parts = run(_along_rows(formula), *[x.reshape(-1)[:end].reshape(shape) if x.__class__ is ndarray else x for x in arguments])
+    parts = run(_along_rows(formula, fold), *[
+        x.reshape(-1)[:end].reshape(shape) if x.__class__ is ndarray else x for x in arguments])
     if parts is None:
         return None
-    result = parts.sum(dtype=np.float64)
+    result = combine(parts, None, wide)
     if end < first.size:
         rest = run(formula, *[x.reshape(-1)[end:] if x.__class__ is ndarray else x for x in arguments])
         if rest is None:
             return None
-        result += rest.sum(dtype=np.float64)
-    return first.dtype.type(result)
+        result = combine([result, combine(rest, None, wide)])
+    return result if first.dtype.kind in 'bui' else first.dtype.type(result)
 
 
 def _itself(m, x):
@@ -134,15 +139,24 @@ def _itself(m, x):
     return x * 1.0
 
 
+def folded(x, fold, axes, keepdim):
+    """The 'sum', 'prod', 'amax' or 'amin' over axes (None: all), or None."""
+    if axes is None or len(axes) == x.ndim:
+        result = whole(_itself, x, fold=fold) if x.size >= 2 * BLOCK else None
+        return np.full((1,) * x.ndim, result) if keepdim and result is not None else result
+    return run(_over, x, fold, axes, keepdim)
+
+
+def _over(m, x, fold, axes, keepdim):
+    return getattr(m, fold)(x, axes, keepdim)
+
+
 def total(x, axes, keepdim):
     """The sum over axes (None: all), or None. Partial sums of a fixed size are added up, whatever the number of threads."""
     if x.itemsize == 2:
         return None
     if axes is None or len(axes) == x.ndim:
-        if x.size < 2 * BLOCK:
-            return None
-        result = whole(_itself, x)
-        return np.full((1,) * x.ndim, result) if keepdim and result is not None else result
+        return folded(x, 'sum', axes, keepdim)
     shape = tuple(1 if k in axes else n for k, n in enumerate(x.shape))
     made = run(_rows, x, axes)
     if made is None:
@@ -156,7 +170,10 @@ def _plan(formula, arguments, over=None):
     if computed is None or computed.name not in types.NAMES:
         return None
     try:
-        return Plan(formula, arguments, computed, over)
+        try:
+            return Plan(formula, arguments, computed, over)
+        except Narrow:
+            return Plan(formula, arguments, np.dtype(np.int64), over, True)
     except Untraceable:
         return None
 
@@ -164,8 +181,8 @@ def _plan(formula, arguments, over=None):
 class Plan:
     """One formula over arrays of given shapes and strides: its kernel, and the numbers to call it with."""
 
-    def __init__(self, formula, arguments, computed, over=None):
-        instructions, results, axes = trace(formula, arguments, computed)
+    def __init__(self, formula, arguments, computed, over=None, widened=False):
+        instructions, results, axes = trace(formula, arguments, computed, widened)
         arrays = [x for x in arguments if isinstance(x, np.ndarray)]
         self.single = not isinstance(results, tuple)
         results = (results,) if self.single else results
@@ -182,6 +199,8 @@ class Plan:
         if len(summed) > 1:
             raise Untraceable('sums over different rows')
         kinds = [kind for kind, _ in described]
+        if widened and 'full' in kinds:
+            raise Untraceable('results in a wider type')
         places = [kept_shape if getattr(r, 'squeezed', False) else made for r, (made, _) in zip(wanted, self.made)]
         o, q, i, strides, layouts, upright, (part, outer) = self._laid_out(
             arrays, places, shape, 'full' in kinds, folded, frozenset(*summed), over)

@@ -10,7 +10,7 @@ from ...kernel import layout
 from .build import compiled
 from .properties import target
 
-__all__ = ['copied', 'dense', 'joined']
+__all__ = ['copied', 'dense', 'joined', 'triangle']
 
 SMALLEST = 1 << 13          # elements from which on a kernel beats array functions
 SMALLEST_RUNS = 1 << 18     # bytes from which on it does, by its threads, where elements lie side by side in both
@@ -44,6 +44,21 @@ def joined(arrays, axis):
         if not copied(part, a):
             part[...] = a
         at += a.shape[axis]
+    return made
+
+
+def triangle(array, diagonal, upper):
+    """Matrices with zeros above a diagonal, or where `upper` below it."""
+    if array.size < SMALLEST or array.itemsize not in WORDS or array.dtype.hasobject:
+        return None
+    if not array.flags.c_contiguous:
+        array = dense(array)
+        if array is None:
+            return None
+    made = np.empty(array.shape, array.dtype)
+    rows, columns = array.shape[-2:]
+    compiled(layout.triangle, array.itemsize, upper)(
+        array, made, array.size // columns, rows, columns, diagonal, max(1, CHUNK // columns))
     return made
 
 

@@ -10,11 +10,10 @@ from .build import compiled
 from .properties import computes, target
 from .replay import allocated
 
-__all__ = ['extremes', 'products', 'values']
+__all__ = ['extremes', 'values']
 
 BLOCK = 2064        # elements of a single row that one lane goes through; no power of two, or they would crowd the cache
 KINDS = frozenset('float32 float64 int64 float16 bfloat16'.split())
-FLOATS = KINDS - {'int64'}
 WIDE = {types.f32: np.float32, types.f64: np.float64, types.i64: np.int64}  # dtypes of running values
 PLACED = frozenset('float32 float64 int32 int64'.split())
 IN_BLOCKS = (np.add, np.multiply)
@@ -45,19 +44,6 @@ def extremes(x, axis, ufunc):
     y, places = allocated(x.shape, x.dtype), allocated(x.shape, np.int64)
     _run(x, axis, y, places, types.of(x.dtype), ufunc)
     return y, places
-
-
-def products(x, axes):
-    """The products over the last axes, float32 multiplied in float64."""
-    kept = x.ndim - len(axes)
-    if (tuple(sorted(axes)) != tuple(range(kept, x.ndim)) or not x.flags.c_contiguous or x.dtype.name not in FLOATS
-            or not computes(x.dtype)):
-        return None
-    kind = types.of(x.dtype)
-    made = allocated(x.shape[:kept], WIDE[scan.summed(kind, np.multiply.__name__)])
-    compiled(scan.totals, kind, np.multiply.__name__)(x, made, made.size, x.size // max(made.size, 1))
-    with np.errstate(over='ignore'):
-        return made.astype(x.dtype, copy=False)
 
 
 def _run(x, axis, y, places, kind, ufunc):
