@@ -15,6 +15,7 @@ import numpy as np
 
 from .backends.cpu import launch
 from .backends.cpu.properties import PRECISION
+from .ops.plans import forget_plans
 from .device import CPU, resolve
 
 __all__ = ['get_num_threads', 'set_num_threads', 'get_num_interop_threads', 'set_num_interop_threads',
@@ -57,6 +58,7 @@ def get_num_threads() -> int:
 def set_num_threads(num: int) -> None:
     """Sets how many threads an operation may use. Raises RuntimeError for anything but a positive integer."""
     launch.set_num_threads(_count('set_num_threads', num))
+    forget_plans()
     blas = _blas()
     if blas:
         blas[1](num)
@@ -114,6 +116,7 @@ def set_float32_matmul_precision(precision: str) -> None:
     if precision not in PRECISIONS:
         raise RuntimeError(f'set_float32_matmul_precision expects one of {PRECISIONS}, got {precision!r}')
     PRECISION['float32'] = precision
+    forget_plans()
 
 
 def get_float32_matmul_precision() -> str:

@@ -71,3 +71,42 @@ def test_what_arrays_cannot_show_is_never_replayed():
                     (np.ones((1, 1, 4, 4), np.float32),)) is None
 
 
+WEIGHT, BIAS = torch.randn(8, 4, 3, 3, generator=torch.Generator().manual_seed(1)), torch.arange(8.0)
+CONVOLUTIONS = {
+    'conv2d': lambda x: F.conv2d(x, WEIGHT, padding=1), 'conv2d with steps': lambda x: F.conv2d(x, WEIGHT, BIAS, 2, 1),
+    'depthwise': lambda x: F.conv2d(x, WEIGHT[:4, :1], BIAS[:4], 1, 1, 1, 4), 'pointwise': lambda x: F.conv2d(x, WEIGHT[:, :, :1, :1], BIAS),
+    'one pixel': lambda x: F.conv2d(x[:, :, :1, :1], WEIGHT[:, :, 1:2, 1:2], BIAS), 'conv1d': lambda x: F.conv1d(x[:, :, 0], WEIGHT[:, :, 0], BIAS),
+    'conv_transpose2d': lambda x: F.conv_transpose2d(x, WEIGHT.transpose(0, 1), BIAS, 2),
+}
+
+
+@pytest.mark.parametrize('name', CONVOLUTIONS)
+def test_convolutions_met_again(name):
+    for again in range(4):
+        x = torch.randn(2, 4, 6, 6, generator=torch.Generator().manual_seed(again))
+        for given in (x, x.transpose(2, 3)):
+            longer = torch.cat([given, torch.zeros(again + 1, 4, 6, 6)])  # never met before
+            torch.testing.assert_close(CONVOLUTIONS[name](given), CONVOLUTIONS[name](longer)[:2], rtol=1e-4, atol=1e-4)
+
+
+def test_gradients_of_convolutions_met_again():
+    for again in range(4):
+        x = torch.randn(2, 4, 6, 6, generator=torch.Generator().manual_seed(again), requires_grad=True)
+        weight = WEIGHT.clone().requires_grad_()
+        F.conv2d(x, weight, BIAS, padding=1).square().sum().backward()
+        wide = x.detach().double().requires_grad_(), WEIGHT.double().requires_grad_()
+        F.conv2d(*wide, BIAS.double(), padding=1).square().sum().backward()
+        for single, double in zip((x, weight), wide):
+            torch.testing.assert_close(single.grad, double.grad.float(), rtol=1e-4, atol=1e-3)
+
+
+def test_calls_are_met_anew_with_more_threads():
+    x, before = torch.randn(4, 16, 20, 20), torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        first = [F.conv2d(x, torch.ones(16, 16, 3, 3), padding=1) for _ in range(3)]
+        torch.set_num_threads(4)
+        for _ in range(3):
+            torch.testing.assert_close(F.conv2d(x, torch.ones(16, 16, 3, 3), padding=1), first[0], rtol=0, atol=0)
+    finally:
+        torch.set_num_threads(before)

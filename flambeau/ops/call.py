@@ -19,6 +19,7 @@ from ..tensor import Parameter, Tensor
 from .definition import SavedOutput
 from .general import COMPUTED, SIMPLE, raise_refusal, runner
 from .overriding import Overridden, override
+from .plans import Plans
 from .record import GENERAL, binary_recorder, complete, record
 from .reference import LARGE, REFERENCE, SINGLE
 from .results import several_views, tensors_of
@@ -347,26 +348,6 @@ def _looking_up(op, tensors, required, given):
     return ['    try:', f'        key = {key}', '        run = plans.get(key, 0)',
             f'        if run.__class__ is int: run = plans.met(key, run, m, operation, ({given},))',
             '    except TypeError: run = None']
-
-
-class Plans(dict):
-    """What calls of one operation run, by what tells them apart; no more than so many are kept.
-
-    A formula that is one kernel is a function from the first call on. What can be replayed is noted at the second: a call that
-    is not made again would not be worth it.
-    """
-
-    def met(self, key, times, m, op, arguments):
-        """What to run for a call met so many times before: a function, or False for the formula."""
-        plan = False
-        if not times and op.kind in ('reduction', 'elementwise', 'composite'):
-            plan = m.planned(op.flat, op.fixed(arguments), 2 if op.kind == 'reduction' else 1)
-        if not plan and op.replay:
-            plan = m.kernel('replay.replayed', op.flat, m, arguments) or False if times else 1
-        if len(self) >= 512:
-            self.clear()
-        self[key] = plan
-        return plan.__class__ is not int and plan
 
 
 def _noted(op, indent='    '):

@@ -287,7 +287,7 @@ def _with_bias(y, bias):
     return y
 
 
-@opaque(namespace='', method=False, label='ConvolutionBackward0', grad={
+@opaque(namespace='', method=False, replay=True, label='ConvolutionBackward0', grad={
     'input': lambda m, g, weight, geometry, input_shape:
         m._convolution_transpose(g, _conj(m, weight), None, geometry, input_shape[2:]),
     'weight': lambda m, g, input, geometry, weight_shape:
@@ -299,7 +299,7 @@ def _convolution(m, input, weight, bias, geometry):
     return convolve(input, weight, geometry, bias)
 
 
-@opaque(namespace='', method=False, label='ConvolutionBackward0', grad={
+@opaque(namespace='', method=False, replay=True, label='ConvolutionBackward0', grad={
     'input': lambda m, g, weight, geometry: m._convolution(g, _conj(m, weight), None, geometry),
     'weight': lambda m, g, input, geometry, weight_shape:
         m._convolution_weight(_conj(m, input), g, geometry, weight_shape[2:]),
@@ -310,7 +310,7 @@ def _convolution_transpose(m, input, weight, bias, geometry, spatial):
     return _with_bias(gradient_in_input(input, weight, geometry, spatial), bias)
 
 
-@opaque(namespace='', method=False, grad={
+@opaque(namespace='', method=False, replay=True, grad={
     'outer': lambda m, g, input, geometry: m._convolution(_conj(m, input), g, None, geometry),
     'input': lambda m, g, outer, geometry, input_shape:
         m._convolution_transpose(_conj(m, outer), g, None, geometry, input_shape[2:])})
@@ -425,7 +425,7 @@ def _declare_convolution(dims):
     'valid' or 'same' (output as large as the input, stride 1).
     """
     return composite(conv, name=operation, namespace='torch nn.functional', method=False, widen=False,
-                     label='ConvolutionBackward0')
+                     replay=True, label='ConvolutionBackward0')
 
 
 @functools.lru_cache(maxsize=4096, typed=True)
@@ -464,7 +464,7 @@ def _declare_transpose(dims):
     of the output.
     """
     return composite(conv_transpose, name=operation, namespace='torch nn.functional', method=False, widen=False,
-                     label='ConvolutionBackward0')
+                     replay=True, label='ConvolutionBackward0')
 
 
 CONVOLUTIONS = {dims: _declare_convolution(dims) for dims in (1, 2, 3)}

@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import dtypes
 from ..backends.cpu import array as backend
+from .plans import replaying
 
 __all__ = ['Reference', 'REFERENCE', 'LARGE', 'axes_of', 'sized']
 
@@ -137,7 +138,10 @@ class Reference:
             load_all()
         if name not in OPERATIONS:
             raise AttributeError(f'no operation {name!r}')
-        return functools.partial(OPERATIONS[name].formula, self)
+        op = OPERATIONS[name]
+        if op.replay and op.kind == 'opaque' and not op.keywords and not op.defaults:
+            return replaying(op, self)
+        return functools.partial(op.formula, self)
 
     def direct(self, name, array_dtype):
         """The function of arrays that computes a primitive in that dtype, or False."""

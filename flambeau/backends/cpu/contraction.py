@@ -5,8 +5,9 @@ import numpy as np
 
 from ...kernel.contraction import product, vectors
 from ...kernel.tiles import tile_columns, tile_rows
-from .build import compiled, signature
+from .build import built, signature
 from .properties import target
+from .replay import allocated, is_noting, noted
 
 __all__ = ['matmul']
 
@@ -18,6 +19,12 @@ WORTH_THREADS = 1 << 19  # multiplications from which on other threads are woken
 THIN = 4               # rows or columns below which a product is one of vectors
 ELEMENTS = {'float32': 1, 'float64': 1, 'bfloat16': 2}  # neighbours in a word
 _plans = {}
+
+
+@noted
+def add(made, bias):
+    """made += bias."""
+    made += bias
 
 
 def matmul(x, y, out=None, bias=None, accumulate=False):
@@ -103,7 +110,7 @@ class _Product:
         batch_of = [stride if x.ndim == 3 else 0 for stride in (form_x[2], form_y[2], strides[0])]
         matrices = self.batch if batch_of[1] else 1
         arguments, cut = self._cut(m, n, words, lanes, form_x, form_y, matrices)
-        self.run = compiled(product, element, *arguments, bias is not None)
+        self.run = built(product, element, *arguments, bias is not None)
         self.numbers = (self.batch, n, words, batch_of[0], form_x[1], batch_of[1], form_y[1], batch_of[2], strides[-2],
                         *cut, matrices)
 
@@ -151,14 +158,15 @@ class _Product:
 
     def __call__(self, x, y, out, bias, accumulate):
         if out is None:
-            out = np.empty(self.shape, x.dtype)
+            out = allocated(self.shape, x.dtype)
         if self.copy_x:
             x = self._copied(x, -1)
         if self.copy_y:
             y = self._copied(y, -2)
-        panels_x = np.empty(self.panels_x, np.uint8) if self.panels_x else None
-        panels_y = np.empty(self.panels_y, np.uint8) if self.panels_y else None
-        self.run(x, y, out, bias, panels_x, panels_y, *self.numbers, 1 if accumulate else 0)
+        panels_x = allocated(self.panels_x, np.uint8) if self.panels_x else None
+        panels_y = allocated(self.panels_y, np.uint8) if self.panels_y else None
+        run = noted(self.run) if is_noting() else self.run
+        run(x, y, out, bias, panels_x, panels_y, *self.numbers, 1 if accumulate else 0)
         return out
 
 
@@ -179,7 +187,7 @@ class _Vectors:
             return
         words = k // ELEMENTS[element]
         self.stride, self.turned = form[1], form[0] == 'turned'
-        self.run = compiled(vectors, element, self.turned)
+        self.run = built(vectors, element, self.turned)
         self.shape = (*x.shape[:-2], count, ends)
         self.sizes = x.shape[0] if x.ndim == 3 else 1, count, words, ends
         self.block = self._block(ends, words)
@@ -196,13 +204,14 @@ class _Vectors:
         if self.copied:
             x = np.ascontiguousarray(x)
         word, batched = self.word, x.ndim == 3
-        made = np.empty(self.shape, x.dtype)
-        self.run(x, y, made, *self.sizes, x.strides[0] // word if batched else 0, x.strides[-2] // word,
-                 y.strides[0] // word if batched else 0, self.stride, self.block)
+        made = allocated(self.shape, x.dtype)
+        run = noted(self.run) if is_noting() else self.run
+        run(x, y, made, *self.sizes, x.strides[0] // word if batched else 0, x.strides[-2] // word,
+            y.strides[0] // word if batched else 0, self.stride, self.block)
         if self.swapped:
             made = np.ascontiguousarray(made.swapaxes(-1, -2))
         if bias is not None:
-            made += bias
+            add(made, bias)
         if out is None:
             return made
         if accumulate:

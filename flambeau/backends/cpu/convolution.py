@@ -19,6 +19,7 @@ from .contraction import matmul
 from .launch import get_num_threads
 from .layout import dense
 from .properties import PRECISION, target
+from .replay import allocated, noted
 
 __all__ = ['correlation', 'correlation_adjoint', 'correlation_in_weight']
 
@@ -30,7 +31,7 @@ SEVERAL = 512       # tiles from which on Winograd's filtering is worth a call f
 SLAB = 256          # tiles whose products with all others are taken at a time in the gradient in a weight
 KINDS = {(1, 1): 'one', (2, 2): 'two'}  # of minimal filtering, by steps
 ADJOINT = {(2, 2): 'apart'}
-SMALL = 1 << 14     # multiplications below which the reference is as quick
+SMALL = 1 << 7      # multiplications below which the reference is as quick
 FLOAT = np.dtype(np.float32)
 ELEMENTS = {FLOAT: 'float32', np.dtype(np.float64): 'float64'}
 
@@ -100,16 +101,29 @@ def _matrices(x):
     return x.reshape(*x.shape[:2], -1)
 
 
-def _pointwise(matrix, x):
-    """matrix @ the channels of each pixel of x."""
+@noted
+def _add_to_planes(made, bias):
+    """Adds a number for each output to `made` (images, outputs, pixels)."""
+    made += bias[:, None]
+
+
+def _pointwise(matrix, x, bias=None):
+    """bias + matrix @ the channels of each pixel of x."""
     images, channels, height, width = x.shape
+    if height == width == 1:
+        made = matmul(x.reshape(images, channels), matrix.T, None, bias)
+        return None if made is None else made.reshape(images, -1, 1, 1)
     if _is_in_pixels(x):
-        made = matmul(x.transpose(0, 2, 3, 1).reshape(-1, channels), matrix.T)
+        made = matmul(x.transpose(0, 2, 3, 1).reshape(-1, channels), matrix.T, None, bias)
         return None if made is None else made.reshape(images, height, width, -1).transpose(0, 3, 1, 2)
     columns = _matrices(x)
     made = matmul(np.broadcast_to(matrix, (len(columns), *matrix.shape)), columns)
-    if made is None or len(columns) == images:
-        return None if made is None else made.reshape(images, -1, height, width)
+    if made is None:
+        return None
+    if bias is not None:
+        _add_to_planes(made, bias)
+    if len(columns) == images:
+        return made.reshape(images, -1, height, width)
     return _dense(made.reshape(-1, images, height, width).swapaxes(0, 1))
 
 
@@ -121,7 +135,7 @@ def _split(length, most):
 def _scratch(bank, dtype=FLOAT):
     """(memory of `bank` numbers for each thread, how many threads it is for)."""
     threads = get_num_threads()
-    return np.empty(threads * bank, dtype), threads
+    return allocated(threads * bank, dtype), threads
 
 
 def _rows_of_band(out, stride, lines, numbers_per_row):
@@ -208,7 +222,7 @@ def _filter(x, w, out, before, kind):
         w = np.ascontiguousarray(w)
     flipped = w.strides[2] < 0
     compiled(minimal, kind, *form, flipped, deep)(
-        x, w[:, :, ::-1, ::-1] if flipped else w, out, np.empty(space[0], FLOAT), np.empty(space[1], FLOAT), *sizes,
+        x, w[:, :, ::-1, ::-1] if flipped else w, out, allocated(space[0], FLOAT), allocated(space[1], FLOAT), *sizes,
         *before, *_strides(w)[:2], *cut, *_strides(x)[:3], *_strides(out)[:3])
     return out
 
@@ -233,9 +247,9 @@ def _cut_filter_in_weight(kind, shape, outputs, size, threads):
 def _filter_in_weight(g, x, before, kind):
     """The gradient in 3x3 taps by a kind of Winograd's minimal filtering, for images as in `_filter`."""
     form, space, sizes, cut = _cut_filter_in_weight(kind, x.shape, g.shape[2], g.shape[3:], get_num_threads())
-    out = np.empty((g.shape[2], x.shape[2], 3, 3), FLOAT)
+    out = allocated((g.shape[2], x.shape[2], 3, 3), FLOAT)
     compiled(minimal_in_weight, kind, *form)(
-        x, g, out, *[np.empty(size, FLOAT) for size in space], *sizes, *before, *cut, *_strides(x)[:3], *_strides(g)[:3])
+        x, g, out, *[allocated(size, FLOAT) for size in space], *sizes, *before, *cut, *_strides(x)[:3], *_strides(g)[:3])
     return out
 
 
@@ -275,6 +289,26 @@ def _plan(images, outputs, channels, lines, parts, size, stride, dilation, eleme
     return (element, rows, vectors), whole, table, (columns, band, block, bank), -(-strips // cuts), sum(n for n, _ in parts)
 
 
+@functools.lru_cache(maxsize=256)
+def _zeros(size, dtype):
+    """Zeros that nobody writes to."""
+    return np.zeros(size, dtype)
+
+
+@functools.lru_cache(maxsize=4096)
+def _table(lines):
+    """Lines of whole numbers that nobody writes to."""
+    return np.array(lines, np.int64)
+
+
+@noted
+def _begun(bias, groups, whole):
+    """What the outputs of each group begin with: the bias, and zeros up to `whole`."""
+    begin = np.zeros((groups, whole), bias.dtype)
+    begin[:, :bias.size // groups] = bias.reshape(groups, -1)
+    return begin
+
+
 def _direct(x, parts, out, placed, size, stride, before, dilation, bias=None):
     """Writes into `out` bias + the cross-correlation of x, padded by `before` at the top and left, and weights.
 
@@ -286,13 +320,11 @@ def _direct(x, parts, out, placed, size, stride, before, dilation, bias=None):
     form, whole, table, cut, strips, taps = _plan(
         placed.images * placed.inner, outputs, channels, lines,
         tuple((part.shape[4], beside) for part, beside in parts), tuple(size), stride, dilation, ELEMENTS[x.dtype])
-    begin = np.zeros((groups, whole), x.dtype)
-    if bias is not None:
-        begin[:, :outputs] = bias.reshape(groups, outputs)
-    table = np.array([(_distance(weight, part), *line) for (part, _), line in zip(parts, table)], np.int64)
+    begin = _zeros(groups * whole, x.dtype) if bias is None else _begun(bias, groups, whole)
+    table = _table(tuple((_distance(weight, part), *line) for (part, _), line in zip(parts, table)))
     run = compiled(direct, *form, len(parts) == 1 and weight.flags.c_contiguous, len(parts), placed.in_pixels)
     scratch, threads = _scratch(cut[-1], x.dtype)
-    run(table, x, weight, begin, out, np.empty(groups * whole * channels * lines * taps, x.dtype), scratch, threads,
+    run(table, x, weight, begin, out, allocated(groups * whole * channels * lines * taps, x.dtype), scratch, threads,
         *placed[:3], channels, *x.shape[2:], outputs, *size, lines, *stride, *dilation, *before, *cut, *placed.x,
         *placed.out, out.strides[2] // out.itemsize, out.shape[3], strips, taps, *_strides(weight))
     return out
@@ -319,7 +351,7 @@ def _correlate(x, w, out, stride, before, dilation, bias=None):
     groups, outputs, channels, *taps = w.shape
     if x.dtype == FLOAT and _is_minimal(channels, outputs, taps, out.shape, stride, dilation, groups):
         in_pixels = _is_in_pixels(x)
-        x, made = _dense(x), np.empty(out.shape, FLOAT) if in_pixels else out
+        x, made = _dense(x), allocated(out.shape, FLOAT) if in_pixels else out
         for group in range(groups):
             _filter(_of_group(x, group, groups), w[group], _of_group(made, group, groups), before, _kind(stride))
         return _biased(_dense(made, in_pixels), bias)
@@ -329,7 +361,7 @@ def _correlate(x, w, out, stride, before, dilation, bias=None):
 def _empty(shape, in_pixels, dtype):
     """An array of images whose channels lie one behind the other, or side by side."""
     images, channels, *size = shape
-    return np.empty((images, *size, channels), dtype).transpose(0, 3, 1, 2) if in_pixels else np.empty(shape, dtype)
+    return allocated((images, *size, channels), dtype).transpose(0, 3, 1, 2) if in_pixels else allocated(shape, dtype)
 
 
 def _biased(made, bias):
@@ -352,12 +384,13 @@ def correlation(x, w, geometry, bias=None):
         return None
     in_pixels, before = _is_in_pixels(x) or _is_in_pixels(w), tuple(p for p, _ in geometry.padding)
     if _is_pointwise(geometry, w.shape[2:]):
-        return _biased(_pointwise(w[:, :, 0, 0], _dense(_met(x, geometry), in_pixels)), bias)
+        bias = bias if bias is None else np.ascontiguousarray(bias)
+        return _pointwise(w[:, :, 0, 0], _dense(_met(x, geometry), in_pixels), bias)
     x = _dense(x, in_pixels)
     if (groups == 1 and x.dtype == FLOAT and w.shape[0] <= tile_rows(target())
             and geometry.stride == geometry.dilation == (1, 1)
             and not _is_minimal(x.shape[1], w.shape[0], w.shape[2:], shape, (1, 1), (1, 1))):
-        made = _planes(_dense(x), w.transpose(2, 3, 1, 0), np.empty(shape, FLOAT), before, (1, 1))
+        made = _planes(_dense(x), w.transpose(2, 3, 1, 0), allocated(shape, FLOAT), before, (1, 1))
         return _biased(_dense(made, in_pixels), bias)
     made = _empty(shape, _is_in_pixels(x), x.dtype)
     return _correlate(x, _by_group(w, groups), made, geometry.stride, before, geometry.dilation, bias)
@@ -384,7 +417,7 @@ def _planes(x, w, out, before, steps):
     """Writes into `out` a correlation of x, padded by `before`, with w (rows, columns, channels, phases * outputs)."""
     form, bank, cut = _cut_planar(x.shape, w.shape, out.shape[2:], tuple(steps))
     lines, taps, channels, rows = w.shape
-    weight = np.empty((lines, taps, channels, form[2]), FLOAT)
+    weight = allocated((lines, taps, channels, form[2]), FLOAT)
     weight[..., :rows] = w
     scratch, threads = _scratch(bank)
     compiled(planar, *form, steps)(x, weight, out, scratch, threads, *x.shape, *out.shape[2:], lines, taps, *before, *cut)
@@ -425,7 +458,7 @@ def _adjoint_in_planes(g, w, geometry, out):
 def _blank(shape, geometry, kernel, dtype):
     """An array for an adjoint: of zeros where some of its elements meet no tap."""
     met = all(min(k, s // math.gcd(s, d)) == s for k, s, d in zip(kernel, geometry.stride, geometry.dilation))
-    return (np.empty if met else np.zeros)(shape, dtype)
+    return (allocated if met else np.zeros)(shape, dtype)
 
 
 def _adjoint(g, w, geometry, out, placed):
@@ -467,11 +500,11 @@ def correlation_adjoint(g, w, geometry, spatial):
         return whole
     if (groups == 1 and g.dtype == FLOAT and math.prod(strides) * shape[1] <= 2 * tile_rows(target())
             and not _is_minimal(g.shape[1], shape[1], w.shape[2:], shape, strides, geometry.dilation)):
-        return _dense(_adjoint_in_planes(_dense(g), w, geometry, np.empty(shape, FLOAT)), in_pixels)
+        return _dense(_adjoint_in_planes(_dense(g), w, geometry, allocated(shape, FLOAT)), in_pixels)
     channels, odd = g.shape[1] // groups, all(before % 2 for before, _ in geometry.padding)
     if (g.dtype == FLOAT and odd
             and _is_minimal(channels, w.shape[1], w.shape[2:], shape, strides, geometry.dilation, groups, True)):
-        g, made, before = _dense(g), np.empty(shape, FLOAT), [(1 - before) // 2 for before, _ in geometry.padding]
+        g, made, before = _dense(g), allocated(shape, FLOAT), [(1 - before) // 2 for before, _ in geometry.padding]
         for group, weight in enumerate(_by_group(w, groups).swapaxes(1, 2)):
             _filter(_of_group(g, group, groups), weight, _of_group(made, group, groups), before, _kind(strides, True))
         return _dense(made, in_pixels)
@@ -485,7 +518,7 @@ def correlation_adjoint(g, w, geometry, spatial):
 
 def _pointwise_in_weight(g, x):
     """The sum over images of g @ x, transposed."""
-    made = np.empty((g.shape[1], x.shape[1]), g.dtype)
+    made = allocated((g.shape[1], x.shape[1]), g.dtype)
     for image, (left, right) in enumerate(zip(*map(_matrices, (g, x)))):
         if matmul(left, right.T, made, None, image > 0) is None:
             return None
@@ -514,7 +547,7 @@ def _in_weight(g, x, outputs, channels, kernel, placed, stride, before, dilation
     """The gradient in weights (outputs and channels of a group, *kernel), of images placed as in `_direct`."""
     groups, size, element = placed.groups, g.shape[2:], ELEMENTS[g.dtype]
     rows, bank, cut, parts = _cut_in_weight(groups, outputs, channels, kernel, size, stride, dilation, element)
-    made = np.empty((groups * outputs, channels, *kernel), g.dtype)
+    made = allocated((groups * outputs, channels, *kernel), g.dtype)
     scratch, threads = _scratch(bank, g.dtype)
     compiled(weight_gradient, element, rows, placed.in_pixels)(
         x, g, made, scratch, threads, *placed[:3], channels, *x.shape[2:], outputs, *size, kernel[0], *stride, *dilation,

@@ -13,8 +13,9 @@ from ...kernel.depthwise import pixels, pixels_in_weight, planes, planes_in_weig
 from ...kernel.types import named
 from .build import compiled
 from .convolution import (BAND, CHUNKS, ELEMENTS, SMALL, _applies as fit, _dense, _empty, _is_in_pixels, _phase,
-                          _scratch, _split)
+                          _scratch, _split, _zeros)
 from .properties import target
+from .replay import allocated, noted
 
 __all__ = ['correlation', 'correlation_adjoint', 'correlation_in_weight']
 
@@ -61,8 +62,8 @@ def _group(x, groups):
 def _cut_planes(shape, weight_shape, sizes, stride, dilation, offsets, groups, element):
     """How `_along_planes` cuts its work.
 
-    What the kernel is made for, the weight's shape by blocks of lines, a table of offsets, numbers of a thread's memory,
-    and numbers for the kernel.
+    What the kernel is made for, what brings the weight into its order of blocks of lines, a table of offsets, numbers of a
+    thread's memory, and numbers for the kernel.
     """
     (images, _, height, width), (_, outputs, depth, all_lines, taps) = shape, weight_shape
     lanes, registers, parts = _lanes(element), target().registers, len(offsets)
@@ -80,8 +81,9 @@ def _cut_planes(shape, weight_shape, sizes, stride, dilation, offsets, groups, e
     ends = [sum(map(len, offsets[:k])) for k in range(parts + 1)]
     together = max(1, TOGETHER // max(1, math.prod(sizes) * math.prod(weight_shape[1:])))
     bank = together * depth * plane + (vectors + 1) * lanes
-    return ((element, rows, vectors, lines, stride, dilation, parts), (groups, outputs, depth, blocks, lines, taps),
-            np.array(flat + ends, np.int64), bank,
+    blocked = groups, outputs, depth, blocks, lines, taps
+    return ((element, rows, vectors, lines, stride, dilation, parts),
+            lambda w: np.ascontiguousarray(w.reshape(blocked).swapaxes(-1, -2)), np.array(flat + ends, np.int64), bank,
             (images, groups, depth, outputs, height, width, *sizes, blocks, taps), (pitch, band, plane, bank), together)
 
 
@@ -92,13 +94,12 @@ def _along_planes(x, w, out, wide, sizes, stride, dilation, before, offsets, gro
     lie in a padded row. `out` has rows of any distance, of which `wide` columns are written. Where x has one channel a
     group, the next planes behind it are the others of a group.
     """
-    form, blocked, table, bank, numbers, cut, together = _cut_planes(
+    form, in_order, table, bank, numbers, cut, together = _cut_planes(
         x.shape, w.shape, sizes, stride, dilation, offsets, groups, ELEMENTS[x.dtype])
-    w = np.ascontiguousarray(w.reshape(blocked).swapaxes(-1, -2))
-    bias = np.zeros(groups * w.shape[1], x.dtype) if bias is None else np.ascontiguousarray(bias)
+    bias = _zeros(groups * w.shape[1], x.dtype) if bias is None else np.ascontiguousarray(bias)
     scratch, threads = _scratch(bank, x.dtype)
     compiled(planes, *form)(
-        table, x, w, bias, out, scratch, threads, *numbers, *before, *cut, _group(x, groups),
+        table, x, noted(in_order)(w), bias, out, scratch, threads, *numbers, *before, *cut, _group(x, groups),
         out.strides[1] // out.itemsize, together, wide, out.strides[2] // out.itemsize)
     return out
 
@@ -136,7 +137,7 @@ def _along_channels_in_weight(g, x, taps, stride, dilation, before):
     lanes, size = _lanes(ELEMENTS[x.dtype]), g.shape[2:]
     lines, offsets, numbers, more = _cut_pixels(x, taps, size, stride, dilation)
     columns = _split(size[1], max(1, min(ROWS_IN_WEIGHT, target().registers - max(4, lines) - 3)))
-    made = np.empty((-(-x.shape[1] // lanes), taps[1] // lines, taps[0], lines, lanes), x.dtype)
+    made = allocated((-(-x.shape[1] // lanes), taps[1] // lines, taps[0], lines, lanes), x.dtype)
     compiled(pixels_in_weight, ELEMENTS[x.dtype], columns, (size[1] - 1) % columns + 1, lines, stride, dilation[1])(
         offsets, x, g, made, *numbers, *before, *more)
     return np.ascontiguousarray(made.transpose(0, 4, 2, 1, 3).reshape(-1, 1, *taps)[:x.shape[1]])
@@ -168,7 +169,7 @@ def _in_weight_along_planes(g, x, depth, kernel, geometry, groups):
         x.shape, depth, outputs, g.shape[2:], kernel, geometry.stride, geometry.dilation, geometry.padding, groups,
         ELEMENTS[x.dtype])
     lines = form[3]
-    made = np.empty((groups, outputs, depth, kernel[0] // lines, kernel[1], lines), x.dtype)
+    made = allocated((groups, outputs, depth, kernel[0] // lines, kernel[1], lines), x.dtype)
     scratch, threads = _scratch(bank, x.dtype)
     compiled(planes_in_weight, *form)(
         table, x, g, made, scratch, threads, *numbers, _group(x, groups), g.strides[1] // g.itemsize, total_at)
@@ -194,7 +195,7 @@ def correlation(x, w, geometry, bias=None):
     if in_pixels and groups == x.shape[1] == w.shape[0]:
         return _along_channels(x, w[:, 0], _empty(shape, True, x.dtype), geometry.stride, geometry.dilation, before,
                                bias)
-    made = _along_planes(_dense(x), w.reshape(groups, -1, *w.shape[1:]), np.empty(shape, x.dtype), out[1], out,
+    made = _along_planes(_dense(x), w.reshape(groups, -1, *w.shape[1:]), allocated(shape, x.dtype), out[1], out,
                          geometry.stride, geometry.dilation[0], before, _offsets(w.shape[3], geometry.dilation[1]), groups,
                          bias)
     return _dense(made, in_pixels)
@@ -233,7 +234,7 @@ def correlation_adjoint(g, w, geometry, spatial):
     if in_pixels and groups == g.shape[1] == shape[1] and geometry.stride == (1, 1):
         before = [d * (k - 1) - p for d, k, (p, _) in zip(geometry.dilation, w.shape[2:], geometry.padding)]
         return _along_channels(g, w[:, 0, ::-1, ::-1], _empty(shape, True, g.dtype), (1, 1), geometry.dilation, before)
-    made = np.empty(shape, g.dtype)
+    made = allocated(shape, g.dtype)
     _adjoint_along_planes(_dense(g), w.reshape(groups, -1, *w.shape[1:]).swapaxes(1, 2), geometry, made, groups)
     return _dense(made, in_pixels)
 

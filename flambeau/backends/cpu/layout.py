@@ -9,6 +9,7 @@ import numpy as np
 from ...kernel import layout
 from .build import compiled
 from .properties import target
+from .replay import allocated
 
 __all__ = ['copied', 'dense', 'joined', 'triangle']
 
@@ -24,7 +25,7 @@ def dense(array):
     """A copy of an array in C order."""
     if array.size < SMALLEST:
         return None
-    made = np.empty(array.shape, array.dtype)
+    made = allocated(array.shape, array.dtype)
     return made if copied(made, array) else None
 
 
@@ -37,7 +38,7 @@ def joined(arrays, axis):
     shapes = {(a.dtype, *a.shape[:axis], None, *a.shape[axis + 1:]) for a in arrays}
     if len(shapes) > 1:
         return None
-    made = np.empty((*first.shape[:axis], sum(a.shape[axis] for a in arrays), *first.shape[axis + 1:]), first.dtype)
+    made = allocated((*first.shape[:axis], sum(a.shape[axis] for a in arrays), *first.shape[axis + 1:]), first.dtype)
     at = 0
     for a in arrays:
         part = made[(slice(None),) * axis + (slice(at, at + a.shape[axis]),)]

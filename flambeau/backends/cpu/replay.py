@@ -137,11 +137,14 @@ class _Script:
         address = x.ctypes.data
         if address in self.known:
             name, array = self.known[address]
-            if function.__class__ is not types.BuiltinFunctionType and (
-                    array.shape != x.shape or array.strides != x.strides):
+            if function.__class__ is types.BuiltinFunctionType or array.shape == x.shape and array.strides == x.strides:
+                return name
+            if array.size != x.size or not (array.flags.c_contiguous and x.flags.c_contiguous):
                 raise _Otherwise
-            return name
+            return f'{name}.reshape({x.shape})'
         name = f'a{len(self.known)}'
+        if id(x) not in self.notes.made and id(x.base) in self.notes.made and x.base.ctypes.data == address:
+            x = same = x.base
         if id(x) in self.notes.made:
             self.lines.append(f'    {name} = allocated({x.shape}, d{name})')
             self.scope[f'd{name}'] = x.dtype

@@ -1,0 +1,53 @@
+"""What calls of operations run on arrays of shapes, strides and types met before. Knows no operation by name."""
+from __future__ import annotations
+
+__all__ = ['Plans', 'forget_plans', 'replaying']
+
+MOST = 512  # of one operation
+_all = []
+
+
+class Plans(dict):
+    """What calls of one operation run, by what tells them apart; no more than so many are kept.
+
+    A formula that is one kernel is a function from the first call on. What can be replayed is noted at the second: a call that
+    is not made again would not be worth it.
+    """
+
+    def __init__(self):
+        _all.append(self)
+
+    def met(self, key, times, m, op, arguments):
+        """What to run for a call met so many times before: a function, or False for the formula."""
+        plan = False
+        if not times and op.kind in ('reduction', 'elementwise', 'composite'):
+            plan = m.planned(op.flat, op.fixed(arguments), 2 if op.kind == 'reduction' else 1)
+        if not plan and op.replay:
+            plan = m.kernel('replay.replayed', op.flat, m, arguments) or False if times else 1
+        if len(self) >= MOST:
+            self.clear()
+        self[key] = plan
+        return plan.__class__ is not int and plan
+
+
+def forget_plans():
+    """Lets all calls be met anew: when what they follow from beside their arguments has changed."""
+    for plans in _all:
+        plans.clear()
+
+
+def replaying(op, m):
+    """The formula of an operation over arrays that replays calls met again; for other formulas, such as gradients."""
+    formula, plans, signature = op.flat, Plans(), m.signature
+    array = m.xp.ndarray
+
+    def run(*arguments):
+        if m.kernel('replay.is_noting'):
+            return formula(m, *arguments)
+        key = (signature(*arguments), *[x for x in arguments if x.__class__ is not array])
+        plan = plans.get(key, 0)
+        if plan.__class__ is int:
+            plan = plans.met(key, plan, m, op, arguments)
+        made = plan(*arguments) if plan else None
+        return formula(m, *arguments) if made is None else made
+    return run
