@@ -118,3 +118,16 @@ def test_numbers_where_a_mask_is_true():
     np.testing.assert_array_equal(x.numpy(), expected)
     x.masked_fill_(mask[:1], 2)
     np.testing.assert_array_equal(x.numpy(), np.where(mask.numpy()[:1], np.float32(2), expected))
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'float64', 'float16', 'int64'])
+@pytest.mark.parametrize('width', [1, 7, 64, 130])
+def test_sums_of_bags(width, dtype):
+    random = np.random.default_rng(width)
+    x = random.integers(-9, 9, (50, width)).astype(dtype)
+    sizes = random.integers(0, 9, 300)
+    rows = random.integers(0, 50, sizes.sum())
+    expected = np.zeros((300, width), dtype)
+    np.add.at(expected, np.repeat(np.arange(300), sizes), x[rows])
+    np.testing.assert_array_equal(indexing.sum_bags(x, rows, sizes), expected)
+    assert indexing.sum_bags(x[:, ::2], rows, sizes) is None or width == 1

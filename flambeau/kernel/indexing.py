@@ -27,11 +27,11 @@ def _combined(b, op, x, y):
 def combine_rows(target, kind, op, given):
     """table[o, rows[k]] and values[o, k] combined for k in order ('write': values written); divided by o and by columns.
 
-    given: 'rows' of values, 'single' for a number that counts for all, or 'picked' for values[picked[k]] of one o.
+    given: 'rows' of values, or 'single' for a number that counts for all.
     """
-    b = Builder('combine_rows', table=pointer(kind), rows=pointer(i64), values=pointer(kind), picked=pointer(i64), outer=i64,
-                n=i64, count=i64, width=i64)
-    table, rows, values, picked, outer, n, count, width = b.parameters
+    b = Builder('combine_rows', table=pointer(kind), rows=pointer(i64), values=pointer(kind), outer=i64, n=i64, count=i64,
+                width=i64)
+    table, rows, values, outer, n, count, width = b.parameters
     single = given == 'single'
     lanes = target.lanes(kind)
     panel = PANEL * lanes
@@ -51,8 +51,7 @@ def combine_rows(target, kind, op, given):
 
         def sweep(write):
             with b.loop(0, count) as k:
-                value = {'single': lambda: first, 'rows': lambda: first + k * width,
-                         'picked': lambda: first + b.load(picked + k) * width}[given]()
+                value = first if single else first + k * width
                 write(own + b.load(rows + k) * width, value)
 
         def narrow(*row):
@@ -74,6 +73,33 @@ def combine_rows(target, kind, op, given):
                 sweep(narrow)
             with b.otherwise():
                 sweep(masked)
+    return b.finish()
+
+
+def sum_bags(target, kind):
+    """y[k] = the sum of the rows x[rows[i]] of `width` numbers for i from first[k] to first[k + 1], in order; `block` k a chunk."""
+    b = Builder('sum_bags', x=pointer(kind), rows=pointer(i64), first=pointer(i64), y=pointer(kind), count=i64, width=i64,
+                block=i64)
+    x, rows, first, y, count, width, block = b.parameters
+    wide = f32 if kind in (f16, bf16) else kind
+    lanes = target.lanes(wide)
+    step = UNROLL * lanes
+
+    def add(k, column, masks):
+        sums = [b.variable(b.constant(0, wide.vector(lanes))) for _ in masks]
+        with b.loop(b.load(first + k), b.load(first + (k + 1))) as i:
+            row = x + b.load(rows + i) * width + column
+            for part, (total, mask) in enumerate(zip(sums, masks)):
+                total.add(b.convert(b.load(row + part * lanes, kind.vector(lanes), mask=mask), wide))
+        for part, (total, mask) in enumerate(zip(sums, masks)):
+            b.store(b.convert(total.get(), kind), y + k * width + column + part * lanes, mask=mask)
+    whole = width / step * step
+    with b.parallel((count + (block - 1)) / block) as chunk, b.loop(
+            chunk * block, b.smaller(chunk * block + block, count)) as k:
+        with b.loop(0, whole, step) as column:
+            add(k, column, [None] * UNROLL)
+        with b.loop(whole, width, lanes) as column:
+            add(k, column, [b.first(b.smaller(width - column, lanes), lanes)])
     return b.finish()
 
 

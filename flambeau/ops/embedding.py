@@ -127,34 +127,40 @@ def _largest_in_bag(m, rows, bags, count):
     return places
 
 
+@opaque(namespace='', method=False)
+def _bag_of_each(m, sizes):
+    """For each row of bags of these sizes the bag that it is in."""
+    return np.repeat(np.arange(len(sizes)), sizes)
+
+
 @opaque(namespace='', method=False, label='EmbeddingBagBackward0', grad={
-    'weight': lambda m, g, indices, bags, weight_shape, scale_grad_by_freq: m._embedding_gradient(
-        m.index_select(g, 0, bags), indices, weight_shape[0], None, scale_grad_by_freq)})
-def _summed_bags(m, weight, indices, bags, count, scale_grad_by_freq):
+    'weight': lambda m, g, indices, sizes, weight_shape, scale_grad_by_freq: m._embedding_gradient(
+        m.index_select(g, 0, m._bag_of_each(sizes)), indices, weight_shape[0], None, scale_grad_by_freq)})
+def _summed_bags(m, weight, indices, sizes, scale_grad_by_freq):
     """The sums of the rows that `indices` name, each into the bag it goes into."""
-    out = np.zeros((count, weight.shape[1]), weight.dtype)
-    if indices.size * weight.shape[1] < LARGE or not m.kernel(
-            'indexing.combine_rows', out, 0, bags, weight, np.add, indices):
-        accumulate_rows(out, 1, bags, weight.take(indices, axis=0))
+    out = m.kernel('indexing.sum_bags', weight, indices, sizes) if indices.size * weight.shape[1] >= LARGE else None
+    if out is None:
+        out = np.zeros((len(sizes), weight.shape[1]), weight.dtype)
+        accumulate_rows(out, 1, m._bag_of_each(sizes), weight.take(indices, axis=0))
     return out
 
 
 @composite(name='_embedding_bag', namespace='', method=False, label='EmbeddingBagBackward0')
-def _embedding_bag(m, weight, indices, bags, sizes, per_sample_weights, mode, scale_grad_by_freq):
-    """Bags of rows; `bags` (ascending) says which bag each of `indices` goes into, `sizes` how many those have."""
+def _embedding_bag(m, weight, indices, sizes, per_sample_weights, mode, scale_grad_by_freq):
+    """Bags of rows: the first sizes[0] of `indices`, the next sizes[1], ..."""
     count = sizes.shape[0]
     if mode == 'max' or per_sample_weights is not None:
         rows = m._embedding(weight, indices, None, scale_grad_by_freq)
     if mode == 'max':
         if not indices.shape[0]:
             return m.zeros_of((count, weight.shape[1]), weight)
-        largest = m.gather(rows, 0, m._largest_in_bag(m.stop(rows), bags, count))
+        largest = m.gather(rows, 0, m._largest_in_bag(m.stop(rows), m._bag_of_each(sizes), count))
         return m.where(m.unsqueeze(sizes, 1) == 0, m.zeros_like(largest), largest)
     if per_sample_weights is None:
-        out = m._summed_bags(weight, indices, bags, count, scale_grad_by_freq)
+        out = m._summed_bags(weight, indices, sizes, scale_grad_by_freq)
     else:
         rows = rows * m.unsqueeze(per_sample_weights, 1)
-        out = m.index_add(m.zeros_of((count, weight.shape[1]), weight), 0, bags, rows)
+        out = m.index_add(m.zeros_of((count, weight.shape[1]), weight), 0, m._bag_of_each(sizes), rows)
     return out if mode == 'sum' else out / m.cast_like(m.unsqueeze(m.clamp_min(sizes, 1), 1), out)
 
 
@@ -209,15 +215,17 @@ def embedding_bag(input, weight, offsets=None, max_norm=None, norm_type=2, scale
         bad = np.flatnonzero((indices < 0) | (indices >= weight.shape[0]))[0]
         raise RuntimeError(f'embedding_bag: index {bad} of input takes value {indices[bad]} which is not in the valid '
                            f'range [0, {weight.shape[0]})')
-    bags = np.searchsorted(starts, np.arange(indices.size), 'right') - 1
+    sizes = np.append(starts[1:], indices.size)[:len(starts)] - starts
+    if sizes.size and sizes.min() < 0:
+        raise RuntimeError('embedding_bag: offsets have to be in ascending order')
     if padding_idx is not None:
         kept = np.flatnonzero(indices != _padding_row(padding_idx, weight))
-        indices, bags = indices[kept], bags[kept]
+        sizes = np.bincount(np.repeat(np.arange(len(starts)), sizes)[kept], minlength=len(starts))
+        indices = indices[kept]
         per_sample_weights = None if per_sample_weights is None else per_sample_weights.index_select(0, wrap(kept))
     if max_norm is not None:
         _limit_norms(weight, indices, max_norm, norm_type)
-    sizes = np.bincount(bags, minlength=len(starts)).astype(np.int64)
-    return _embedding_bag(weight, wrap(indices), wrap(bags), wrap(sizes), per_sample_weights, mode, scale_grad_by_freq)
+    return _embedding_bag(weight, wrap(indices), wrap(sizes.astype(np.int64, copy=False)), per_sample_weights, mode, scale_grad_by_freq)
 
 
 # ---- one-hot vectors

@@ -24,7 +24,7 @@ from .overriding import PLAIN, answered, override, overrides
 from .record import complete, record
 from .reference import LARGE, REFERENCE, chosen, sized
 from .results import viewing
-from .writing import change, writable
+from .writing import change, constant, writable
 
 ALL = slice(None)
 WHOLE = (Ellipsis,)
@@ -477,8 +477,7 @@ def _writer(op, overlapping):
 def _is_unrecorded(value) -> bool:
     """Whether this is a plain tensor that no gradient flows through."""
     kind = value.__class__
-    return (kind is Tensor or kind is Parameter) and (
-        value._node is None or STATE.recording is OFF or edge_of(value) is None)
+    return (kind is Tensor or kind is Parameter) and constant(value)
 
 
 def write_directly(op, before: Tensor, values: list) -> Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import dtypes
 from .definition import composite, opaque
-from .indexing import ALL, accumulate_rows, destination, number_array, outside, put_at, require_same_dtype, take_rows, writing
+from .indexing import ALL, IN_PLACE, accumulate_rows, destination, number_array, outside, put_at, require_same_dtype, take_rows, writing
 from .reference import LARGE, REFERENCE, axes_of
 from .view import axis_of
 
@@ -297,7 +297,8 @@ def index_select(m, input, dim, index):
 @opaque(namespace='', method=False, grad={'g': lambda m, g, dim, index: m.index_select(g, dim, index)})
 def index_select_adjoint(m, g, shape, dim, index):
     """Zeros of `shape` to which the rows of `g` are added where `index_select` reads them."""
-    return m.index_add(m.zeros_of(shape, g), dim, index, g)
+    zeros = m.zeros_of(shape, g)
+    return index_add.operation.formula(IN_PLACE, zeros, dim, index, g)
 
 
 def _row_cotangent(m, g, dim, index, source_shape):

@@ -13,7 +13,7 @@ from .build import compiled
 from .properties import computes
 from .replay import allocated
 
-__all__ = ['chosen', 'combine', 'combine_rows', 'outside', 'places', 'read', 'spread', 'take_rows']
+__all__ = ['chosen', 'combine', 'combine_rows', 'outside', 'places', 'read', 'spread', 'sum_bags', 'take_rows']
 
 SMALLEST = 1 << 12  # elements from which on writing kernels beat array functions
 BLOCK = 256         # columns that a chunk moves for all places
@@ -36,21 +36,17 @@ def _way(ufunc):
     return 'write' if ufunc is None else ufunc.__name__ if ufunc.__name__ in indexing.COMBINE else None
 
 
-def combine_rows(table, axis, rows, values, ufunc, picked=None):
+def combine_rows(table, axis, rows, values, ufunc):
     """Writes values (0-d: for all), along an axis one for each of `rows`, to those rows of `table`, or combines them, in
-    order. True where done. picked: which row of values each of `rows` gets; only along the first axis."""
+    order. True where done."""
     kind = _number(table.dtype) if ufunc is not None else _words(table.dtype)
     n, width = table.shape[axis], math.prod(table.shape[axis + 1:])
     outer = math.prod(table.shape[:axis])
     if (outer * rows.size * width < SMALLEST or kind is None or values.dtype != table.dtype or not table.flags.c_contiguous
             or _way(ufunc) is None or rows.min() < 0 or rows.max() >= n):
         return None
-    if picked is not None and (picked.min() < 0 or picked.max() >= len(values)):
-        return None
-    given = 'picked' if picked is not None else 'rows' if values.ndim else 'single'
-    rows, picked = (None if a is None else np.ascontiguousarray(a, np.int64) for a in (rows, picked))
-    compiled(indexing.combine_rows, kind, _way(ufunc), given)(
-        table, rows, np.ascontiguousarray(values), picked, outer, n, rows.size, width)
+    compiled(indexing.combine_rows, kind, _way(ufunc), 'rows' if values.ndim else 'single')(
+        table, np.ascontiguousarray(rows, np.int64), np.ascontiguousarray(values), outer, n, rows.size, width)
     return True
 
 
@@ -83,6 +79,20 @@ def read(x, axis, index):
         return None
     y = allocated(index.shape, x.dtype)
     return y if _elements(x, axis, index, y, kind, 'read') else None
+
+
+def sum_bags(x, rows, sizes):
+    """The sums of the rows of a matrix that `rows`, within it, name: of the first sizes[0] of them, the next sizes[1], ..."""
+    kind = _number(x.dtype)
+    if kind is None or not x.flags.c_contiguous:
+        return None
+    width = x.shape[1]
+    first = np.zeros(len(sizes) + 1, np.int64)
+    np.cumsum(sizes, out=first[1:])
+    y = np.empty((len(sizes), width), x.dtype)
+    block = max(1, LONG * len(sizes) // max(1, rows.size * width))
+    compiled(indexing.sum_bags, kind)(x, np.ascontiguousarray(rows, np.int64), first, y, len(sizes), width, block)
+    return y
 
 
 def take_rows(x, axis, rows):
