@@ -14,6 +14,8 @@ from .types import bf16, i64, pointer
 
 __all__ = ['product', 'vectors']
 
+AHEAD = 24  # rows that are asked for before they are read, where they lie far apart
+
 
 def _tile(forms, rows, vectors, masked, turned, biased):
     """One tile of the result: `rows` rows of x against a panel of y. `turned`: rows of x are neighbours in memory."""
@@ -25,7 +27,13 @@ def _tile(forms, rows, vectors, masked, turned, biased):
     masks = [b.first(columns - v * lanes, lanes) if masked and v == vectors - 1 else None for v in range(vectors)]
     sums = [[b.variable(0, vector) for _ in range(vectors)] for _ in range(rows)]
     row_step, step = (1, x_stride) if turned else (x_stride, 1)
-    add_products(b, forms, sums, depth, x, row_step, step, b.variable(y), y_stride, masks)
+    y, early = b.variable(y), b.smaller(depth, b.of_type(rows, i64))
+
+    def ask(row):
+        for v in range(vectors):
+            b.prefetch(out + (row * out_stride + v * lanes))
+    add_products(b, forms, sums, early, x, row_step, step, y, y_stride, masks, ask)
+    add_products(b, forms, sums, depth - early, x + early * step, row_step, step, y, y_stride, masks)
     places = [[out + out_stride * row + v * lanes for v in range(vectors)] for row in range(rows)]
     stored = forms.result.vector(lanes)
 
@@ -50,6 +58,7 @@ def _pack_rows(b, forms, source, stride, count, depth, panel, size):
     for v in range(-(-size // lanes)):
         mask = b.first(count - v * lanes, lanes)
         with b.loop(0, depth) as k:
+            b.prefetch(source + (k + AHEAD) * stride + v * lanes)
             value = b.load(source + k * stride + v * lanes, forms.vector, mask=mask)
             b.store(value, panel + k * (-(-size // lanes) * lanes) + v * lanes)
 

@@ -39,16 +39,19 @@ class Forms:
         return b.dot(b.bitcast(x, pairs), b.bitcast(y, pairs), total)
 
 
-def add_products(b, forms, sums, depth, x, x_row, x_step, y, y_step, masks=None):
+def add_products(b, forms, sums, depth, x, x_row, x_step, y, y_step, masks=None, beside=None):
     """Adds to variables in rows and vectors the products of `depth` columns of x and rows of y, a variable that moves on.
 
-    Columns of x are `x_step` numbers apart, and the numbers of a column `x_row`: a value, or the constant 1.
+    Columns of x are `x_step` numbers apart, and the numbers of a column `x_row`: a value, or the constant 1. `beside`
+    (column) writes what else is done for each column.
     """
     neighbours = x_row.__class__ is int
     # every third row has an address of its own, from which the two rows after it are one scaled index away
     moving = [b.variable(x)] if neighbours else [b.variable(x + x_row * row) for row in range(0, len(sums), 3)]
     apart = None if neighbours else (0, x_row, x_row * 2)
-    with b.loop(0, depth):
+    with b.loop(0, depth) as k:
+        if beside:
+            beside(k)
         at, base = [address.get() for address in moving], y.get()
         right = [b.load(base + v * forms.lanes, forms.vector, mask=masks and masks[v]) for v in range(len(sums[0]))]
         for row, totals in enumerate(sums):

@@ -13,7 +13,7 @@ __all__ = ['matmul']
 
 DEPTH = 384            # terms summed up in registers before they are added to the result: bounds the rounding error
 PLANS = 4096           # different calls remembered
-ALIASED = 4096         # bytes: rows this far apart (or a multiple) share few lines of the first cache
+ALIASED = 4096         # bytes: rows about this far apart (or a multiple) share few lines of the first cache
 WORTH_PACKING = 1 << 18  # numbers of y from which on its panels are copied first, where x is high enough
 WORTH_THREADS = 1 << 19  # multiplications from which on other threads are woken
 THIN = 4               # rows or columns below which a product is one of vectors
@@ -125,7 +125,8 @@ class _Product:
         if turned:
             pack_x = k > 512 and m * n >= 1 << 16 and form_x[1] * self.word % (ALIASED // 4) == 0
         else:
-            pack_x = form_x[1] * self.word % ALIASED == 0 and n >= 8 * width and m > 1
+            apart = form_x[1] * self.word % ALIASED
+            pack_x = min(apart, ALIASED - apart) < ALIASED // 128 and n >= 8 * width and m > 1
         pack_y = 'turned' if form_y[0] == 'turned' else 'pairs' if self.neighbours == 2 else (
             'rows' if m >= 512 and k * n >= WORTH_PACKING else None)
         length = 0 if not pack_x else k * -(-rows // lanes) * lanes if turned else rows * (k + lanes)
