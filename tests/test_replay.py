@@ -70,6 +70,12 @@ def test_what_arrays_cannot_show_is_never_replayed():
     assert replayed(lambda m, x: pool.formula(m, x * 2, 2), REFERENCE,
                     (np.ones((1, 1, 4, 4), np.float32),)) is None
 
+    def changing(m, x):
+        made = m.max_pool2d(x, 2)
+        made += 1
+        return made
+    assert replayed(changing, REFERENCE, (np.ones((1, 1, 4, 4), np.float32),)) is None
+
 
 WEIGHT, BIAS = torch.randn(8, 4, 3, 3, generator=torch.Generator().manual_seed(1)), torch.arange(8.0)
 CONVOLUTIONS = {
@@ -77,6 +83,9 @@ CONVOLUTIONS = {
     'depthwise': lambda x: F.conv2d(x, WEIGHT[:4, :1], BIAS[:4], 1, 1, 1, 4), 'pointwise': lambda x: F.conv2d(x, WEIGHT[:, :, :1, :1], BIAS),
     'one pixel': lambda x: F.conv2d(x[:, :, :1, :1], WEIGHT[:, :, 1:2, 1:2], BIAS), 'conv1d': lambda x: F.conv1d(x[:, :, 0], WEIGHT[:, :, 0], BIAS),
     'conv_transpose2d': lambda x: F.conv_transpose2d(x, WEIGHT.transpose(0, 1), BIAS, 2),
+    'minimal filtering': lambda x: F.conv2d(x.repeat(1, 4, 2, 2), WEIGHT.repeat(2, 4, 1, 1), BIAS.repeat(2), 1, 1),
+    'few outputs': lambda x: F.conv2d(x, WEIGHT[:3], BIAS[:3], 1, 1), 'groups': lambda x: F.conv2d(x, WEIGHT[:, :2], BIAS, groups=2),
+    'steps of a pixel': lambda x: F.conv2d(x, WEIGHT[:, :, :1, :1], BIAS, 2),
 }
 
 

@@ -27,6 +27,12 @@ def add(made, bias):
     made += bias
 
 
+@noted
+def write(out, made):
+    """out = made."""
+    out[...] = made
+
+
 def matmul(x, y, out=None, bias=None, accumulate=False):
     """x @ y (+ bias) over the last two dimensions, into `out` (added to it with `accumulate`); None: not done.
 
@@ -215,8 +221,5 @@ class _Vectors:
             add(made, bias)
         if out is None:
             return made
-        if accumulate:
-            out += made
-        else:
-            out[...] = made
+        (add if accumulate else write)(out, made)
         return out

@@ -21,7 +21,7 @@ from .layout import dense
 from .properties import PRECISION, target
 from .replay import allocated, noted
 
-__all__ = ['correlation', 'correlation_adjoint', 'correlation_in_weight']
+__all__ = ['biased', 'correlation', 'correlation_adjoint', 'correlation_in_weight']
 
 BAND = 64 << 10     # numbers of a band: what stays in a core's second cache beside a strip of weights
 CHUNKS = 8          # at least so many chunks, where that does not cost too much copying
@@ -103,8 +103,8 @@ def _matrices(x):
 
 @noted
 def _add_to_planes(made, bias):
-    """Adds a number for each output to `made` (images, outputs, pixels)."""
-    made += bias[:, None]
+    """Adds a number for each output to `made` (images, outputs, ...)."""
+    made += bias.reshape(-1, *(1,) * (made.ndim - 2))
 
 
 def _pointwise(matrix, x, bias=None):
@@ -354,20 +354,20 @@ def _correlate(x, w, out, stride, before, dilation, bias=None):
         x, made = _dense(x), allocated(out.shape, FLOAT) if in_pixels else out
         for group in range(groups):
             _filter(_of_group(x, group, groups), w[group], _of_group(made, group, groups), before, _kind(stride))
-        return _biased(_dense(made, in_pixels), bias)
+        return biased(_dense(made, in_pixels), bias)
     return _direct(x, [(w, 0)], out, _placed(x, out, groups), out.shape[2:], stride, before, dilation, bias)
 
 
-def _empty(shape, in_pixels, dtype):
+def _empty(shape, in_pixels, dtype, make=allocated):
     """An array of images whose channels lie one behind the other, or side by side."""
     images, channels, *size = shape
-    return allocated((images, *size, channels), dtype).transpose(0, 3, 1, 2) if in_pixels else allocated(shape, dtype)
+    return make((images, *size, channels), dtype).transpose(0, 3, 1, 2) if in_pixels else make(shape, dtype)
 
 
-def _biased(made, bias):
-    """`made` (batch, outputs, rows, columns), or None, with a bias for each output added to it."""
+def biased(made, bias):
+    """`made` (batch, outputs, ...), or None, with a bias for each output added to it in place."""
     if made is not None and bias is not None:
-        made += bias[:, None, None]
+        _add_to_planes(made, bias)
     return made
 
 
@@ -391,7 +391,7 @@ def correlation(x, w, geometry, bias=None):
             and geometry.stride == geometry.dilation == (1, 1)
             and not _is_minimal(x.shape[1], w.shape[0], w.shape[2:], shape, (1, 1), (1, 1))):
         made = _planes(_dense(x), w.transpose(2, 3, 1, 0), allocated(shape, FLOAT), before, (1, 1))
-        return _biased(_dense(made, in_pixels), bias)
+        return biased(_dense(made, in_pixels), bias)
     made = _empty(shape, _is_in_pixels(x), x.dtype)
     return _correlate(x, _by_group(w, groups), made, geometry.stride, before, geometry.dilation, bias)
 
@@ -417,7 +417,7 @@ def _planes(x, w, out, before, steps):
     """Writes into `out` a correlation of x, padded by `before`, with w (rows, columns, channels, phases * outputs)."""
     form, bank, cut = _cut_planar(x.shape, w.shape, out.shape[2:], tuple(steps))
     lines, taps, channels, rows = w.shape
-    weight = allocated((lines, taps, channels, form[2]), FLOAT)
+    weight = np.empty((lines, taps, channels, form[2]), FLOAT)
     weight[..., :rows] = w
     scratch, threads = _scratch(bank)
     compiled(planar, *form, steps)(x, weight, out, scratch, threads, *x.shape, *out.shape[2:], lines, taps, *before, *cut)
@@ -494,8 +494,7 @@ def correlation_adjoint(g, w, geometry, spatial):
         made = _pointwise(w[:, :, 0, 0].T, g)
         if made is None or strides == (1, 1):
             return made
-        whole = _empty(shape, in_pixels, g.dtype)
-        whole[...] = 0
+        whole = _empty(shape, in_pixels, g.dtype, np.zeros)
         _met(whole, geometry)[...] = made
         return whole
     if (groups == 1 and g.dtype == FLOAT and math.prod(strides) * shape[1] <= 2 * tile_rows(target())

@@ -38,7 +38,7 @@ def joined(arrays, axis):
     shapes = {(a.dtype, *a.shape[:axis], None, *a.shape[axis + 1:]) for a in arrays}
     if len(shapes) > 1:
         return None
-    made = allocated((*first.shape[:axis], sum(a.shape[axis] for a in arrays), *first.shape[axis + 1:]), first.dtype)
+    made = np.empty((*first.shape[:axis], sum(a.shape[axis] for a in arrays), *first.shape[axis + 1:]), first.dtype)
     at = 0
     for a in arrays:
         part = made[(slice(None),) * axis + (slice(at, at + a.shape[axis]),)]
