@@ -313,3 +313,12 @@ def test_large_tensors_agree_with_pytorch(name):
         found.append([v.detach().numpy() for v in (result, *slopes) if v is not None])
     for ours, theirs in zip(*found, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize('name', ['add', 'sub', 'mul', 'true_divide', 'pow', 'remainder', 'fmod', 'floor_divide', 'eq', 'lt', 'xlogy'])
+def test_what_was_made_for_one_number_is_not_used_for_another(name):
+    x, function = torch.tensor([0.5, 2, 3]), getattr(torch, name)
+    for number in (2, 3, -1, 2., 3., -1., 0.5, 0, 1, 2):
+        for way in (function, getattr(torch.Tensor, name)):
+            torch.testing.assert_close(way(x, number), function(x.double(), torch.tensor(number).double().expand(3)),
+                                       check_dtype=False, equal_nan=True)
