@@ -209,11 +209,6 @@ def _standardized(m, x, weight, bias, axes, count, eps, centered):
     return out if bias is None else out + bias, mean, variance
 
 
-def _scale(m, variance, eps):
-    scale = m.sqrt(variance + eps)
-    return np.divide(1, scale, out=scale)
-
-
 def _times(m, x, factor):
     return x * factor
 
@@ -223,7 +218,7 @@ def _scaled(m, x, factor, shift):
 
 
 def _declare(name, label):
-    return opaque(name=name, namespace='', method=False, label=label, materialize=False,
+    return opaque(name=name, namespace='', method=False, label=label, materialize=False, replay=True,
                   grad=_normalize_gradients)(_normalize)
 
 
@@ -251,16 +246,20 @@ def _fixed_gradients(m, g, input, weight, bias_dtype, mean, variance, layout, ne
             for name, value in found.items()}
 
 
-@opaque(namespace='', method=False, label='NativeBatchNormBackward0', grad=_fixed_gradients)
+@opaque(namespace='', method=False, replay=True, label='NativeBatchNormBackward0', grad=_fixed_gradients)
 def _fixed_normalize(m, input, weight, bias, mean, variance, layout):
     """The input normalised by statistics that are given, one per channel."""
-    factor = _scale(m, variance, layout.eps)
+    x = _working(input).reshape(layout.shape)
+    numbers = [v if v is None else _working(v).reshape(layout.affine_shape) for v in (weight, bias, mean, variance)]
+    out = m.fused(_scaled_by_statistics, x, *numbers, float(layout.eps)).reshape(input.shape)
+    return out if out.dtype is input.dtype else out.astype(input.dtype)
+
+
+def _scaled_by_statistics(m, x, weight, bias, mean, variance, eps):
+    factor = m.rsqrt(variance + eps)
     if weight is not None:
-        factor *= _working(weight)
-    shift = -mean * factor if bias is None else _working(bias) - mean * factor
-    out = m.fused(_scaled, _working(input).reshape(layout.shape), factor.reshape(layout.affine_shape),
-                  shift.reshape(layout.affine_shape))
-    return out.reshape(input.shape).astype(input.dtype, copy=False)
+        factor = factor * weight
+    return x * factor + (-mean * factor if bias is None else bias - mean * factor)
 
 
 # ---- checks
@@ -293,18 +292,23 @@ def _channel_layout(shape, eps, over_batch):
     return Layout((shape[0], shape[1], math.prod(shape[2:])), axes, (1, shape[1], 1), eps)
 
 
-def _moved(m, running, batch, kept, share):
-    return running * kept + batch * share
+def _moved(m, running_mean, running_var, mean, variance, kept, share, of_variance):
+    return running_mean * kept + mean * share, running_var * kept + variance * of_variance
 
 
 def _update_running(running_mean, running_var, mean, variance, count, momentum):
-    """Moves running statistics towards those of a batch, in place."""
-    frame = writing_frame()
-    for running, batch in ((running_mean, mean), (running_var, variance * (count / max(count - 1, 1)))):
-        if running is not None:
-            values = running._array
-            values[...] = REFERENCE.fused(_moved, values, batch.reshape(values.shape), 1.0 - momentum, float(momentum))
-            count_write(running, 'batch_norm', frame)
+    """Moves running statistics, of which there may be none, towards those of a batch, in place."""
+    running = running_mean, running_var
+    if running_mean is None and running_var is None:
+        return
+    frame, batch = writing_frame(), (mean.reshape(-1), variance.reshape(-1))
+    before = [values if kept is None else kept._array for kept, values in zip(running, batch)]
+    moved = REFERENCE.fused(_moved, *before, *batch, 1.0 - momentum, float(momentum),
+                            momentum * (count / max(count - 1, 1)))
+    for kept, values in zip(running, moved):
+        if kept is not None:
+            kept._array[...] = values
+            count_write(kept, 'batch_norm', frame)
 
 
 # ---- over the batch
@@ -315,7 +319,7 @@ def _normalize_batch(input, weight, bias, running_mean, running_var, training, m
     _check_channels('batch_norm', channels, running_mean=running_mean, running_var=running_var, weight=weight,
                     bias=bias)
     for what, statistic in (('running_mean', running_mean), ('running_var', running_var)):
-        if statistic is not None and statistic.requires_grad:
+        if statistic is not None and statistic._node is not None and statistic.requires_grad:
             raise RuntimeError(f"The function 'batch_norm' is not differentiable with respect to argument '{what}'. "
                                'This input cannot have requires_grad True.')
     layout = _channel_layout(input._array.shape, eps, True)
@@ -402,30 +406,32 @@ def _torch_instance_norm(input, weight, bias, running_mean, running_var, use_inp
 
 # ---- over the last dimensions
 
-@functools.lru_cache(maxsize=256)
-def _last_layout(outer, inner, eps, centered):
-    return Layout((outer, inner), (1,), (1, inner), eps, centered)
-
-
 def _last_dimensions(name, input, normalized_shape, weight, bias, eps, centered=True):
     """The layout for statistics over the last dimensions, which must be `normalized_shape`."""
     if not isinstance(normalized_shape, (tuple, list)):
         raise TypeError(f"{name}(): argument 'normalized_shape' must be tuple of ints, not "
                         f'{type(normalized_shape).__name__}')
-    given, whole, count = tuple(normalized_shape), input._array.shape, len(normalized_shape)
-    if not count:
+    layout = _last_layout(name, input._array.shape, tuple(normalized_shape), None if weight is None else weight._array.shape,
+                          None if bias is None else bias._array.shape, eps, centered)
+    need_floating(name, input._array)
+    return layout
+
+
+@functools.lru_cache(maxsize=1024)
+def _last_layout(name, whole, given, weight_shape, bias_shape, eps, centered):
+    if not given:
         raise RuntimeError(f'{name}: expected normalized_shape to be at least 1-dimensional, i.e., containing at least '
                            'one element, but got normalized_shape = []')
-    for what, parameter in (('weight', weight), ('bias', bias)):
-        if parameter is not None and parameter._array.shape != given:
+    for what, shape in (('weight', weight_shape), ('bias', bias_shape)):
+        if shape is not None and shape != given:
             raise RuntimeError(f'{name}: expected {what} to be of same shape as normalized_shape, but got {what} of '
-                               f'shape {list(parameter.shape)} and normalized_shape = {list(given)}')
-    if whole[-count:] != given:
+                               f'shape {list(shape)} and normalized_shape = {list(given)}')
+    if whole[-len(given):] != given:
         expected = ', '.join(map(str, given))
         raise RuntimeError(f'{name}: given normalized_shape={list(given)}, expected input with shape [*, {expected}], '
                            f'but got input of size {list(whole)}')
-    need_floating(name, input._array)
-    return _last_layout(math.prod(whole[:-count]), math.prod(given), eps, centered)
+    inner = math.prod(given)
+    return Layout((math.prod(whole[:-len(given)]), inner), (1,), (1, inner), eps, centered)
 
 
 @export('nn.functional')

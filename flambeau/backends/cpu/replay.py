@@ -132,6 +132,11 @@ class _Script:
             self.lines.append(f'    {call}' if result is None else f'    if {call}: return None')
 
     def _number(self, x, same):
+        """What is told of a number, of None, or of several of them."""
+        if x.__class__ is tuple:
+            if len(x) != len(same):
+                raise _Otherwise
+            return f'({"".join(self._number(*pair) + ", " for pair in zip(x, same))})'
         if x is not None and not isinstance(x, (int, float, np.integer)) or x != same and x == x:
             raise _Otherwise
         return repr(x) if x is None else f'float({str(x)!r})' if isinstance(x, float) and not math.isfinite(x) else str(x)
