@@ -297,7 +297,17 @@ LARGE_CALLS = {
     'batch of outer': lambda t, f, x, y: t.einsum('bi,bj->bij', x[:, :40], y[:, :30]), 'vdot': lambda t, f, x, y: t.einsum('ij,ij->', x, y),
     'hardtanh': lambda t, f, x, y: f.hardtanh(x, -0.5, 0.7) + f.hardtanh(y, -0.25, 0.5), 'softshrink': lambda t, f, x, y: f.softshrink(x, 0.3),
     'nan_to_num': lambda t, f, x, y: t.nan_to_num((x / (y > 1).to(x.dtype)).detach(), 0.5, 7.0, -8.0),
-    'transposed': lambda t, f, x, y: f.gelu(x.t()) + y.t() * 2,
+    'transposed': lambda t, f, x, y: f.gelu(x.t()) + y.t() * 2, 'rot90': lambda t, f, x, y: t.rot90(x) * t.rot90(y, -1),
+    'rot90 of planes': lambda t, f, x, y: t.rot90(x.reshape(10, 13, 140), 1, (1, 2)), 'flips': lambda t, f, x, y: x.flip(0) + y.flip(0, 1),
+    'glu': lambda t, f, x, y: f.glu(x) + f.glu(y), 'diff': lambda t, f, x, y: x.diff() + y.diff(dim=0)[:1, :139],
+    'linspace': lambda t, f, x, y: t.linspace(-3, 7, 9001), 'combinations': lambda t, f, x, y: t.combinations(x[0].detach(), 3)[::7],
+    'runs': lambda t, f, x, y: t.unique_consecutive((x.detach() > 0).to(t.int64)), 'nansum': lambda t, f, x, y: t.nansum(x / x),
+    'counts': lambda t, f, x, y: (x.detach().reshape(-1).abs() * 9).to(t.int64).bincount(y.detach().reshape(-1)),
+    'nll': lambda t, f, x, y: f.nll_loss(x, (y.detach()[:, 0] * 9).abs().to(t.int64)), 'normalize': lambda t, f, x, y: f.normalize(x) * y,
+    'nll of planes': lambda t, f, x, y: f.nll_loss(x.reshape(5, 4, 65, 14), (y.detach().abs().clamp(0, 3).to(t.int64)).reshape(
+        5, 4, 65, 14)[:, 0]), 'normalized': lambda t, f, x, y: f.normalize(x.detach()) - f.cosine_similarity(x.detach(), y.detach())[:, None],
+    'index_select': lambda t, f, x, y: x.index_select(1, (y.detach()[0].abs() * 9).to(t.int64)) * y, 'prod': lambda t, f, x, y: x.prod(-1),
+    'prod of zeros': lambda t, f, x, y: (x * (y > -2.4).to(x.dtype)).prod(0), 'amax': lambda t, f, x, y: x.amax((0, 1)) * y.amin(1),
 }
 
 

@@ -142,18 +142,18 @@ def outside(target, kind):
 def elements(target, kind, op, rows, single):
     """'read': y[o, k, i] = x[o, index[o, k, i], i]; 'write' the other way round; else y is combined into x, in order.
 
-    A chunk is one o and `block` places along i. rows: i runs along the index instead, and there is but one k; each o's
+    A chunk is `group` o and `block` places along i. rows: i runs along the index instead, and there is but one k; each o's
     index is `jump` further. single: one y counts for all.
     """
     b = Builder('elements', x=pointer(kind), index=pointer(i64), y=pointer(kind), outer=i64, n=i64, count=i64, width=i64,
-                jump=i64, block=i64)
-    x, index, y, outer, n, count, width, jump, block = b.parameters
+                jump=i64, block=i64, group=i64)
+    x, index, y, outer, n, count, width, jump, block, group = b.parameters
     blocks = (width + (block - 1)) / block
-    with b.parallel(outer * blocks) as chunk:
-        o, start = chunk / blocks, chunk % blocks * block
+    with b.parallel((outer + (group - 1)) / group * blocks) as chunk:
+        first, start = chunk / blocks * group, chunk % blocks * block
         stop = b.smaller(start + block, width)
-        own = x + (o * n if rows else o * n * width)
-        with b.loop(0, count) as k:
+        with b.loop(first, b.smaller(first + group, outer)) as o, b.loop(0, count) as k:
+            own = x + (o * n if rows else o * n * width)
             named, values = index + o * jump + k * width, y if single else y + (o * count + k) * width
 
             def move(i):

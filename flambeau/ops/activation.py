@@ -275,8 +275,16 @@ def _halves(m, x, dim):
 
 def _glu_gradient(m, g, input, dim):
     value, gate = _halves(m, input, dim)
+    return m.cat([m.fused(_gated, g, gate), m.fused(_gate_slope, g, value, gate)], dim)
+
+
+def _gated(m, value, gate):
+    return value * m.sigmoid(gate)
+
+
+def _gate_slope(m, g, value, gate):
     s = m.sigmoid(gate)
-    return m.cat([g * s, g * value * s * (1 - s)], dim)
+    return g * value * s * (1 - s)
 
 
 @opaque(namespace='nn.functional', method=False, widen=True, grad={'input': _glu_gradient})
@@ -289,7 +297,7 @@ def glu(m, input, dim=-1):
     if input.shape[axis] % 2:
         raise RuntimeError(f'Halving dimension must be even, but dimension {axis} is size {input.shape[axis]}')
     value, gate = _halves(m, input, axis)
-    return value * m.sigmoid(gate)
+    return m.fused(_gated, value, gate)
 
 
 # ---- nn.functional: the same with `inplace=`

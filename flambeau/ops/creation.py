@@ -509,10 +509,10 @@ def _spaced(start, end, steps, dtype):
     work = kind if dtype in (dtypes.float32, dtypes.float64) or dtype.is_complex else np.dtype(np.float32)
     one = work.type(1)
     step = (work.type(end) - work.type(start)) / work.type(max(steps - 1, 1))
-    k = np.arange(steps).astype(work)
-    low = work.type(start) + step * k
-    high = work.type(end) - step * (work.type(steps) - one - k)
-    made = np.where(np.arange(steps) < steps // 2, low, high)
+    made = np.arange(steps, dtype=work)
+    low, high = made[:steps // 2], made[steps // 2:]
+    np.add(work.type(start), np.multiply(step, low, low), low)
+    np.subtract(work.type(end), np.multiply(step, np.subtract(work.type(steps) - one, high, high), high), high)
     if steps == 1:
         made[0] = start
     return made.astype(kind)

@@ -59,7 +59,9 @@ def _nll_loss(m, input, target, weight, ignore_index, reduction):
     need_floating('nll_loss', input)
     axis = _class_axis(input.ndim)
     target, weights = _class_weights(target, weight, ignore_index, input.shape[axis], input.dtype)
-    return _reduced(-input[_places(target)], weights, reduction)
+    picked = m.kernel('indexing.read', input, axis, np.expand_dims(target, axis)) if target.ndim and target.dtype == np.int64 \
+        else None
+    return _reduced(-(input[_places(target)] if picked is None else picked.reshape(target.shape)), weights, reduction)
 
 
 def _reduced(losses, weights, reduction):
@@ -83,7 +85,10 @@ def _nll_loss_gradient(m, g, target, weight, ignore_index, reduction, shape):
     if reduction == 'mean':
         values = values / (max(target.size, 1) if weights is None else weights.sum())
     out = np.zeros(shape, g.dtype)
-    out[_places(target)] = values
+    values = np.broadcast_to(values, target.shape)
+    if not target.ndim or target.dtype != np.int64 or not m.kernel(
+            'indexing.combine', out, axis, np.expand_dims(target, axis), np.expand_dims(values, axis), None):
+        out[_places(target)] = values
     return out
 
 

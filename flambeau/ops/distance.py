@@ -48,7 +48,7 @@ def _at_least(m, x, least):
     return m.where(x < least, m.zeros_like(x) + least, x)
 
 
-@composite(namespace='nn.functional', method=False, label='DivBackward0')
+@composite(namespace='nn.functional', method=False, constants=True, replay=True, label='DivBackward0')
 def normalize(m, input, p=2.0, dim=1, eps=1e-12):
     """`input` divided by its p-norm along `dim`, or by eps where this is smaller."""
     return input / _at_least(m, m._p_norm(input, p, dim, True), eps)
@@ -60,15 +60,15 @@ def _unit(m, x, dim, eps):
     return x / (norm + m.where(fixed < eps, eps - fixed, m.zeros_like(fixed)))  # PyTorch raises it past the gradient
 
 
-@composite(namespace='torch nn.functional', method=False, label='SumBackward1')
+@composite(namespace='torch nn.functional', method=False, constants=True, replay=True, label='SumBackward1')
 def cosine_similarity(m, x1, x2, dim=1, eps=1e-8):
     """The cosine of the angle between vectors along `dim`; norms below eps count as eps."""
     shape = np.broadcast_shapes(x1.shape, x2.shape)
-    x1, x2 = m.expand(x1, shape), m.expand(x2, shape)
+    x1, x2 = (x if tuple(x.shape) == shape else m.expand(x, shape) for x in (x1, x2))
     return m.sum(_unit(m, x1, dim, eps) * _unit(m, x2, dim, eps), dim)
 
 
-@composite(namespace='torch nn.functional', method=False, label='NormBackward1')
+@composite(namespace='torch nn.functional', method=False, constants=True, replay=True, label='NormBackward1')
 def pairwise_distance(m, x1, x2, p=2.0, eps=1e-6, keepdim=False):
     """The p-norm of x1 - x2 + eps along the last dimension."""
     return m._p_norm(x1 - x2 + eps, p, -1, keepdim)

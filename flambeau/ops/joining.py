@@ -12,8 +12,7 @@ from ..tensor import Tensor, wrap
 from .definition import PUBLIC, export, opaque
 from .overriding import answered, override
 from .promotion import result_dtype
-from .reference import LARGE, zero_of
-from .reference import REFERENCE, axes_of
+from .reference import LARGE, REFERENCE, axes_of, zero_of
 from .view import axis_of
 from .writing import refuse_shared_out
 
@@ -446,7 +445,6 @@ def cartesian_prod(*tensors):
 def combinations(input, r=2, with_replacement=False):
     """All combinations of r elements of a vector, as rows."""
     import itertools
-    from .creation import tensor
     if input.dim() != 1:
         raise RuntimeError(f'Expect a 1D vector, but got shape {list(input.shape)}')
     if r < 0:
@@ -454,6 +452,5 @@ def combinations(input, r=2, with_replacement=False):
     if r == 0:
         return input.new_empty(0)
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
-    places = list(choose(range(input.numel()), r))
-    index = tensor(places).reshape(len(places), r) if places else tensor([], dtype=None).long().reshape(0, r)
-    return input[index]
+    places = itertools.chain.from_iterable(choose(range(input.numel()), r))
+    return input[wrap(np.fromiter(places, np.int64).reshape(-1, r))]

@@ -23,7 +23,7 @@ from . import draws
 from .creation import allocated, laid_out_like, sizes
 from .definition import Operation, export, opaque, publish, register
 from .overriding import override, overrides
-from .reference import REFERENCE
+from .reference import LARGE, REFERENCE
 from .writing import change
 
 __all__ = ['rand', 'randn', 'randint', 'randperm', 'rand_like', 'randn_like', 'randint_like', 'normal', 'bernoulli',
@@ -568,19 +568,29 @@ def _sample_dirichlet(m, input, generator=None):
 
 # ---- dropout -------------------------------------------------------------------------------------
 
+def _scaled_where(m, x, mask, scale):
+    return x * m.where(mask, scale, 0.0)
+
+
 def _masked_gradient(m, g, mask, scale):
-    made = m.kernel('random.scaled', g, mask, scale)
-    return g * mask * scale if made is None else made
+    return _scaled_by_kernel(m, g, mask, scale, lambda: g * mask * scale)
+
+
+def _scaled_by_kernel(m, x, mask, scale, otherwise):
+    """x * (mask * scale) by a kernel of elements, or of channels where the mask broadcasts."""
+    made = m.kernel('random.scaled', x, mask, scale)
+    if made is None and getattr(x, 'size', 0) >= LARGE:
+        made = m.kernel('fusion.run', _scaled_where, x, mask, scale)
+    return otherwise() if made is None else made
 
 
 @opaque(namespace='', method=False, label='MulBackward0', grad={'input': _masked_gradient})
 def _masked(m, input, mask, scale):
     """input * (mask * scale); a bool mask in place of the factors saves three quarters of the memory or more."""
-    made = m.kernel('random.scaled', input, mask, scale)
-    if made is not None:
-        return made
-    kept = np.multiply(input, mask, out=dense_like(input, input.dtype))
-    return np.multiply(kept, input.dtype.type(scale), out=kept)
+    def otherwise():
+        kept = np.multiply(input, mask, out=dense_like(input, input.dtype))
+        return np.multiply(kept, input.dtype.type(scale), out=kept)
+    return _scaled_by_kernel(m, input, mask, scale, otherwise)
 
 
 @opaque(namespace='', method=False, label='RreluWithNoiseBackward0', widen=True,

@@ -82,6 +82,10 @@ def logcumsumexp(m, input, dim):
 
 # ---- differences and areas
 
+def _difference(m, x, y):
+    return x - y
+
+
 @composite(method=True)
 def diff(m, input, n=1, dim=-1, prepend=None, append=None):
     """Differences of neighbours along a dimension, n times."""
@@ -97,7 +101,7 @@ def diff(m, input, n=1, dim=-1, prepend=None, append=None):
         if size == 0:
             break
         above, below = m.narrow(x, dim, 1, size - 1), m.narrow(x, dim, 0, size - 1)
-        x = m.logical_xor(above, below) if _is_bool(x) else above - below
+        x = m.logical_xor(above, below) if _is_bool(x) else m.fused(_difference, above, below)
     return x
 
 

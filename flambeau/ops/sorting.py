@@ -393,7 +393,9 @@ def unique_consecutive(m, input, return_inverse=False, return_counts=False, dim=
     else:
         rows, dim = _slices(input, dim, 'unique_consecutive')
     begins = _begins(rows)
-    return _with_extras(rows[begins], begins, np.cumsum(begins) - 1, input, dim, return_inverse, return_counts)
+    found = REFERENCE.kernel('indexing.chosen', rows, begins) if rows.ndim == 1 else None
+    return _with_extras(rows[begins] if found is None else found, begins, np.cumsum(begins) - 1 if return_inverse else None,
+                        input, dim, return_inverse, return_counts)
 
 
 def _unique_by_counting(rows: np.ndarray, shape, return_inverse: bool, return_counts: bool):
@@ -565,13 +567,17 @@ def bincount(m, input, weights=None, minlength=0):
         raise NotImplementedError(f'"bincount_cpu" not implemented for {dtypes.of(input.dtype)}')
     if minlength < 0:
         raise RuntimeError('minlength should be >= 0')
-    if input.ndim != 1 or input.size and input.min() < 0:
-        raise RuntimeError('bincount only supports 1-d non-negative integral inputs.')
+    refusal = RuntimeError('bincount only supports 1-d non-negative integral inputs.')
+    if input.ndim != 1:
+        raise refusal
     if weights is not None and weights.shape != input.shape:
         raise RuntimeError('weights should be 1-d and have the same length as input')
+    try:
+        counts = np.bincount(input, None if weights is None else m.cast(weights, dtypes.float64), minlength)
+    except ValueError:  # of negative numbers
+        raise refusal from None
     if weights is None:
-        return np.bincount(input, minlength=minlength)
-    counts = np.bincount(input, weights.astype(np.float64), minlength)
+        return counts
     return counts.astype(np.float32) if weights.dtype == np.float32 else counts
 
 

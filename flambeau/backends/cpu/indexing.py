@@ -59,9 +59,9 @@ def _elements(x, axis, index, y, kind, op):
     run = compiled(indexing.elements, kind, op, width == 1, y.ndim == 0)
     index = np.ascontiguousarray(index, np.int64)
     if width > 1:
-        run(x, index, y, outer, n, count, width, count * width, BLOCK)
+        run(x, index, y, outer, n, count, width, count * width, BLOCK, max(1, BLOCK // (count * width)))
     else:
-        run(x, index, y, outer, n, 1, count, count, LONG if op == 'read' else count)
+        run(x, index, y, outer, n, 1, count, count, LONG if op == 'read' else count, max(1, LONG // max(1, count)))
     return True
 
 
@@ -109,7 +109,7 @@ def take_rows(x, axis, rows):
     if kind is None:
         return None
     if width == 1:
-        compiled(indexing.elements, kind, 'read', True, False)(x, rows, y, outer, n, 1, count, 0, LONG)
+        compiled(indexing.elements, kind, 'read', True, False)(x, rows, y, outer, n, 1, count, 0, LONG, max(1, LONG // count))
     else:
         width = size // kind.bytes
         compiled(indexing.take_rows, kind)(x, rows, y, outer, n, count, width, max(1, LONG // width))

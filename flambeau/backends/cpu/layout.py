@@ -68,6 +68,9 @@ def copied(out, array):
     size = out.itemsize
     if out.size < SMALLEST or size not in WORDS or out.dtype != array.dtype or out.dtype.hasobject:
         return None
+    if min(array.strides) < 0:  # neighbours in the other order, but for those that lie side by side in the copy
+        forward = tuple(slice(None, None, -1 if s == -size and p != size else 1) for s, p in zip(array.strides, out.strides))
+        out, array = out[forward], array[forward]
     plan = None if np.may_share_memory(out, array) else _plan(out.shape, array.strides, out.strides, size)
     if plan is None:
         return None
@@ -79,7 +82,7 @@ def copied(out, array):
 @functools.lru_cache(maxsize=1024)
 def _plan(shape, sources, places, size):
     """(the kernel that copies between arrays of these strides and its options, the numbers to call it with), or None."""
-    if any(s % size for s in (*sources, *places)) or min(places) < 0:
+    if any(s % size for s in (*sources, *places)):
         return None
     axes = _merged(shape, [s // size for s in sources], [s // size for s in places])
     (n, step, spacing), *others = axes[-1], *axes[:-1]
@@ -93,7 +96,7 @@ def _plan(shape, sources, places, size):
         return (layout.runs, size, step), (*outer, n, CHUNK, block, max(1, CHUNK // (n * block)))
     along = next((axis for axis in others if axis[1] == 1), None)
     outer = _outer([axis for axis in others if axis is not along])
-    if along is None or outer is None or step <= 0 or along[0] < SMALLEST_PLANE:
+    if along is None or outer is None or step == 0 or along[0] < SMALLEST_PLANE:
         return None
     columns, _, spacing = along
     side = layout.side(target(), size)
@@ -105,7 +108,7 @@ def _plan(shape, sources, places, size):
 def _merged(shape, sources, places):
     """[size, stride, stride of the copy] of axes in the copy's order, those that lie one behind the other as one."""
     axes = []
-    for n, source, place in sorted(zip(shape, sources, places), key=lambda axis: -axis[2]):
+    for n, source, place in sorted(zip(shape, sources, places), key=lambda axis: -abs(axis[2])):
         if n == 1:
             continue
         if axes and axes[-1][1] == n * source and axes[-1][2] == n * place:
