@@ -327,8 +327,8 @@ def test_large_tensors_agree_with_pytorch(name):
 
 @pytest.mark.parametrize('name', ['add', 'sub', 'mul', 'true_divide', 'pow', 'remainder', 'fmod', 'floor_divide', 'eq', 'lt', 'xlogy'])
 def test_what_was_made_for_one_number_is_not_used_for_another(name):
-    x, function = torch.tensor([0.5, 2, 3]), getattr(torch, name)
+    x, function = flambeau.tensor([0.5, 2, 3]), getattr(flambeau, name)
     for number in (2, 3, -1, 2., 3., -1., 0.5, 0, 1, 2):
-        for way in (function, getattr(torch.Tensor, name)):
-            torch.testing.assert_close(way(x, number), function(x.double(), torch.tensor(number).double().expand(3)),
+        for way in (function, getattr(flambeau.Tensor, name)):
+            flambeau.testing.assert_close(way(x, number), function(x.double(), flambeau.tensor(number).double().expand(3)),
                                        check_dtype=False, equal_nan=True)
