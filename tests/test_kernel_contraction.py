@@ -11,7 +11,8 @@ from flambeau.backends.cpu.properties import jit_is_on  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not jit_is_on(), reason='kernels are switched off')
 DTYPES = {'float32': 3e-6, 'float64': 1e-14, 'bfloat16': 8e-3}  # and the error allowed, of the largest value
-SIZES = [(1, 1, 1), (1, 70, 300), (1, 203, 1), (310, 131, 2), (3, 65, 50), (5, 3, 7), (14, 40, 33), (30, 17, 64), (128, 100, 10), (61, 500, 70), (100, 1024, 512), (600, 520, 530)]
+SIZES = [(1, 1, 1), (1, 70, 300), (1, 203, 1), (310, 131, 2), (3, 65, 50), (5, 3, 7), (14, 40, 33), (30, 17, 64), (128, 100, 10), (61, 500, 70), (100, 1024, 512), (600, 520, 530),
+         (16, 70, 100), (31, 500, 130)]
 
 
 def made(random, shape, dtype, turned):
@@ -55,11 +56,12 @@ def test_wide_rows_that_share_cache_lines_are_packed():
 
 def test_products_are_added_to_a_given_array():
     random = np.random.default_rng(3)
-    x, y = made(random, (50, 900), 'float32', False), made(random, (900, 45), 'float32', False)
-    out = np.ones((50, 60), 'float32')
-    assert matmul(x, y, out[:, 7:52], None, True) is not None
-    np.testing.assert_allclose(out[:, 7:52], 1 + x.astype(float) @ y, rtol=1e-4, atol=1e-4)
-    assert (out[:, :7] == 1).all() and (out[:, 52:] == 1).all()
+    for rows, turned in (50, False), (15, True), (31, True):
+        x, y = made(random, (rows, 900), 'float32', False), made(random, (900, 145), 'float32', turned)
+        out = np.ones((rows, 160), 'float32')
+        assert matmul(x, y, out[:, 7:152], None, True) is not None
+        np.testing.assert_allclose(out[:, 7:152], 1 + x.astype(float) @ y, rtol=1e-4, atol=1e-4)
+        assert (out[:, :7] == 1).all() and (out[:, 152:] == 1).all()
 
 
 def test_infinities_and_nan_stay_in_their_rows_and_columns():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 
 from .ir import Builder
-from .tiles import Forms, add_products, first_row, of_height, pack_turned
+from .tiles import Forms, add_products, first_row, of_height, pack_turned, transposed
 from .types import bf16, i64, pointer
 
 __all__ = ['product', 'vectors']
@@ -17,8 +17,11 @@ __all__ = ['product', 'vectors']
 AHEAD = 24  # rows that are asked for before they are read, where they lie far apart
 
 
-def _tile(forms, rows, vectors, masked, turned, biased):
-    """One tile of the result: `rows` rows of x against a panel of y. `turned`: rows of x are neighbours in memory."""
+def _tile(forms, rows, vectors, masked, turned, biased, flipped):
+    """One tile of the result: `rows` rows of x against a panel of y. `turned`: rows of x are neighbours in memory.
+
+    `flipped`: the columns of the tile are rows of the result, whose bias is one for rows of x.
+    """
     name = f'tile{rows}_{vectors}{"m" if masked else ""}'
     b = Builder(name, x=pointer(forms.sum), y=pointer(forms.sum), out=pointer(forms.result), bias=pointer(forms.result),
                 x_stride=i64, y_stride=i64, out_stride=i64, depth=i64, columns=i64, kept=i64, first=i64)
@@ -27,29 +30,44 @@ def _tile(forms, rows, vectors, masked, turned, biased):
     masks = [b.first(columns - v * lanes, lanes) if masked and v == vectors - 1 else None for v in range(vectors)]
     sums = [[b.variable(0, vector) for _ in range(vectors)] for _ in range(rows)]
     row_step, step = (1, x_stride) if turned else (x_stride, 1)
-    y, early = b.variable(y), b.smaller(depth, b.of_type(rows, i64))
+    lines, wide = (vectors * lanes, 1) if flipped else (rows, vectors)
+    y, early = b.variable(y), b.smaller(depth, b.of_type(lines, i64))
 
-    def ask(row):
-        for v in range(vectors):
-            b.prefetch(out + (row * out_stride + v * lanes))
+    def ask(line):
+        for v in range(wide):
+            b.prefetch(out + (line * out_stride + v * lanes))
     add_products(b, forms, sums, early, x, row_step, step, y, y_stride, masks, ask)
     add_products(b, forms, sums, depth - early, x + early * step, row_step, step, y, y_stride, masks)
-    places = [[out + out_stride * row + v * lanes for v in range(vectors)] for row in range(rows)]
-    stored = forms.result.vector(lanes)
-
-    def add(load):
-        for row in range(rows):
-            for v in range(vectors):
-                sums[row][v].add(b.convert(load(row, v), forms.sum))
-    with b.when(kept != 0):
-        add(lambda row, v: b.load(places[row][v], stored, mask=masks[v]))
     if biased:
         with b.when(first != 0):
-            add(lambda row, v: b.load(bias + v * lanes, stored, mask=masks[v]))
-    for row in range(rows):
-        for v in range(vectors):
-            b.store(b.convert(sums[row][v].get(), forms.result), places[row][v], mask=masks[v])
+            for row in range(rows):
+                for v in range(vectors):
+                    sums[row][v].add(b.convert(b.splat(b.load(bias + row), lanes) if flipped else b.load(
+                        bias + v * lanes, forms.result.vector(lanes), mask=masks[v]), forms.sum))
+    for v in range(vectors):
+        if flipped:
+            for part in range(0, rows, lanes):
+                square = [line[v].get() for line in sums[part:part + lanes]]
+                square += [b.constant(0, vector)] * (lanes - len(square))
+                high = min(lanes, rows - part)
+                there = [b.first(b.select(columns > v * lanes + c, b.of_type(high, i64), b.of_type(0, i64)) if masks[v]
+                                 else b.of_type(high, i64), lanes) for c in range(lanes)]
+                _write(b, forms, [b.variable(line) for line in transposed(b, square)],
+                       [out + (out_stride * (v * lanes + c) + part) for c in range(lanes)], there, kept)
+        else:
+            _write(b, forms, [line[v] for line in sums], [out + (out_stride * row + v * lanes) for row in range(rows)],
+                   [masks[v]] * rows, kept)
     return b.finish()
+
+
+def _write(b, forms, sums, places, masks, kept):
+    """Stores variables, added to what is there where it is `kept`."""
+    stored = forms.result.vector(forms.lanes)
+    with b.when(kept != 0):
+        for total, place, mask in zip(sums, places, masks):
+            total.add(b.convert(b.load(place, stored, mask=mask), forms.sum))
+    for total, place, mask in zip(sums, places, masks):
+        b.store(b.convert(total.get(), forms.result), place, mask=mask)
 
 
 def _pack_rows(b, forms, source, stride, count, depth, panel, size):
@@ -124,13 +142,13 @@ def _pack_x(b, forms, turned, x, x_panels, batch, panels, upper, rows, k, x_batc
                           x_panels + (task * rows + r) * row_length)
 
 
-def product(target, element, rows, uneven, edge, turned, pack_x, pack_y, biased):
+def product(target, element, rows, uneven, edge, turned, pack_x, pack_y, biased, flipped):
     """out[z] (+)= x[z] @ y[z] (+ bias), for matrices in memory.
 
     Panels have `rows` rows, and where `uneven` the last of them one less; `edge` is how many vectors the last columns
     take (0: none are left over). `turned`: the rows of x are neighbours in memory, else its columns. `pack_x` says
     whether panels of x are copied first, `pack_y` how those of y are: None, 'rows', 'turned', or 'pairs'. Strides are in
-    words.
+    words. `flipped`: what is written is the result's transpose, and the bias is one for rows.
     """
     forms = Forms(target, element)
     word, result = pointer(forms.sum), pointer(forms.result)
@@ -154,7 +172,7 @@ def product(target, element, rows, uneven, edge, turned, pack_x, pack_y, biased)
         """The tile of this panel's height and this strip's width."""
         def write(height):
             def of_width(vectors, masked):
-                b.call(_tile(forms, height, vectors, masked, turned, biased), *arguments)
+                b.call(_tile(forms, height, vectors, masked, turned, biased, flipped), *arguments)
             if not edge:
                 return of_width(2, False)
             with b.when(columns >= width):
@@ -196,8 +214,9 @@ def product(target, element, rows, uneven, edge, turned, pack_x, pack_y, biased)
                     else:
                         source = x_panels + (matrix * panels + p) * rows * row_length + start
                         stride = row_length
-                    place = out + matrix * out_batch + row * out_stride + strip * width
-                    tiles(p, columns, source, panel, place, bias + strip * width if biased else bias, stride,
+                    line, across = (strip * width, row) if flipped else (row, strip * width)
+                    place = out + matrix * out_batch + line * out_stride + across
+                    tiles(p, columns, source, panel, place, bias + across if biased else bias, stride,
                           panel_stride, out_stride, deep, columns, again, first)
     return b.finish()
 

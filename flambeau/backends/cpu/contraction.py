@@ -16,8 +16,10 @@ PLANS = 4096           # different calls remembered
 ALIASED = 4096         # bytes: rows about this far apart (or a multiple) share few lines of the first cache
 WORTH_PACKING = 1 << 18  # numbers of y from which on its panels are copied first, where x is high enough
 WORTH_THREADS = 1 << 19  # multiplications from which on other threads are woken
+TURNING = 7            # products that take as long as to turn round one number
 THIN = 4               # rows or columns below which a product is one of vectors
 ELEMENTS = {'float32': 1, 'float64': 1, 'bfloat16': 2}  # neighbours in a word
+OTHER = {'rows': 'turned', 'turned': 'rows'}  # how the transpose of a matrix lies
 _plans = {}
 
 
@@ -115,12 +117,30 @@ class _Product:
         if self.copy_y:
             form_y = 'rows', wide, words * neighbours * wide
         strides = (m * n, n, 1) if out is None else [s // x.itemsize for s in out.strides]
+        self.flipped = not self.copy_x and not self.copy_y and self._is_flipped(m, words, n, lanes, form_x, form_y)
+        if self.flipped:
+            form_x, form_y, m, n = (OTHER[form_y[0]], *form_y[1:]), (OTHER[form_x[0]], *form_x[1:]), n, m
         batch_of = [stride if x.ndim == 3 else 0 for stride in (form_x[2], form_y[2], strides[0])]
         matrices = self.batch if batch_of[1] else 1
         arguments, cut = self._cut(m, n, words, lanes, form_x, form_y, matrices)
-        self.run = built(product, element, *arguments, bias is not None)
+        self.run = built(product, element, *arguments, bias is not None, self.flipped)
         self.numbers = (self.batch, n, words, batch_of[0], form_x[1], batch_of[1], form_y[1], batch_of[2], strides[-2],
                         *cut, matrices)
+
+    def _is_flipped(self, m, k, n, lanes, form_x, form_y):
+        """Whether the transpose of the result is made of those of the factors, so that y need not be turned round.
+
+        Then x must be, unless it is already, and tiles when they are written; more columns of vectors may be wasted.
+        """
+        if self.neighbours > 1 or form_y[0] == 'rows' or k < lanes or self._is_aliased(form_y[1]):
+            return False
+        wide, copied = -(-m // lanes) * lanes / m, TURNING / n if form_x[0] == 'rows' else 0
+        return wide * (1 + copied + TURNING / min(k, DEPTH)) < 1 + TURNING / m
+
+    def _is_aliased(self, stride):
+        """Whether rows so many words apart share few lines of the first cache."""
+        apart = stride * self.word % ALIASED
+        return min(apart, ALIASED - apart) < ALIASED // 128
 
     def _cut(self, m, n, k, lanes, form_x, form_y, matrices):
         """(what the kernel is made for, its numbers of panels and chunks); sets the bytes of packed panels."""
@@ -133,8 +153,7 @@ class _Product:
         if turned:
             pack_x = k > 512 and m * n >= 1 << 16 and form_x[1] * self.word % (ALIASED // 4) == 0
         else:
-            apart = form_x[1] * self.word % ALIASED
-            pack_x = min(apart, ALIASED - apart) < ALIASED // 128 and n >= 8 * width and m > 1
+            pack_x = self._is_aliased(form_x[1]) and n >= 8 * width and m > 1
         pack_y = 'turned' if form_y[0] == 'turned' else 'pairs' if self.neighbours == 2 else (
             'rows' if m >= 512 and k * n >= WORTH_PACKING else None)
         length = 0 if not pack_x else k * -(-rows // lanes) * lanes if turned else rows * (k + lanes)
@@ -167,13 +186,16 @@ class _Product:
 
     def direct(self):
         """The shortest call, where nothing is copied before and nobody notes it."""
-        run, shape, numbers, dtype, empty = self.run, self.shape, self.numbers, self.dtype, np.empty
+        run, shape, numbers, dtype, flipped, empty = (
+            self.run, self.shape, self.numbers, self.dtype, self.flipped, np.empty)
 
         def call(x, y, out, bias, accumulate):
             if is_noting():
                 return self(x, y, out, bias, accumulate)
             if out is None:
                 out = empty(shape, dtype)
+            if flipped:
+                x, y = y, x
             run(x, y, out, bias, None, None, *numbers, accumulate)
             return out
         return call
@@ -185,6 +207,8 @@ class _Product:
             x = self._copied(x, -1)
         if self.copy_y:
             y = self._copied(y, -2)
+        if self.flipped:
+            x, y = y, x
         panels_x = allocated(self.panels_x, np.uint8) if self.panels_x else None
         panels_y = allocated(self.panels_y, np.uint8) if self.panels_y else None
         run = noted(self.run) if is_noting() else self.run
