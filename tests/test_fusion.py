@@ -428,3 +428,26 @@ def test_nan_is_the_largest_and_the_smallest():
     for fold in ('amax', 'amin', 'sum', 'prod'):
         assert np.isnan(fusion.folded(x, fold, None, False)) and fusion.folded(x, fold, None, True).shape == (1, 1)
         assert np.flatnonzero(np.isnan(fusion.folded(x, fold, (1,), False))).tolist() == [3]
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'float64'])
+@pytest.mark.parametrize('n', [2, 3, 7, 8, 16, 17, 31, 49, 63])
+@pytest.mark.parametrize('rows', [64, 101, 2003])
+def test_short_rows_go_sideways(rows, n, dtype):
+    x, w, g = drawn((rows, n), dtype), drawn((n,), dtype, 1), drawn((rows, 1), dtype, 2)
+    wide = [a.astype('float64') for a in (x, w, g)]
+
+    def formula(m, x, w, g):
+        top = m.amax(x, -1, True)
+        shares = m.exp(x - top)
+        return shares / m.sum(shares, -1, True) * w + g, top * 2.0, m.log(m.sum(shares, -1))
+    found = fusion.run(formula, x, w, g)
+    for a, e in zip(found, formula(REFERENCE, *wide), strict=True):
+        close(a, e, dtype)
+    padded = np.repeat(drawn((rows, n), dtype, 3), 2, 1)[:, :n]  # rows apart
+    for fold in ('sum', 'amax', 'amin'):
+        close(fusion.folded(padded, fold, (1,), False), getattr(REFERENCE, fold)(padded.astype('float64'), 1), dtype)
+    place = x.copy()
+    plan = fusion.planned(softmax, (place,), 1, (place.shape, place.dtype, place.strides))
+    plan((place,), (place,))
+    close(place, softmax(REFERENCE, wide[0]), dtype)

@@ -2,7 +2,8 @@
 
 A formula comes as a `program`: a tuple of instructions whose operands are positions of earlier ones, so that equal formulas
 are equal programs. Its arrays are looked at as (O, Q, I): I runs through memory, and a fold, where there is one, goes over
-Q and I for each of the O rows; or, upright, over Q alone for each of the O x I columns, which lanes take side by side.
+Q and I for each of the O rows; or, upright, over Q alone for each of the O x I columns, which lanes take side by side. Short
+rows go sideways: as many as there are lanes are turned round in a buffer, and then are columns.
 Instructions:
 
     ('input', position, along, wide)   an array's element: one for each of a row (along) or for the row; where neighbours
@@ -20,13 +21,15 @@ from __future__ import annotations
 
 from .ir import Builder
 from .mathematics import FUNCTIONS
+from .tiles import transposed
 from .types import Pointer, boolean, f64, i32, i64, named
 
-__all__ = ['fused', 'GIVEN', 'OPERATIONS', 'SEVERAL', 'stages']
+__all__ = ['EXPENSIVE', 'fused', 'GIVEN', 'OPERATIONS', 'SEVERAL', 'SHORT', 'stages']
 
 GIVEN = ('input', 'number', 'constant', 'count')  # what no arithmetic makes
 SEVERAL = frozenset(['fold', 'sigmoid', 'rsqrt', 'sign'])  # what array libraries take longer for, or several functions
 UNROLL = 4
+SHORT = 63  # elements of rows that may go sideways
 EXPENSIVE = frozenset(FUNCTIONS)
 
 
@@ -87,7 +90,7 @@ def stages(program):
     return stage, varies
 
 
-def fused(target, program, dtypes, outputs, computed, numbers, upright=False, split=False):
+def fused(target, program, dtypes, outputs, computed, numbers, way='along', split=False):
     """The kernel of a program.
 
     dtypes: of the arrays in. outputs: (instruction, 'full' | 'row' | 'column', dtype) each; 'column' sums over the rows of
@@ -96,7 +99,7 @@ def fused(target, program, dtypes, outputs, computed, numbers, upright=False, sp
     strides along O and Q. Where O is `split` in two, the size of its inner part comes too, and for each array its stride
     along the outer part.
     """
-    return (_Upright if upright else _Fusion)(target, program, dtypes, outputs, named(computed), numbers, split).write()
+    return WAYS[way](target, program, dtypes, outputs, named(computed), numbers, split).write()
 
 
 class _Fusion:
@@ -350,13 +353,16 @@ class _Upright(_Fusion):
             if k in values or self.varies[k] or self.stage[k] > stage or op == 'fold':
                 continue
             if op == 'input':
-                values[k] = self._loaded(self._address(operands[0], row, None), operands[2], i, mask)
+                values[k] = self._of_column(operands[0], row, operands[2], i, mask)
             elif op in GIVEN:
                 number = self.numbers[operands[0]] if op == 'number' else b.convert(self.middle, f64) if op == 'count' else \
                     b.constant(operands[0], f64)
                 values[k] = b.splat(self._rounded(number), lanes)
             elif all(a in values for a in operands):
                 values[k] = OPERATIONS[op](b, *[values[a] for a in operands])
+
+    def _of_column(self, array, row, wide, i, mask):
+        return self._loaded(self._address(array, row, None), wide, i, mask)
 
     def _pass_down(self, stage, row, places, mask, columns):
         """One pass down the columns: folds what this stage folds, writes what it can write."""
@@ -379,3 +385,53 @@ class _Upright(_Fusion):
 
     def _element(self, k, row, q, i, values, known, stage, mask):
         return super()._element(k, row, q, i, values, known, stage, mask) if self.varies[k] else values[k]
+
+
+class _Sideways(_Upright):
+    """Folds over short rows, whose elements come to lie one behind another in buffers; there is but one Q."""
+
+    def write(self):
+        b, lanes = self.b, self.lanes
+        read = dict.fromkeys(operands[0] for op, *operands in self.program if op == 'input' and operands[1])
+        written = [self.inputs + k for k, (_, kind, _) in enumerate(self.outputs) if kind == 'full']
+        self.middle = self.inner
+        with b.parallel((self.rows + self.group - 1) / self.group) as chunk:
+            self.tiles = {k: b.buffer(self.computed, (SHORT + lanes) * lanes) for k in (*read, *written)}
+            end = b.smaller(chunk * self.group + self.group, self.rows)
+            with b.loop(chunk * self.group, end, lanes) as row:
+                count = b.smaller(end - row, lanes)
+                for k in read:
+                    self._turn(k, row, count, True)
+                self._strip(row, [b.of_type(0, i64)], b.first(count, lanes))
+                for k in written:
+                    self._turn(k, row, count, False)
+        return b.finish()
+
+    def _turn(self, array, row, count, into):
+        """Turns rows into a buffer of columns, or back."""
+        b, lanes, tile = self.b, self.lanes, self.tiles[array]
+        rows = [super(_Sideways, self)._address(array, row + b.smaller(count - 1, k), None) for k in range(lanes)]
+        with b.loop(0, self.inner, lanes) as column:
+            mask = b.first(b.smaller(self.inner - column, lanes), lanes)
+            places = [tile + (column + k) * lanes for k in range(lanes)]
+            if into:
+                for place, x in zip(places, transposed(b, [b.load(r + column, self.computed.vector(lanes), mask=mask) for r in rows])):
+                    b.store(x, place)
+            else:
+                turned = transposed(b, [b.load(place, self.computed.vector(lanes)) for place in places])
+                for k, (r, x) in enumerate(zip(rows, turned)):
+                    with b.when(count > k):
+                        b.store(x, r + column, mask=mask)
+
+    def _address(self, array, row, q):
+        return super()._address(array, row, None) if q is None else self.tiles[array] + q * self.lanes
+
+    def _of_column(self, array, row, wide, i, mask):
+        """One number of each row."""
+        b = self.b
+        step = b.splat(b.convert(self.strides[array][0], i32), self.lanes)
+        loaded = b.gather(self._address(array, row, None), b.iota(i32.vector(self.lanes)) * step, mask=mask)
+        return b.convert(loaded, self.computed) if loaded.type.is_float else loaded
+
+
+WAYS = {'along': _Fusion, 'upright': _Upright, 'sideways': _Sideways}

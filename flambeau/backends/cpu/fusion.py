@@ -20,6 +20,8 @@ __all__ = ['folded', 'planned', 'run', 'total', 'update', 'whole']
 BLOCK = 1 << 14  # elements that one thread takes at a time
 STRIP = 64       # columns that one thread takes at a time
 FEW = 4          # chunks below which columns are shared out badly
+FEWEST_ROWS = 64  # that are worth turning round
+SINGLE_OR_DOUBLE = ('float32', 'float64')
 PLANS = 4096     # different calls remembered
 _plans = {}
 _steps = {}       # formula -> how many steps it had
@@ -227,10 +229,13 @@ class Plan:
         split = part > 0
         if split and 'column' in kinds:
             raise Untraceable('sums over rows of two axes')
+        way = 'upright' if upright else 'along'
+        if axes and not upright and not split and _goes_sideways(o, q, i, program, outputs, names, computed):
+            way = 'sideways'
         self.sizes = (o, q, i, group, block, *[s for pair in strides for s in pair], *([part, *outer] if split else ()))
         self.steps = kinds.count('column') + sum(1 + (op in fusion.SEVERAL) for op, *_ in program if op not in fusion.GIVEN)
         self.kernel = (fusion.fused, program, tuple(names), outputs, computed, sum(x.__class__ is float for x in arguments),
-                       upright, split)
+                       way, split)
         self.positions = [k for k, r in enumerate(results) if r is not None]
         self.count = len(results)
         self.kinds = kinds
@@ -375,6 +380,15 @@ def _check_upright(o, q, i, instructions, described):
         raise Untraceable('places along the columns, or sums over them')
     if o * -(-i // STRIP) < FEW and q * i > 2 * BLOCK:
         raise Untraceable('a few long columns')
+
+
+def _goes_sideways(o, q, i, program, outputs, names, computed):
+    """Whether rows are so short, and so many, that they had better be turned round."""
+    read = [names[operands[0]] for op, *operands in program if op == 'input' and operands[1]]
+    short = fusion.SHORT if any(op in fusion.EXPENSIVE for op, *_ in program) else fusion.SHORT // 2
+    return (q == 1 < i <= short and o >= FEWEST_ROWS and computed in SINGLE_OR_DOUBLE
+            and all(kind == 'row' or kind == 'full' and name == computed for _, kind, name in outputs)
+            and all(name == computed for name in read) and all(op != 'hot' for op, *_ in program))
 
 
 def _check(program, outputs):
