@@ -154,8 +154,9 @@ def copy_(input, src, non_blocking=False):
         raise RuntimeError(f'The expanded size of the tensor ({list(input.shape)}) must match the existing size '
                            f'({list(src.shape)}) in copy_()') from None
     if input._array.flags.writeable and constant(src) and not (
-            src.is_complex() and not input.is_complex()) and np.broadcast_shapes(
-                src._array.shape, input._array.shape) == input._array.shape and unrecorded(input, 'copy_'):
+            src.is_complex() and not input.is_complex()) and (
+            src._array.shape == input._array.shape or np.broadcast_shapes(src._array.shape, input._array.shape) ==
+            input._array.shape) and unrecorded(input, 'copy_'):
         REFERENCE.copy(input._array, src._array)
         note_write(input, 'copy_')
         return input

@@ -81,32 +81,45 @@ def overwritten(op, place, values):
     return bool(plan)
 
 
-def _by_kernel(formula, array, *others):
-    """Lets one generated kernel write formula(array, ...) over a large array, if there is one. Says whether."""
-    for x in others:
-        if x.__class__ is ndarray and x is not array and np.may_share_memory(x, array):
-            return False
-    if not array.flags.writeable:
+class Kernels(dict):
+    """The generated kernels that write a formula's result over its first array, by how its arrays lie."""
+
+    def __init__(self, formula):
+        self.formula = formula
+
+    def wrote(self, array, *others):
+        """Lets one write formula(array, ...) over a large array, if there is one. Says whether."""
+        for x in others:
+            if x.__class__ is ndarray and x is not array and np.may_share_memory(x, array):
+                return False
+        given = (array, *others)
+        key = REFERENCE.signature(*given)
+        plan = self.get(key)
+        if plan is None:
+            if len(self) >= 512:
+                self.clear()
+            plan = self[key] = array.flags.writeable and REFERENCE.kernel(
+                'fusion.planned', self.formula, given, 1, (array.shape, array.dtype, array.strides)) or False
+        if plan and array.flags.writeable:
+            plan(given, (array,))
+            return True
         return False
-    given = (array, *others)
-    plan = REFERENCE.kernel('fusion.planned', formula, given, 1, (array.shape, array.dtype, array.strides))
-    if plan:
-        plan(given, (array,))
-    return bool(plan)
 
 
 def unary_inplace(op, general, name):
-    """Lets the array function write its result where the tensor lies, if it can."""
-    kernels, ufunc, formula = op.kernels, np.ufunc, op.formula
+    """Lets a kernel or the array function write its result where the tensor lies, if it can."""
+    kernels, ufunc, large = op.kernels, np.ufunc, Kernels(op.formula)
 
     def call(input, **options):
         if type(input) is Tensor and not options and (input._node is None or unrecorded(input, name)):
             array = input._array
             kernel = kernels.get(array.dtype)
+            if kernel and array.size >= LARGE and large.wrote(array):
+                count_write(input, name, sys._getframe(1))
+                return input
             if kernel.__class__ is ufunc:
                 try:
-                    if array.size < LARGE or not _by_kernel(formula, array):
-                        kernel(array, array)
+                    kernel(array, array)
                 except (ValueError, TypeError):
                     return general(input)  # which says what is wrong
                 count_write(input, name, sys._getframe(1))
@@ -116,8 +129,8 @@ def unary_inplace(op, general, name):
 
 
 def binary_inplace(op, general, name):
-    """Lets the array function write its result where the first tensor lies, if it can."""
-    kernels, ufunc, formula = op.kernels, np.ufunc, op.formula
+    """Lets a kernel or the array function write its result where the first tensor lies, if it can."""
+    kernels, ufunc, large, own = op.kernels, np.ufunc, Kernels(op.formula), op.own_formulas
 
     def call(input, other, **options):
         if type(input) is Tensor and not options and (input._node is None or unrecorded(input, name)):
@@ -129,13 +142,13 @@ def binary_inplace(op, general, name):
                     value = other._array
                     fits = value.dtype is array.dtype and constant(other)
                 else:
-                    value, fits = other, kind is float and array.dtype.kind == 'f'
+                    value, fits = other, kind is float and array.dtype.kind == 'f' and other not in own
                 if fits:
-                    try:
-                        if array.size < LARGE or not _by_kernel(formula, array, value):
+                    if array.size < LARGE or not large.wrote(array, value):
+                        try:
                             kernel(array, value, array)
-                    except (ValueError, TypeError):
-                        return general(input, other)  # which says what is wrong
+                        except (ValueError, TypeError):
+                            return general(input, other)  # which says what is wrong
                     count_write(input, name, sys._getframe(1))
                     return input
         return general(input, other, **options)
