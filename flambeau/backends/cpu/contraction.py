@@ -151,7 +151,7 @@ class _Product:
         strips = -(-n // width)
         turned = form_x[0] == 'turned'
         if turned:
-            pack_x = k > 512 and m * n >= 1 << 16 and form_x[1] * self.word % (ALIASED // 4) == 0
+            pack_x = k > 512 and m * n >= 1 << 16 and form_x[1] * self.word % (ALIASED // 2) == 0
         else:
             pack_x = self._is_aliased(form_x[1]) and n >= 8 * width and m > 1
         pack_y = 'turned' if form_y[0] == 'turned' else 'pairs' if self.neighbours == 2 else (
