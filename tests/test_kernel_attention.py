@@ -49,7 +49,7 @@ def inputs(shape, layout, seed=0):
 def test_forward_and_gradients(shape, layout, causal):
     q, k, v, g = inputs(shape, layout)
     scale = shape[-1] ** -0.5
-    out = attention.forward(q, k, v, scale, causal, np.empty(q.shape, np.float32))
+    out = attention.forward(q, k, v, scale, causal)
     found = out, *attention.backward(g, out, q, k, v, scale, causal)
     for name, a, e in zip(('out', 'query', 'key', 'value'), found, expected(q, k, v, g, scale, causal)):
         np.testing.assert_allclose(a, e, rtol=2e-5, atol=1e-5, err_msg=name)
@@ -58,16 +58,16 @@ def test_forward_and_gradients(shape, layout, causal):
 def test_what_does_not_fit_is_left_to_the_reference():
     q, k, v, g = inputs((1, 1, 64, 64, 64), 'contiguous')
     out = np.empty(q.shape, np.float32)
-    assert attention.forward(q.astype(np.float64), k, v, 1.0, False, out) is None
-    assert attention.forward(q[..., :40], k[..., :40], v[..., :40], 1.0, False, out) is None
-    assert attention.forward(q, k, v, -1.0, False, out) is None
+    assert attention.forward(q.astype(np.float64), k, v, 1.0, False) is None
+    assert attention.forward(q[..., :40], k[..., :40], v[..., :40], 1.0, False) is None
+    assert attention.forward(q, k, v, -1.0, False) is None
     assert attention.backward(g.astype(np.float64), out, q, k, v, 1.0, False) is None
 
 
 def test_a_later_key_that_is_nan_does_not_reach_earlier_queries():
     q, k, v, g = inputs((1, 1, 64, 64, 32), 'contiguous')
     k[:, :, 40] = np.nan
-    out = attention.forward(q, k, v, 0.2, True, np.empty(q.shape, np.float32))
+    out = attention.forward(q, k, v, 0.2, True)
     assert np.isfinite(out[:, :, :40]).all() and np.isnan(out[:, :, 40:]).all()
 
 
@@ -77,7 +77,7 @@ def test_bits_do_not_depend_on_the_number_of_threads():
     try:
         for count in (1, 2, 3):
             torch.set_num_threads(count)
-            out = attention.forward(q, k, v, 0.125, True, np.empty(q.shape, np.float32))
+            out = attention.forward(q, k, v, 0.125, True)
             found.append((out, *attention.backward(g, out, q, k, v, 0.125, True)))
     finally:
         torch.set_num_threads(threads)

@@ -69,6 +69,13 @@ def named(name: str) -> Type:
     return NAMES[name]
 
 
+@functools.lru_cache(maxsize=None)
+def name_of(dtype) -> str:
+    """The name of an array dtype, which NumPy puts together anew each time it is asked for."""
+    return dtype.name
+
+
+@functools.lru_cache(maxsize=None)
 def of(dtype) -> Type:
     """The type of an array dtype."""
     return NAMES[dtype.name]

@@ -5,6 +5,7 @@ time, and backward computes the weights again. Queries that may look at no key g
 """
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -23,6 +24,7 @@ from .sampling import _scale_kept
 __all__ = ['scaled_dot_product_attention', 'multi_head_attention_forward', 'additive_mask']
 
 ROOM = 2 ** 18  # how many weights are held at once: what fits a processor's cache
+SMALL_MASK = 1 << 14
 
 
 # ---- the operation -------------------------------------------------------------------------------------------------
@@ -129,7 +131,7 @@ def _attention_gradient(m, g, output, query, key, value, mask, kept, scale, fact
     return found
 
 
-@opaque(namespace='', method=False, widen=True, label='ScaledDotProductFlashAttentionForCpuBackward0',
+@opaque(namespace='', method=False, widen=True, replay=True, label='ScaledDotProductFlashAttentionForCpuBackward0',
         grad=_attention_gradient)
 def attention(m, query, key, value, mask, kept, scale, factor, causal):
     """Attention of (..., queries, features) to (..., keys, features) and values (..., keys, width).
@@ -137,13 +139,15 @@ def attention(m, query, key, value, mask, kept, scale, factor, causal):
     The leading sizes are equal. mask broadcasts to (..., queries, keys). kept: which weights dropout leaves, multiplied
     by `factor`, or None. causal says that mask is the causal one.
     """
-    shape = (*query.shape[:-1], value.shape[-1])
-    if len(shape) == 4:  # heads are joined again by a view
-        out = np.empty((shape[0], shape[2], shape[1], shape[3]), query.dtype).swapaxes(1, 2)
+    if _plain(mask, kept, causal):
+        made = m.kernel('attention.forward', query, key, value, scale, causal)
+        if made is not None:
+            return made
+    *lead, rows, features = *query.shape[:-1], value.shape[-1]
+    if len(lead) == 2:  # heads are joined again by a view
+        out = np.empty((lead[0], rows, lead[1], features), query.dtype).swapaxes(1, 2)
     else:
-        out = np.empty(shape, query.dtype)
-    if _plain(mask, kept, causal) and m.kernel('attention.forward', query, key, value, scale, causal, out) is not None:
-        return out
+        out = np.empty((*lead, rows, features), query.dtype)
     for block, mask_in, kept_in in _in_blocks(query, key, mask, kept):
         out[block] = _attended(m, query[block], key[block], value[block], mask_in, kept_in, scale, factor)
     return out
@@ -193,8 +197,16 @@ def _repeated_heads(query, key, value):
     return repeat(key, heads // groups, -3), repeat(value, heads // value_groups, -3)
 
 
+@functools.lru_cache(maxsize=64)
+def _small_causal_mask(rows, columns):
+    mask = np.tri(rows, columns, dtype=bool)
+    mask.flags.writeable = False
+    return mask
+
+
 def _causal_mask(rows, columns):
-    return wrap(np.tri(rows, columns, dtype=bool))
+    """Which columns rows look at, where all before are; small ones are kept."""
+    return wrap(_small_causal_mask(rows, columns) if rows * columns <= SMALL_MASK else np.tri(rows, columns, dtype=bool))
 
 
 def _kept_weights(shape, dtype, dropout_p):

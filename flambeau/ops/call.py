@@ -345,8 +345,8 @@ def _looking_up(op, tensors, required, given):
     key = f'signature({", ".join(arrays)})'
     if others:
         key = f'({key}, {", ".join(others)})'
-    return ['    try:', f'        key = {key}', '        run = plans.get(key, 0)',
-            f'        if run.__class__ is int: run = plans.met(key, run, m, operation, ({given},))',
+    return ['    try:', f'        call_key = {key}', '        run = plans.get(call_key, 0)',
+            f'        if run.__class__ is int: run = plans.met(call_key, run, m, operation, ({given},))',
             '    except TypeError: run = None']
 
 

@@ -422,7 +422,7 @@ IN_PLACE = object()  # as `m`: the formula writes into its first argument itself
 
 def destination(m, array: np.ndarray) -> np.ndarray:
     """What a formula that begins with a copy of its input writes into."""
-    return array if m is IN_PLACE else np.array(array, order='C')
+    return array if m is IN_PLACE else REFERENCE.dense(array)
 
 
 def writing(formula=None, *, inplace='', overlapping=False, **options):

@@ -1,6 +1,7 @@
 """Elementwise operations of several operands, and those on complex parts: where, clamp, lerp, addcmul, polar and others."""
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -81,11 +82,12 @@ def _clamp_to_numbers(m, input, min, max):
 REAL_OR_NONE = (float, int, type(None))
 
 
+@functools.lru_cache(maxsize=256, typed=True)
 def _bound(value, kind):
     """A number as one of an array dtype, cut off at the dtype's own limits."""
     if kind.kind in 'iu':
         limits = np.iinfo(kind)
-        value = min_(max_(int(value), limits.min), limits.max)
+        return min_(max_(int(value), limits.min), limits.max)
     return np.asarray(value).astype(kind)
 
 

@@ -109,7 +109,7 @@ def _write_elements(m, name, input, dim, index, source, ufunc=None):
     if source.ndim or index.size != 1:
         source = source if source.ndim == 0 else _source_part(name, with_dimensions(source), index)
     out = destination(m, input)
-    if index.size >= LARGE and REFERENCE.kernel('indexing.combine', out, dim, index, source, ufunc):
+    if REFERENCE.kernel('indexing.combine', out, dim, index, source, ufunc):
         return out
     places = element_places(x.shape, dim, index).reshape(-1)
     flat = out.reshape(-1)
@@ -151,7 +151,7 @@ def scatter(m, input, dim, index, src=None, *, value=None, reduce=None):
     return _write_elements(m, 'scatter', input, dim, index, source, ufunc)
 
 
-@writing(grad={'input': lambda m, g: g, 'src': lambda m, g, dim, index: m.gather(g, dim, index)})
+@writing(replay=True, grad={'input': lambda m, g: g, 'src': lambda m, g, dim, index: m.gather(g, dim, index)})
 def scatter_add(m, input, dim, index, src):
     """`input` with the elements of `src` added, in order, at the places that `index` names along `dim`."""
     require_same_dtype('scatter_add()', input, src, 'src')

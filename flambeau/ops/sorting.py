@@ -50,7 +50,7 @@ def _order(array: np.ndarray, dim: int, descending: bool, name: str) -> np.ndarr
 
 def _picked(x: np.ndarray, places: np.ndarray, dim: int) -> np.ndarray:
     """The elements of `x` at places along a dimension."""
-    made = REFERENCE.kernel('indexing.read', x, dim, places) if places.size >= LARGE else None
+    made = REFERENCE.kernel('indexing.read', x, dim, places)
     if made is not None:
         return made
     return x[places] if x.ndim == 1 else x.reshape(-1).take(element_places(x.shape, dim, places))
@@ -109,7 +109,7 @@ def topk(m, input, k, dim=-1, largest=True, sorted=True):
     if made is not None:
         return tuple(a.reshape(()) for a in made) if input.ndim == 0 else made
     values = _orderable(x, 'topk')
-    places = REFERENCE.kernel('selection.top', values, k, dim, largest) if x.size >= LARGE else None
+    places = REFERENCE.kernel('selection.top', values, k, dim, largest)
     if places is None and size <= FEW:
         places = _order(x, dim, largest, 'topk')[(slice(None),) * dim + (slice(k),)]
     if places is not None:

@@ -343,11 +343,16 @@ def _euclidean_gradients(m, g, x1, x2, output):
 @opaque(namespace='', method=False, label='EuclideanDistBackward0', grad=_euclidean_gradients)
 def _euclidean(m, x1, x2):
     """The distances between all rows of equal batches of matrices, by a product: |x|^2 - 2 x y + |y|^2."""
-    total = m.matmul(x1, np.swapaxes(x2, -2, -1))
-    total *= -2
-    total += (x1 * x1).sum(-1, keepdims=True)
-    total += (x2 * x2).sum(-1)[..., None, :]
-    return np.sqrt(np.maximum(total, 0, out=total), out=total)
+    first, second = (m.fused(_row_squares, x) for x in (x1, x2))
+    return m.fused(_distances, m.matmul(x1, np.swapaxes(x2, -2, -1)), first, np.swapaxes(second, -2, -1))
+
+
+def _row_squares(m, x):
+    return m.sum(x * x, -1, True)
+
+
+def _distances(m, products, first, second):
+    return m.sqrt(m.maximum(products * -2.0 + first + second, 0.0))
 
 
 DISTANCE_MODES = 'use_mm_for_euclid_dist_if_necessary', 'use_mm_for_euclid_dist', 'donot_use_mm_for_euclid_dist'

@@ -4,6 +4,8 @@ Any layout whose features lie side by side; what does not fit answers None. Know
 """
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from ...kernel import attention
@@ -11,6 +13,7 @@ from ...kernel.tiles import tile_rows
 from .build import compiled
 from .launch import get_num_threads
 from .properties import target
+from .replay import allocated
 
 __all__ = ['forward', 'backward']
 
@@ -40,7 +43,12 @@ def _panels(count):
 
 
 def _strides(*arrays):
-    return np.array([[s // 4 for s in a.strides[:3]] for a in arrays], np.int64)
+    return _table(tuple([a.strides for a in arrays]))
+
+
+@functools.lru_cache(maxsize=4096)
+def _table(strides):
+    return np.array([[s // 4 for s in line[:3]] for line in strides], np.int64)
 
 
 def _columns(keys):
@@ -49,18 +57,23 @@ def _columns(keys):
     return padded, padded + width
 
 
-def forward(query, key, value, scale, causal, out):
-    """softmax(query @ key^T * scale) @ value, written to out, whose features lie side by side; or None."""
+def forward(query, key, value, scale, causal):
+    """softmax(query @ key^T * scale) @ value, or None."""
     if not _fits(query, key, value, scale):
         return None
+    shape = query.shape
+    if query.ndim == 4:  # heads are joined again by a view
+        out = allocated((shape[0], shape[2], shape[1], shape[3]), query.dtype).swapaxes(1, 2)
+    else:
+        out = allocated(shape, query.dtype)
     q, k, v, written = (_heads(x) for x in (query, key, value, out))
     batch, heads, queries, features = q.shape
     keys = k.shape[2]
     rows, uneven, panels, upper = _panels(queries)
     padded, pitch = _columns(keys)
-    turned = np.empty(batch * heads * padded * features, np.float32)
+    turned = allocated(batch * heads * padded * features, np.float32)
     threads = get_num_threads()
-    scratch = np.empty(threads * pitch * rows, np.float32)
+    scratch = allocated(threads * pitch * rows, np.float32)
     compiled(attention.forward, features, rows, uneven, bool(causal))(
         q, k, v, written, turned, scratch, _strides(q, k, v, written), threads, batch, heads, keys, panels, upper, float(scale))
     return out
@@ -78,7 +91,7 @@ def backward(g, out, query, key, value, scale, causal):
     key_rows, key_uneven, key_panels, key_upper = _panels(keys)
     padded, pitch = _columns(keys)
     threads = get_num_threads()
-    scratch = np.empty(threads * (padded * 2 * features + pitch * 2 * attention.GROUP * rows), np.float32)
+    scratch = allocated(threads * (padded * 2 * features + pitch * 2 * attention.GROUP * rows), np.float32)
     compiled(attention.backward, features, rows, uneven, key_rows, key_uneven, bool(causal))(
         q, k, v, out, g, dq, dk, dv, scratch, _strides(q, k, v, out, g, dq, dk, dv), threads, batch, heads, keys, panels, upper,
         key_panels, key_upper, float(scale))

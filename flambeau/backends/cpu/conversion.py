@@ -16,7 +16,7 @@ UNSIGNED = frozenset(['uint32', 'uint64'])  # what floating point numbers out of
 
 
 def _fits(x, dtype):
-    source, result = x.dtype.name, dtype.name
+    source, result = types.name_of(x.dtype), types.name_of(dtype)
     return (x.size >= SMALLEST and source != result and source in types.NAMES and result in types.NAMES
             and not (result in UNSIGNED and x.dtype.kind in 'fV') and computes(x.dtype) and computes(dtype))
 
@@ -29,7 +29,7 @@ def _alike(x, y):
 
 
 def _run(x, made):
-    compiled(conversion.converted, x.dtype.name, made.dtype.name)(x, made, x.size, PART)
+    compiled(conversion.converted, types.name_of(x.dtype), types.name_of(made.dtype))(x, made, x.size, PART)
     return made
 
 

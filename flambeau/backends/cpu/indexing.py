@@ -4,6 +4,7 @@ Places are int64, and must lie within the array: callers check, since nothing ma
 """
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -22,11 +23,13 @@ PIECE = 1 << 15     # elements of a mask that a chunk goes through
 NUMBERS = frozenset('float16 bfloat16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64'.split())
 
 
+@functools.lru_cache(maxsize=None)
 def _words(dtype):
     """The type that moves elements of a dtype, or None."""
     return types.named(f'uint{8 * dtype.itemsize}') if dtype.itemsize in (1, 2, 4, 8) and not dtype.hasobject else None
 
 
+@functools.lru_cache(maxsize=None)
 def _number(dtype):
     return types.of(dtype) if dtype.name in NUMBERS and computes(dtype) else None
 
@@ -121,7 +124,7 @@ def combine(x, axis, index, y, ufunc):
     if axis == 0 and index.ndim > 1 and not any(index.strides[1:]) and x.shape[1:] == index.shape[1:]:
         return combine_rows(x, 0, index[(slice(None),) + (0,) * (index.ndim - 1)], y, ufunc)
     kind = _number(x.dtype) if ufunc is not None else _words(x.dtype)
-    if index.size < SMALLEST or kind is None or not x.flags.c_contiguous or y.dtype != x.dtype or _way(ufunc) is None:
+    if not index.size or kind is None or not x.flags.c_contiguous or y.dtype != x.dtype or _way(ufunc) is None:
         return None
     return _elements(x, axis, index, y if y.ndim == 0 else np.ascontiguousarray(y), kind, _way(ufunc)) or None
 

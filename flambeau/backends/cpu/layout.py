@@ -9,9 +9,9 @@ import numpy as np
 from ...kernel import layout
 from .build import compiled
 from .properties import target
-from .replay import allocated
+from .replay import allocated, noted
 
-__all__ = ['copied', 'dense', 'joined', 'triangle']
+__all__ = ['copied', 'copy', 'dense', 'joined', 'triangle']
 
 SMALLEST = 1 << 13          # elements from which on a kernel beats array functions
 SMALLEST_RUNS = 1 << 18     # bytes from which on it does, by its threads, where elements lie side by side in both
@@ -19,6 +19,12 @@ CHUNK = 1 << 14             # elements that one thread copies at a time
 SHORTEST_RUN = 32           # bytes of a run
 SMALLEST_PLANE = 8          # words side by side from which on turning planes pays
 WORDS = (1, 2, 4, 8)
+
+
+@noted
+def copy(array):
+    """A copy of an array in C order, of any size and type."""
+    return np.array(array, order='C')
 
 
 def dense(array):

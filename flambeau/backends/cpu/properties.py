@@ -60,6 +60,7 @@ def target() -> Target:
     return Target(name, width, registers, frozenset(known))
 
 
+@functools.lru_cache(maxsize=None)
 def computes(dtype) -> bool:
     """Whether kernels can compute with numbers of a dtype: with float16 only where the processor converts it."""
     return dtype.name != 'float16' or target().vector_bytes >= 32

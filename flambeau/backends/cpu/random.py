@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...kernel import random
+from ...kernel import random, types
 from .build import compiled
 from .properties import target
 
@@ -30,7 +30,7 @@ class Kernels(dict):
 
     def find(self, out, *arguments):
         """The kernel that writes to `out`, wanted for the first time; None where there is none that pays yet."""
-        if out.dtype.name not in self.dtypes or not self._pays(out.size):
+        if types.name_of(out.dtype) not in self.dtypes or not self._pays(out.size):
             return None
         key = (out.dtype, *arguments) if arguments else out.dtype
         found = self[key] = compiled(self.generator, *[getattr(x, 'name', x) for x in (out.dtype, *arguments)])

@@ -6,6 +6,7 @@ launched on which arrays, and writes that out. It gives up where anything but a 
 """
 from __future__ import annotations
 
+import itertools
 import math
 import types
 from threading import get_ident
@@ -186,9 +187,15 @@ class _Script:
         name, made = self.known[address]
         if made is x:
             return name
-        if made.dtype != x.dtype or made.size != x.size or not (made.flags.c_contiguous and x.flags.c_contiguous):
+        if made.dtype != x.dtype or made.size != x.size:
             raise _Otherwise
-        return name if made.shape == x.shape else f'{name}.reshape({x.shape})'
+        if made.flags.c_contiguous and x.flags.c_contiguous:
+            return name if made.shape == x.shape else f'{name}.reshape({x.shape})'
+        for order in itertools.permutations(range(made.ndim)):
+            turned = made.transpose(order)
+            if turned.shape == x.shape and turned.strides == x.strides:
+                return f'{name}.transpose({order})'
+        raise _Otherwise
 
     def written(self, allocated):
         """The function, whose arrays come from `allocated`(shape, dtype)."""

@@ -21,7 +21,7 @@ IN_BLOCKS = (np.add, np.multiply)
 
 def values(x, axis, ufunc):
     """The elements up to each along an axis, combined by np.add, np.multiply or np.logaddexp."""
-    name = x.dtype.name
+    name = types.name_of(x.dtype)
     if not x.size or name not in KINDS or not computes(x.dtype) or ufunc is np.logaddexp and name[0] == 'i':
         return None
     x = np.ascontiguousarray(x)
@@ -38,7 +38,7 @@ def values(x, axis, ufunc):
 
 def extremes(x, axis, ufunc):
     """The np.maximum or np.minimum up to each element along an axis, and the latest places of these."""
-    if not x.size or x.dtype.name not in PLACED or x.shape[axis] >= 1 << 31:
+    if not x.size or types.name_of(x.dtype) not in PLACED or x.shape[axis] >= 1 << 31:
         return None
     x = np.ascontiguousarray(x)
     y, places = allocated(x.shape, x.dtype), allocated(x.shape, np.int64)

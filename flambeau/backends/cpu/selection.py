@@ -12,7 +12,7 @@ from ...kernel import selection, types
 from .build import compiled
 from .layout import dense
 from .properties import computes, target
-from .replay import allocated
+from .replay import allocated, noted
 from .sorting import WIDER
 
 __all__ = ['extremes', 'ranked', 'searched', 'top']
@@ -24,12 +24,13 @@ FEWEST = 1 << 11    # values from which on they are searched for side by side
 ROOM = 32           # elements more than are asked for, so that a bound need not be exact
 SHORT = 512         # elements of rows that are sorted as a whole
 CHUNK = 1 << 14     # elements that one thread looks at in short rows
+PLACES = np.uint64(2 ** 32 - 1)  # the bits of a key that say where it stands
 LONGEST = 1 << 31   # of rows, whose places are numbers of 32 bits
 
 
 def extremes(x, axis, largest, values):
     """(the largest or smallest along an axis, or None unless `values`, the first places of these), without that axis."""
-    if x.dtype.name not in COMPARED or not computes(x.dtype) or not x.flags.c_contiguous or x.shape[axis] >= LONGEST:
+    if types.name_of(x.dtype) not in COMPARED or not computes(x.dtype) or not x.flags.c_contiguous or x.shape[axis] >= LONGEST:
         return None
     outer, n, width = math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1:])
     if width < NARROWEST:
@@ -43,7 +44,7 @@ def extremes(x, axis, largest, values):
 def ranked(x, k, axis, largest):
     """(the `k` first of short rows in order, their places); equal ones in the order of places."""
     n = x.shape[axis]
-    if x.dtype.name not in SEARCHED or not 0 < k <= n <= selection.FEW or x.size // n * k == 0:
+    if types.name_of(x.dtype) not in SEARCHED or not 0 < k <= n <= selection.FEW or x.size // n * k == 0:
         return None
     rows = np.ascontiguousarray(np.moveaxis(x, axis, -1)) if axis != x.ndim - 1 else np.ascontiguousarray(x)
     values, places = allocated((*rows.shape[:-1], k), x.dtype), allocated((*rows.shape[:-1], k), np.int64)
@@ -62,10 +63,12 @@ def top(x, k, axis, largest):
     is_short = n <= SHORT
     if not 0 < k or not is_short and 2 * segments * per_segment > n or n >= LONGEST:
         return None
-    x = np.moveaxis(x, axis, -1)
-    made = dense(x)
-    x = np.ascontiguousarray(x if made is None else made)
-    x = x.astype(WIDER.get(x.dtype.name, x.dtype), copy=False)
+    last = axis in (-1, x.ndim - 1)
+    if not (last and x.flags.c_contiguous):
+        x = np.moveaxis(x, axis, -1)
+        made = dense(x)
+        x = np.ascontiguousarray(x if made is None else made)
+    x = x.astype(WIDER.get(types.name_of(x.dtype), x.dtype), copy=False)
     if x.dtype not in (np.float32, np.int32):
         return None
     rows, options = x.size // n, (x.dtype == np.float32, bool(largest))
@@ -76,9 +79,15 @@ def top(x, k, axis, largest):
         found = _reaching(x, k, rows, n, options, segments, per_segment)
     if found is None:
         return None
+    places = _first(found, k).reshape(*x.shape[:-1], k)
+    return places if last else np.ascontiguousarray(np.moveaxis(places, -1, axis))
+
+
+@noted
+def _first(found, k):
+    """The places in the `k` lowest keys of each row, in order."""
     found.sort(1)
-    places = (found[:, :k] & np.uint64(2 ** 32 - 1)).astype(np.int64)
-    return np.ascontiguousarray(np.moveaxis(places.reshape(*x.shape[:-1], k), -1, axis))
+    return (found[:, :k] & PLACES).astype(np.int64)
 
 
 def _reaching(x, k, rows, n, options, segments, per_segment):
@@ -98,7 +107,7 @@ def _reaching(x, k, rows, n, options, segments, per_segment):
 def searched(bounds, values, right):
     """Where values would be put into sorted rows (one for all, or one for each row of values), as int64."""
     n, count = bounds.shape[-1], values.shape[-1] if values.ndim else 1
-    if values.size < FEWEST or values.dtype.name not in SEARCHED or bounds.dtype != values.dtype or not 0 < n < LONGEST:
+    if values.size < FEWEST or types.name_of(values.dtype) not in SEARCHED or bounds.dtype != values.dtype or not 0 < n < LONGEST:
         return None
     rows = bounds.size // n
     if rows == 1:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...kernel import sorting
+from ...kernel import sorting, types
 from .build import compiled
 from .launch import get_num_threads
 from .layout import dense
@@ -24,7 +24,7 @@ def order(array, axis, descending):
     array = np.moveaxis(array, axis, -1)
     made = dense(array)
     array = np.ascontiguousarray(array if made is None else made)
-    array = array.astype(WIDER.get(array.dtype.name, array.dtype), copy=False)
+    array = array.astype(WIDER.get(types.name_of(array.dtype), array.dtype), copy=False)
     if array.dtype not in KINDS or array.shape[-1] * 4 < SHORTEST * array.itemsize:
         return None
     places = np.moveaxis(_last(array, descending), -1, axis)
