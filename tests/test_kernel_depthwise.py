@@ -56,6 +56,13 @@ def test_channels_last(case):
         assert got.shape == w.shape or got.transpose(0, 2, 3, 1).flags.c_contiguous
 
 
+def test_channels_last_inputs_that_meet_no_tap_have_no_gradient():
+    _, w, g, geometry = _given(CASES[11])
+    g[:] = np.nan
+    found = kernels.correlation_adjoint(_channels_last(g), w, geometry, (9, 9))
+    assert np.isnan(found[:, :, ::2, ::2]).all() and not found[:, :, 1::2].any() and not found[:, :, :, 1::2].any()
+
+
 def test_what_is_not_finite_stays_where_its_windows_are():
     x, w, g, geometry = _given(CASES[1])
     x[0, 3, 5, 29] = np.inf

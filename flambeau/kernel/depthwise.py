@@ -110,6 +110,7 @@ def _tile(forms, rows, vectors, lines, stride, dilation, parts, by_lane=False):
 
 PIXELS = ('threads', 'images', 'channels', 'height', 'width', 'out_height', 'out_width', 'blocks', 'taps', 'top',
           'left', 'pitch', 'reach', 'band', 'bank')
+APART = ('image_apart', 'row_apart', 'column_apart')
 SIZES = ('threads', 'images', 'groups', 'depth', 'outputs', 'height', 'width', 'out_height', 'out_width', 'blocks',
          'taps', 'top', 'left', 'pitch', 'band', 'plane', 'bank', 'group_of_x', 'plane_of_out')
 
@@ -241,15 +242,16 @@ def pixels(target, element, columns, lines, stride, dilation):
 
     It is the same with other roles: a chunk is a band of rows of a vector of channels, pixels in scratch memory are one
     vector, a tile is `columns` of them, which meet `lines` columns of the kernel, and `taps` are its rows. Weights are
-    given as [vector of channels][block of columns][row][column of a block][channel].
+    given as [vector of channels][block of columns][row][column of a block][channel]. Images, rows and columns of the output
+    are as many numbers apart as the last parameters say.
     """
     forms, (stride_y, stride_x) = Forms(target, element), stride
     lanes = forms.lanes
     arrays = {name: pointer(forms.sum) for name in ('x', 'weight', 'bias', 'out', 'scratch')}
-    b = Builder('pixels', offsets=pointer(i64), **arrays, **{name: i64 for name in PIXELS})
+    b = Builder('pixels', offsets=pointer(i64), **arrays, **{name: i64 for name in (*PIXELS, *APART)})
     offsets, x, weight, bias, out, scratch, *numbers = b.parameters
     (threads, images, channels, height, width, out_height, out_width, blocks, taps, top, left, pitch, reach, band,
-     bank) = numbers
+     bank, image_apart, row_apart, column_apart) = numbers
     copy, tile = band_copy(forms, True), _tile(forms, columns, 1, lines, stride_x, dilation, 1, True)
     bands, parts = (out_height + band - 1) // band, (channels + (lanes - 1)) // lanes
     size = blocks * lines * lanes * taps
@@ -261,11 +263,11 @@ def pixels(target, element, columns, lines, stride, dilation):
                (last - first - 1) * stride_y + reach, height, width, pitch, left, lanes)
         with b.loop(first, last) as y, b.loop(0, out_width, columns) as column:
             at = b.smaller(column, out_width - columns)
-            to = out + (((image * out_height + y) * out_width + at) * channels + channel)
+            to = out + (image * image_apart + y * row_apart + at * column_apart + channel)
             for k in range(columns):  # what is written next lies in lines too far apart for the processor to guess
-                b.prefetch(to + channels * (columns + k))
+                b.prefetch(to + column_apart * (columns + k))
             b.call(tile, place + ((y - first) * stride_y * pitch + at * stride_x) * lanes, weight + part * size,
-                   offsets, bias + channel, to, 1, 0, blocks, taps, lanes, channels, kept)
+                   offsets, bias + channel, to, 1, 0, blocks, taps, lanes, column_apart, kept)
     return b.finish()
 
 

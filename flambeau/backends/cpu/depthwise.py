@@ -5,6 +5,7 @@ Each function answers None where others must do the work.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 
 import numpy as np
@@ -128,7 +129,7 @@ def _along_channels(x, w, out, stride, dilation, before, bias=None):
         start[:len(w)] = bias
     most = max(1, min(ROWS, target().registers - lines - 3))
     compiled(pixels, ELEMENTS[x.dtype], _split(size[1], most), lines, stride, dilation[1])(
-        offsets, x, weight, start, out, *numbers, *before, *more)
+        offsets, x, weight, start, out, *numbers, *before, *more, *[out.strides[k] // out.itemsize for k in (0, 2, 3)])
     return out
 
 
@@ -225,15 +226,29 @@ def _adjoint_along_planes(g, w, geometry, out, groups):
                       groups)
 
 
+def _adjoint_along_channels(g, w, geometry, shape):
+    """The adjoint of a correlation with w (channels, lines, taps), channels side by side: for each phase of rows and columns."""
+    phases = [[_phase(k, stride, before, dilation, kernel) for k in range(min(stride, n))] for stride, (before, _), dilation, kernel, n
+              in zip(geometry.stride, geometry.padding, geometry.dilation, w.shape[1:], shape[2:])]
+    out = _empty(shape, True, g.dtype)
+    for (y, row), (x, column) in itertools.product(*map(enumerate, phases)):
+        part = out[:, :, y::geometry.stride[0], x::geometry.stride[1]]
+        if row is None or column is None:
+            part[...] = 0
+            continue
+        (first_row, step_row, _, *row), (first, step, _, *column) = row, column
+        _along_channels(g, w[:, first_row::step_row, first::step][:, ::-1, ::-1], part, (1, 1), *zip(row, column))
+    return out
+
+
 def correlation_adjoint(g, w, geometry, spatial):
     """The adjoint of `correlation` in x of sizes `spatial`: for each phase of the rows, all phases of the columns."""
     if not _applies(geometry, w.shape[1], FEW, g, w) or g.size * w[0].size < SMALL or min(spatial) <= 0:
         return None
     groups, in_pixels = geometry.groups, _is_in_pixels(g)
     shape = (g.shape[0], groups * w.shape[1], *spatial)
-    if in_pixels and groups == g.shape[1] == shape[1] and geometry.stride == (1, 1):
-        before = [d * (k - 1) - p for d, k, (p, _) in zip(geometry.dilation, w.shape[2:], geometry.padding)]
-        return _along_channels(g, w[:, 0, ::-1, ::-1], _empty(shape, True, g.dtype), (1, 1), geometry.dilation, before)
+    if in_pixels and groups == g.shape[1] == shape[1]:
+        return _adjoint_along_channels(g, w[:, 0], geometry, shape)
     made = allocated(shape, g.dtype)
     _adjoint_along_planes(_dense(g), w.reshape(groups, -1, *w.shape[1:]).swapaxes(1, 2), geometry, made, groups)
     return _dense(made, in_pixels)
