@@ -387,7 +387,7 @@ class Reference:
         """A copy of `x` in C order."""
         made = self.kernel('layout.dense', x) if x.size >= LARGE else None
         if made is None:
-            made = self.kernel('layout.copy', x)
+            made = self.kernel('layout.own', x)
         return self.xp.array(x, order='C') if made is None else made
 
     def sum_to_size(self, x, shape):

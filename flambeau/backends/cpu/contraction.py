@@ -24,7 +24,7 @@ _plans = {}
 
 
 @noted
-def add(made, bias):
+def add_to(made, bias):
     """made += bias."""
     made += bias
 
@@ -257,8 +257,8 @@ class _Vectors:
         if self.swapped:
             made = np.ascontiguousarray(made.swapaxes(-1, -2))
         if bias is not None:
-            add(made, bias)
+            add_to(made, bias)
         if out is None:
             return made
-        (add if accumulate else write)(out, made)
+        (add_to if accumulate else write)(out, made)
         return out

@@ -11,7 +11,7 @@ from .build import compiled
 from .properties import target
 from .replay import allocated, noted
 
-__all__ = ['copied', 'copy', 'dense', 'joined', 'triangle']
+__all__ = ['copied', 'dense', 'joined', 'own', 'triangle']
 
 SMALLEST = 1 << 13          # elements from which on a kernel beats array functions
 SMALLEST_RUNS = 1 << 18     # bytes from which on it does, by its threads, where elements lie side by side in both
@@ -22,7 +22,7 @@ WORDS = (1, 2, 4, 8)
 
 
 @noted
-def copy(array):
+def own(array):
     """A copy of an array in C order, of any size and type."""
     return np.array(array, order='C')
 
