@@ -14,7 +14,7 @@ from .arithmetic import conjugated
 from .definition import OPERATIONS, PUBLIC, elementwise, export, opaque, primitive
 from .general import NUMBERS
 from .promotion import converted_number, result_dtype, to_array
-from .reference import REFERENCE
+from .reference import LARGE, REFERENCE
 from .writing import change, overwritten, unrecorded
 
 __all__ = ['where', 'clamp', 'lerp', 'addcmul', 'addcdiv', 'nan_to_num']
@@ -134,6 +134,8 @@ def _clamp(input, min, max):
     target = result_dtype([input], [v for v in (min, max) if v is not None])
     if target.numpy.kind != 'f':
         min, max = [None if v is None else _bound(v, target.numpy) for v in (min, max)]
+        if input._array.size >= LARGE:  # a kernel takes arrays, and has other numbers as constants
+            min, max = [None if v is None else np.asarray(v, target.numpy) for v in (min, max)]
     return _clamp_to_numbers(PUBLIC.cast(input, target), min, max)
 
 

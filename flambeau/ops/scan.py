@@ -6,7 +6,7 @@ import numpy as np
 from .. import dtypes
 from ..errors import require_tensors
 from .definition import composite, export, opaque
-from .reference import LARGE
+from .reference import LARGE, REFERENCE
 from .view import axis_of
 
 __all__ = ['cumsum', 'cumprod', 'logcumsumexp', 'diff', 'trapezoid']
@@ -34,11 +34,21 @@ def cumsum(m, input, dim, *, dtype=None):
     return _scanned(m, input, dim, dtype, np.add, m.xp.cumsum)
 
 
+def _weighed(m, output, g):
+    return output * g
+
+
+def _share(m, total, input):
+    return total / input
+
+
 def _cumprod_gradient(m, g, input, output, dim, input_dtype):
     """The sum over later products, each divided by the input; zeros are handled by leaving the factor out."""
     if not len(g.shape):
         return m.cast(g, input_dtype)
     wide = m.cast_like(input, g)
+    if m is REFERENCE and input.dtype.kind == 'f' and not (input == 0).any():
+        return m.cast(m.fused(_share, m.flip(m.cumsum(m.flip(m.fused(_weighed, output, g), (dim,)), dim), (dim,)), wide), input_dtype)
     zeros = wide == 0
     safe = m.where(zeros, m.ones_like(wide), wide)
     # before the first zero: sum of later outputs / input; at the first zero: products that leave it out
