@@ -1,6 +1,7 @@
 """Weighted sums of rows, then of columns, of planes: resizing, bins, padding by copies, and their transposes.
 
-A map of an axis is 'same', 'copy' (every place takes one element as it is) or 'weighted'. Knows no arrays.
+A map of an axis is 'same', 'copy' (every place takes one element as it is), of columns also 'run' (a copy most of which are
+neighbours), or 'weighted'. Knows no arrays.
 """
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ def mapped(target, rows_kind, columns_kind):
     the entries k of row i: rows_first[i] to rows_first[i + 1].
 
     repeats[i] says whether row i is as the one before, straight[block] whether a whole vector of columns is copied from
-    neighbours. columns_from is -1 where there is no tap, and both column tables `pitch` wide. A chunk is `group` rows of a
+    neighbours (of a 'run': from which column to which they are). columns_from is -1 where there is no tap, and both column tables `pitch` wide. A chunk is `group` rows of a
     plane.
     """
     b = Builder('mapped', x=pointer(f32), y=pointer(f32), rows_first=pointer(i64), rows_from=pointer(i64),
@@ -73,6 +74,16 @@ def _columns(b, lanes, kind, row, out, tables, columns, taps, pitch):
     """out = the row's elements at the columns that tables name, or their weighted sums."""
     names, weights, straight = tables
     vector, index = f32.vector(lanes), i32.vector(lanes)
+    if kind == 'run':
+        start, stop = b.load(straight), b.load(straight + 1)
+        shift = b.convert(b.load(names + start), i64) - start
+        with b.loop(start, stop, lanes) as column:
+            mask = b.first(b.smaller(stop - column, lanes), lanes)
+            b.store(b.load(row + shift + column, vector, mask=mask), out + column, mask=mask)
+        for begin, end in ((0, start), (stop, columns)):
+            with b.loop(begin, end) as column:
+                b.store(b.load(row + b.convert(b.load(names + column), i64)), out + column)
+        return
     with b.loop(0, columns, lanes) as column:
         mask = b.first(b.smaller(columns - column, lanes), lanes)
         if kind == 'same':

@@ -97,4 +97,11 @@ def _columns(m):
     named[turn, m.row] = m.column
     weights[turn, m.row] = _weights(m)
     straight = (np.diff(named[0].reshape(-1, lanes)) == 1).all(1).astype(np.int64)
-    return 'copy' if _is_copy(m) else 'weighted', taps, pitch, named, weights, straight
+    if not _is_copy(m):
+        return 'weighted', taps, pitch, named, weights, straight
+    breaks = np.flatnonzero(np.diff(named[0, :m.rows], prepend=-2, append=-2) != 1)  # a run begins at each
+    longest = np.diff(breaks).argmax()
+    run = breaks[longest:longest + 2]
+    if 2 * (run[1] - run[0]) >= m.rows:
+        return 'run', taps, pitch, named, weights, run.astype(np.int64)
+    return 'copy', taps, pitch, named, weights, straight
