@@ -11,7 +11,7 @@ import sys
 import numpy as np
 
 from ..errors import OutOfMemory
-from ..ops.reference import REFERENCE
+from ..ops.reference import LARGE, REFERENCE
 from ..tensor import Tensor, wrap
 from .graph import FREED, Node, Output, note_write, owner_of
 from .modes import STATE, switch_grad
@@ -19,6 +19,19 @@ from .modes import STATE, switch_grad
 __all__ = ['run_backward']
 
 ndarray = np.ndarray
+
+
+def total(held, more):
+    """The sum of two gradients: of large arrays on all threads."""
+    if held.__class__ is ndarray and more.__class__ is ndarray and held.size >= LARGE and held.dtype.kind == 'f':
+        made = REFERENCE.kernel('fusion.run', _plus, held, more)
+        if made is not None:
+            return made
+    return held + more
+
+
+def _plus(m, x, y):
+    return x + y
 
 
 def run_backward(roots, retain_graph, create_graph, targets=None):
@@ -81,10 +94,10 @@ class Pass:
                     several[index] = cotangent
                     self.pending[sequence] = [edge, several]
             elif index is None:
-                entry[1] = entry[1] + cotangent
+                entry[1] = total(entry[1], cotangent)
             else:
                 held = entry[1][index]
-                entry[1][index] = cotangent if held is None else held + cotangent
+                entry[1][index] = cotangent if held is None else total(held, cotangent)
             return
         if self.targets is not None and id(edge) not in self.found:
             return
@@ -92,7 +105,7 @@ class Pass:
         if entry is None:
             self.leaves[id(edge)] = [edge, cotangent]
         else:
-            entry[1] = entry[1] + cotangent
+            entry[1] = total(entry[1], cotangent)
 
     def restrict(self, roots):
         """With targets, only nodes from which one is reached are visited."""
@@ -143,7 +156,7 @@ class Pass:
                     sequence = edge.sequence
                     entry = pending.get(sequence)
                     if entry is not None:
-                        entry[1] = entry[1] + grad
+                        entry[1] = total(entry[1], grad)
                     elif wanted is None or id(edge) in wanted:
                         push(heap, -sequence)
                         pending[sequence] = [edge, grad]
@@ -154,7 +167,7 @@ class Pass:
                     if entry is None:
                         leaves[id(edge)] = [edge, grad]
                     else:
-                        entry[1] = entry[1] + grad
+                        entry[1] = total(entry[1], grad)
             edge = entry = grads = grad = cotangent = None
 
     # ---- what is rare
