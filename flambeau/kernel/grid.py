@@ -18,15 +18,16 @@ def sampled(target):
     b = Builder('sampled', x=pointer(f32), index=pointer(i32), weight=pointer(f32), y=pointer(f32), **SIZES)
     x, index, weight, y, batch, channels, size, taps, count = b.parameters
     lanes = target.lanes(f32)
-    with b.parallel(batch * channels) as plane, b.loop(0, count, lanes) as place:
-        mask = b.first(b.smaller(count - place, lanes), lanes)
-        total = b.variable(b.constant(0, f32.vector(lanes)))
-        with b.loop(0, taps) as tap:
-            at = (plane / channels * taps + tap) * count + place
-            named = b.load(index + at, i32.vector(lanes), mask=mask, other=-1)
-            share = b.load(weight + at, f32.vector(lanes), mask=mask)
-            total.set(b.fma(b.gather(x + plane * size, named, mask=named >= 0), share, total.get()))
-        b.store(total.get(), y + plane * count + place, mask=mask)
+    with b.parallel(batch * channels) as plane:
+        first, of_sample, to = plane / channels * (taps * count), x + plane * size, y + plane * count
+        with b.loop(0, count, lanes) as place:
+            mask = b.first(b.smaller(count - place, lanes), lanes)
+            total = b.variable(b.constant(0, f32.vector(lanes)))
+            with b.loop(first + place, first + place + taps * count, count) as at:
+                named = b.load(index + at, i32.vector(lanes), mask=mask, other=-1)
+                share = b.load(weight + at, f32.vector(lanes), mask=mask)
+                total.set(b.fma(b.gather(of_sample, named, mask=named >= 0), share, total.get()))
+            b.store(total.get(), to + place, mask=mask)
     return b.finish()
 
 
@@ -36,13 +37,12 @@ def adjoint(target):
     x, index, weight, g, batch, channels, size, taps, count = b.parameters
     lanes = target.lanes(f32)
     with b.parallel(batch * channels) as plane:
-        own = x + plane * size
+        own, first = x + plane * size, plane / channels * (taps * count)
         with b.loop(0, size, lanes) as k:
             b.store(b.constant(0, f32.vector(lanes)), own + k, mask=b.first(b.smaller(size - k, lanes), lanes))
         with b.loop(0, count) as place:
             given = b.load(g + plane * count + place)
-            with b.loop(0, taps) as tap:
-                at = (plane / channels * taps + tap) * count + place
+            with b.loop(first + place, first + place + taps * count, count) as at:
                 named = b.load(index + at)
                 with b.when(named >= 0):
                     to = own + b.convert(named, i64)

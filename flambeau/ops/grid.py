@@ -16,7 +16,8 @@ from .definition import PUBLIC, composite, export, opaque
 
 SAMPLE_MODES = ('bilinear', 'nearest', 'bicubic')
 PADDING_MODES = ('zeros', 'border', 'reflection')
-CUBIC = -0.75  # the parameter of Keys' kernel
+CUBIC = -0.75    # the parameter of Keys' kernel
+EXACT = 1 << 24  # elements of a plane that float32 tells apart
 
 
 def _pixel(m, u, size, align_corners):
@@ -38,7 +39,7 @@ def _reflected(m, x, size, align_corners):
     distance = m.abs(x - low)
     flips = m.floor(m.stop(distance) / span)
     extra = distance - flips * span
-    return m.where(flips % 2 == 0, extra + low, span - extra + low)
+    return m.where(m.floor(flips * 0.5) * 2.0 == flips, extra + low, span - extra + low)
 
 
 def _padded(m, x, size, padding_mode, align_corners):
@@ -72,11 +73,21 @@ def _axis_taps(m, u, size, mode, padding_mode, align_corners):
     return [(low, 1 - (x - low)), (low + 1, x - low)]
 
 
-def _located(m, tap, size):
-    """(index, whether it lies in the image, weight) of a tap; the index is 0 where it does not."""
-    position, weight = tap
-    within = (position >= 0) & (position <= size - 1)
-    return m.cast(m.where(within, position, m.zeros_like(position)), dtypes.int64), within, weight
+def _corners(m, *given):
+    """(indices..., weights...) of all elements that count, from positions along each axis; -1 is outside of the image."""
+    *positions, spatial, mode, padding_mode, align_corners = given
+    taps = [_axis_taps(m, u, size, mode, padding_mode, align_corners) for u, size in zip(positions, spatial)]
+    indices, weights = [], []
+    for corner in itertools.product(*taps):
+        index = inside = weight = None
+        for (position, share), size in zip(corner, spatial):
+            within = (position >= 0) & (position <= size - 1)
+            inside = within if inside is None else inside & within
+            index = position if index is None else index * size + position
+            weight = share if weight is None else weight * share
+        indices.append(m.where(inside, index, m.zeros_like(index) - 1))
+        weights.append(weight)
+    return *indices, *weights
 
 
 def _check_sampling(input, grid, mode, padding_mode):
@@ -113,19 +124,13 @@ def grid_sample(m, input, grid, mode='bilinear', padding_mode='zeros', align_cor
     if align_corners is None:
         _warn_default()
     spatial = input.shape[2:]
-    taps = [[_located(m, tap, size) for tap in _axis_taps(m, u, size, mode, padding_mode, bool(align_corners))]
-            for u, size in zip(m.unbind(grid, -1)[::-1], spatial)]
-    indices, weights = [], []
-    for corner in itertools.product(*taps):
-        index, inside, weight = corner[0]
-        for (more, within, share), size in zip(corner[1:], spatial[1:]):
-            index, inside, weight = index * size + more, inside & within, weight * share
-        indices.append(m.where(inside, index, -1))
-        weights.append(weight)
-    shape = (input.shape[0], len(indices), math.prod(grid.shape[1:-1]))
+    wide = grid if math.prod(spatial) <= EXACT else m.cast(grid, dtypes.float64)
+    positions = [m.reshape(u, (u.shape[0], -1)) for u in m.unbind(wide, -1)[::-1]]
+    parts = m.fused(_corners, *positions, tuple(spatial), mode, padding_mode, bool(align_corners))
+    count = len(parts) // 2
+    index, weight = m.cast(m.stack(parts[:count], 1), dtypes.int64), m.stack(parts[count:], 1)
     planes = m.reshape(input, (*input.shape[:2], math.prod(spatial)))
-    index, weight = (m.reshape(m.stack(parts, 1), shape) for parts in (indices, weights))
-    return m.reshape(m._sampled(planes, index, weight), (*input.shape[:2], *grid.shape[1:-1]))
+    return m.reshape(m._sampled(planes, index, m.cast_like(weight, input)), (*input.shape[:2], *grid.shape[1:-1]))
 
 
 # ---- weighted sums of elements, and their adjoints in the elements and in the weights: index -1 is no element
