@@ -75,6 +75,11 @@ def dense_like(array: np.ndarray, dtype) -> np.ndarray:
     return np.empty(array.shape, dtype) if expanded else np.empty_like(array, dtype)
 
 
+def has_channels_last(array) -> bool:
+    """Whether images or volumes lie with their channels side by side, and in no other order that one could see."""
+    return array.ndim in (4, 5) and not array.flags.c_contiguous and np.moveaxis(array, 1, -1).flags.c_contiguous
+
+
 def is_channels_last(array, memory_format) -> bool:
     """Whether the strides are those of channels_last (4-d) or channels_last_3d (5-d)."""
     rank = {'channels_last': 4, 'channels_last_3d': 5}.get(memory_format.name)

@@ -265,10 +265,19 @@ def test_distances_of_all_rows(shapes, mode):
 def test_large_tensors_are_changed_in_place_wherever_they_lie():
     torch = pytest.importorskip('torch')
     changes = {
-        'add_': lambda x, y: x.add_(y), 'alpha': lambda x, y: x.add_(y, alpha=0.5), 'sub_': lambda x, y: x.sub_(y, alpha=2),
-        'mul_': lambda x, y: x.mul_(3), 'div_': lambda x, y: x.div_(7.0), 'pow_': lambda x, y: x.pow_(2), 'neg_': lambda x, y: x.neg_(),
-        'relu_': lambda x, y: x.relu_(), 'clamp_': lambda x, y: x.clamp_(-0.5, 1), 'fill_': lambda x, y: x.fill_(2.5),
-        'zero_': lambda x, y: x.zero_(), 'copy_': lambda x, y: x.copy_(y), 'row': lambda x, y: x.copy_(y[:1]),
+        'add_': lambda x, y: x.add_(y),
+        'alpha': lambda x, y: x.add_(y, alpha=0.5),
+        'sub_': lambda x, y: x.sub_(y, alpha=2),
+        'mul_': lambda x, y: x.mul_(3),
+        'div_': lambda x, y: x.div_(7.0),
+        'pow_': lambda x, y: x.pow_(2),
+        'neg_': lambda x, y: x.neg_(),
+        'relu_': lambda x, y: x.relu_(),
+        'clamp_': lambda x, y: x.clamp_(-0.5, 1),
+        'fill_': lambda x, y: x.fill_(2.5),
+        'zero_': lambda x, y: x.zero_(),
+        'copy_': lambda x, y: x.copy_(y),
+        'row': lambda x, y: x.copy_(y[:1]),
         'masked_fill_': lambda x, y: x.masked_fill_(y > 0, 0.25),
         'item': lambda x, y: x.__setitem__((slice(3, 90), slice(2, 99)), 4.0),
         'part': lambda x, y: x.__setitem__((slice(0, 90), slice(10, 99)), y[:90, 10:99])}
@@ -289,25 +298,40 @@ def test_large_tensors_are_changed_in_place_wherever_they_lie():
 
 # calls on tensors that are large enough for generated kernels: x and y (130, 140) of normal numbers, f for nn.functional
 LARGE_CALLS = {
-    'norm of rows': lambda t, f, x, y: x.norm(dim=-1), 'norm of columns': lambda t, f, x, y: x.norm(1, dim=0, keepdim=True),
-    'largest': lambda t, f, x, y: t.linalg.vector_norm(x, float('inf'), dim=1), 'norm': lambda t, f, x, y: x.norm(),
-    'norm 3': lambda t, f, x, y: t.linalg.vector_norm(x, 3.0, dim=-1), 'norm 0': lambda t, f, x, y: t.linalg.vector_norm(x.detach(), 0, dim=0),
-    'dot': lambda t, f, x, y: x.reshape(-1).dot(y.reshape(-1)), 'outer': lambda t, f, x, y: t.outer(x[0], y[1]),
-    'outer sum': lambda t, f, x, y: x[0][:, None] + y[1], 'rows': lambda t, f, x, y: t.einsum('bi,bi->b', x, y),
-    'batch of outer': lambda t, f, x, y: t.einsum('bi,bj->bij', x[:, :40], y[:, :30]), 'vdot': lambda t, f, x, y: t.einsum('ij,ij->', x, y),
-    'hardtanh': lambda t, f, x, y: f.hardtanh(x, -0.5, 0.7) + f.hardtanh(y, -0.25, 0.5), 'softshrink': lambda t, f, x, y: f.softshrink(x, 0.3),
+    'norm of rows': lambda t, f, x, y: x.norm(dim=-1),
+    'norm of columns': lambda t, f, x, y: x.norm(1, dim=0, keepdim=True),
+    'largest': lambda t, f, x, y: t.linalg.vector_norm(x, float('inf'), dim=1),
+    'norm': lambda t, f, x, y: x.norm(),
+    'norm 3': lambda t, f, x, y: t.linalg.vector_norm(x, 3.0, dim=-1),
+    'norm 0': lambda t, f, x, y: t.linalg.vector_norm(x.detach(), 0, dim=0),
+    'dot': lambda t, f, x, y: x.reshape(-1).dot(y.reshape(-1)),
+    'outer': lambda t, f, x, y: t.outer(x[0], y[1]),
+    'outer sum': lambda t, f, x, y: x[0][:, None] + y[1],
+    'rows': lambda t, f, x, y: t.einsum('bi,bi->b', x, y),
+    'batch of outer': lambda t, f, x, y: t.einsum('bi,bj->bij', x[:, :40], y[:, :30]),
+    'vdot': lambda t, f, x, y: t.einsum('ij,ij->', x, y),
+    'hardtanh': lambda t, f, x, y: f.hardtanh(x, -0.5, 0.7) + f.hardtanh(y, -0.25, 0.5),
+    'softshrink': lambda t, f, x, y: f.softshrink(x, 0.3),
     'nan_to_num': lambda t, f, x, y: t.nan_to_num((x / (y > 1).to(x.dtype)).detach(), 0.5, 7.0, -8.0),
-    'transposed': lambda t, f, x, y: f.gelu(x.t()) + y.t() * 2, 'rot90': lambda t, f, x, y: t.rot90(x) * t.rot90(y, -1),
-    'rot90 of planes': lambda t, f, x, y: t.rot90(x.reshape(10, 13, 140), 1, (1, 2)), 'flips': lambda t, f, x, y: x.flip(0) + y.flip(0, 1),
-    'glu': lambda t, f, x, y: f.glu(x) + f.glu(y), 'diff': lambda t, f, x, y: x.diff() + y.diff(dim=0)[:1, :139],
-    'linspace': lambda t, f, x, y: t.linspace(-3, 7, 9001), 'combinations': lambda t, f, x, y: t.combinations(x[0].detach(), 3)[::7],
-    'runs': lambda t, f, x, y: t.unique_consecutive((x.detach() > 0).to(t.int64)), 'nansum': lambda t, f, x, y: t.nansum(x / x),
+    'transposed': lambda t, f, x, y: f.gelu(x.t()) + y.t() * 2,
+    'rot90': lambda t, f, x, y: t.rot90(x) * t.rot90(y, -1),
+    'rot90 of planes': lambda t, f, x, y: t.rot90(x.reshape(10, 13, 140), 1, (1, 2)),
+    'flips': lambda t, f, x, y: x.flip(0) + y.flip(0, 1),
+    'glu': lambda t, f, x, y: f.glu(x) + f.glu(y),
+    'diff': lambda t, f, x, y: x.diff() + y.diff(dim=0)[:1, :139],
+    'linspace': lambda t, f, x, y: t.linspace(-3, 7, 9001),
+    'combinations': lambda t, f, x, y: t.combinations(x[0].detach(), 3)[::7],
+    'runs': lambda t, f, x, y: t.unique_consecutive((x.detach() > 0).to(t.int64)),
+    'nansum': lambda t, f, x, y: t.nansum(x / x),
     'counts': lambda t, f, x, y: (x.detach().reshape(-1).abs() * 9).to(t.int64).bincount(y.detach().reshape(-1)),
-    'nll': lambda t, f, x, y: f.nll_loss(x, (y.detach()[:, 0] * 9).abs().to(t.int64)), 'normalize': lambda t, f, x, y: f.normalize(x) * y,
-    'nll of planes': lambda t, f, x, y: f.nll_loss(x.reshape(5, 4, 65, 14), (y.detach().abs().clamp(0, 3).to(t.int64)).reshape(
-        5, 4, 65, 14)[:, 0]), 'normalized': lambda t, f, x, y: f.normalize(x.detach()) - f.cosine_similarity(x.detach(), y.detach())[:, None],
-    'index_select': lambda t, f, x, y: x.index_select(1, (y.detach()[0].abs() * 9).to(t.int64)) * y, 'prod': lambda t, f, x, y: x.prod(-1),
-    'prod of zeros': lambda t, f, x, y: (x * (y > -2.4).to(x.dtype)).prod(0), 'amax': lambda t, f, x, y: x.amax((0, 1)) * y.amin(1),
+    'nll': lambda t, f, x, y: f.nll_loss(x, (y.detach()[:, 0] * 9).abs().to(t.int64)),
+    'normalize': lambda t, f, x, y: f.normalize(x) * y,
+    'nll of planes': lambda t, f, x, y: f.nll_loss(x.reshape(5, 4, 65, 14), y.detach().reshape(5, 4, 65, 14)[:, 0].abs().clamp(0, 3).to(t.int64)),
+    'normalized': lambda t, f, x, y: f.normalize(x.detach()) - f.cosine_similarity(x.detach(), y.detach())[:, None],
+    'index_select': lambda t, f, x, y: x.index_select(1, (y.detach()[0].abs() * 9).to(t.int64)) * y,
+    'prod': lambda t, f, x, y: x.prod(-1),
+    'prod of zeros': lambda t, f, x, y: (x * (y > -2.4).to(x.dtype)).prod(0),
+    'amax': lambda t, f, x, y: x.amax((0, 1)) * y.amin(1),
 }
 
 
@@ -319,7 +343,8 @@ def test_large_tensors_agree_with_pytorch(name):
         numbers = np.random.default_rng(0).standard_normal((2, 130, 140)).astype('float32')
         x, y = (library.tensor(n.tolist(), requires_grad=True) for n in numbers)
         result = LARGE_CALLS[name](library, library.nn.functional, x, y)
-        slopes = library.autograd.grad(result, (x, y), result.detach() * 0.5 + 1, allow_unused=True) if result.requires_grad else ()
+        g = result.detach() * 0.5 + 1
+        slopes = library.autograd.grad(result, (x, y), g, allow_unused=True) if result.requires_grad else ()
         found.append([v.detach().numpy() for v in (result, *slopes) if v is not None])
     for ours, theirs in zip(*found, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=2e-5)
@@ -332,3 +357,44 @@ def test_what_was_made_for_one_number_is_not_used_for_another(name):
         for way in (function, getattr(flambeau.Tensor, name)):
             flambeau.testing.assert_close(way(x, number), function(x.double(), flambeau.tensor(number).double().expand(3)),
                                        check_dtype=False, equal_nan=True)
+
+
+# calls whose results lie as channels_last images where their input does
+CHANNELS_LAST = {
+    'relu': lambda t, f, c, n: f.relu(c),
+    'add': lambda t, f, c, n: c + n,
+    'add another': lambda t, f, c, n: n + c,
+    'where': lambda t, f, c, n: t.where(c > 0, c, n),
+    'gelu': lambda t, f, c, n: f.gelu(c),
+    'by channels': lambda t, f, c, n: c * t.ones(32, 1, 1),
+    'bfloat16': lambda t, f, c, n: c.bfloat16(),
+    'batch_norm': lambda t, f, c, n: f.batch_norm(c, None, None, training=True),
+    'group_norm': lambda t, f, c, n: f.group_norm(c, 8),
+    'softmax': lambda t, f, c, n: c.softmax(1),
+    'layer_norm': lambda t, f, c, n: f.layer_norm(c, (12,)),
+    'mean': lambda t, f, c, n: c.mean((2, 3), True),
+    'max_pool2d': lambda t, f, c, n: f.max_pool2d(c, 2),
+    'avg_pool2d': lambda t, f, c, n: f.avg_pool2d(c, 2),
+    'cumsum': lambda t, f, c, n: c.cumsum(1),
+    'nearest': lambda t, f, c, n: f.interpolate(c, scale_factor=2),
+    'bilinear': lambda t, f, c, n: f.interpolate(c, scale_factor=2, mode='bilinear'),
+    'pad': lambda t, f, c, n: f.pad(c, (1, 2, 3, 0)),
+    'reflect': lambda t, f, c, n: f.pad(c, (1, 1, 2, 1), 'reflect'),
+    'pow': lambda t, f, c, n: c ** 2,
+    'pad channels': lambda t, f, c, n: f.pad(c, (0, 1, 0, 0, 2, 3), value=0.5),
+    'crop': lambda t, f, c, n: f.pad(c, (-1, 0, -2, 1)),
+}
+
+
+@pytest.mark.parametrize('name', CHANNELS_LAST)
+def test_channels_last_results_lie_as_pytorchs(name):
+    torch, found = pytest.importorskip('torch'), []
+    for library in (flambeau, torch):
+        numbers = np.random.default_rng(0).standard_normal((2, 3, 32, 12, 12)).astype('float32')
+        c, n = (library.tensor(v.tolist()) for v in numbers)
+        c = c.contiguous(memory_format=library.channels_last)
+        result = CHANNELS_LAST[name](library, library.nn.functional, c, n)
+        found.append((result.float().numpy(), tuple(result.stride())))
+    (ours, strides), (theirs, expected) = found
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    assert strides == expected

@@ -19,8 +19,8 @@ def mapped(target, rows_kind, columns_kind):
     the entries k of row i: rows_first[i] to rows_first[i + 1].
 
     repeats[i] says whether row i is as the one before, straight[block] whether a whole vector of columns is copied from
-    neighbours (of a 'run': from which column to which they are). columns_from is -1 where there is no tap, and both column tables `pitch` wide. A chunk is `group` rows of a
-    plane.
+    neighbours (of a 'run': from which column to which they are). columns_from is -1 where there is no tap, and both column
+    tables are `pitch` wide. A chunk is `group` rows of a plane.
     """
     b = Builder('mapped', x=pointer(f32), y=pointer(f32), rows_first=pointer(i64), rows_from=pointer(i64),
                 rows_weight=pointer(f32), repeats=pointer(i64), columns_from=pointer(i32), columns_weight=pointer(f32),

@@ -58,7 +58,8 @@ OPERATIONS = {
     'maximum': _maximum, 'minimum': _minimum, 'sign': _sign, 'where': lambda b, c, x, y: b.select(c, x, y),
     'eq': lambda b, x, y: x == y, 'ne': lambda b, x, y: x != y, 'lt': lambda b, x, y: x < y, 'le': lambda b, x, y: x <= y,
     'gt': lambda b, x, y: x > y, 'ge': lambda b, x, y: x >= y, 'and': lambda b, x, y: x & y, 'or': lambda b, x, y: x | y,
-    'xor': lambda b, x, y: x ^ y, 'not': lambda b, x: ~x, 'copysign': lambda b, x, y: b.copysign(x, y),
+    'xor': lambda b, x, y: x ^ y, 'not': lambda b, x: ~x, 'shl': lambda b, x, y: x << y, 'shr': lambda b, x, y: x >> y,
+    'copysign': lambda b, x, y: b.copysign(x, y),
     **FUNCTIONS,
 }
 COMBINE = {'add': OPERATIONS['add'], 'mul': OPERATIONS['mul'], 'larger': _maximum, 'smaller': _minimum}
@@ -415,13 +416,14 @@ class _Sideways(_Upright):
             mask = b.first(b.smaller(self.inner - column, lanes), lanes)
             places = [tile + (column + k) * lanes for k in range(lanes)]
             if into:
-                for place, x in zip(places, transposed(b, [b.load(r + column, self.computed.vector(lanes), mask=mask) for r in rows])):
+                read = [b.load(row + column, self.computed.vector(lanes), mask=mask) for row in rows]
+                for place, x in zip(places, transposed(b, read)):
                     b.store(x, place)
             else:
                 turned = transposed(b, [b.load(place, self.computed.vector(lanes)) for place in places])
-                for k, (r, x) in enumerate(zip(rows, turned)):
+                for k, (own, x) in enumerate(zip(rows, turned)):
                     with b.when(count > k):
-                        b.store(x, r + column, mask=mask)
+                        b.store(x, own + column, mask=mask)
 
     def _address(self, array, row, q):
         return super()._address(array, row, None) if q is None else self.tiles[array] + q * self.lanes

@@ -77,7 +77,7 @@ def combine_rows(target, kind, op, given):
 
 
 def sum_bags(target, kind):
-    """y[k] = the sum of the rows x[rows[i]] of `width` numbers for i from first[k] to first[k + 1], in order; `block` k a chunk."""
+    """y[k] = the sum of the rows x[rows[i]] of `width` numbers for i from first[k] to first[k + 1]; `block` k a chunk."""
     b = Builder('sum_bags', x=pointer(kind), rows=pointer(i64), first=pointer(i64), y=pointer(kind), count=i64, width=i64,
                 block=i64)
     x, rows, first, y, count, width, block = b.parameters

@@ -165,9 +165,9 @@ def largest_channels(target, kernel, stride, dilation, indices):
     with b.parallel(images * rows) as chunk:
         image, row = chunk / rows, chunk % rows
         size = height, width, count, above - row * stride[0], before
-        with _channel_windows(
-                b, target.lanes(f32), x, image, (kernel, stride, dilation), size, (b.of_type(1, i64), columns),
-                first + row * columns if indices else None, (b.of_type(0, i64), count)) as (place, channel, mask, best, positions, _):
+        out, channels = (b.of_type(1, i64), columns), (b.of_type(0, i64), count)
+        with _channel_windows(b, target.lanes(f32), x, image, (kernel, stride, dilation), size, out,
+                              first + row * columns if indices else None, channels) as (place, channel, mask, best, positions, _):
             out = (chunk * columns + place) * count + channel
             b.store(best, y + out, mask=mask)
             if indices:

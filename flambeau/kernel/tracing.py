@@ -18,8 +18,9 @@ COMPARISONS = ('eq', 'ne', 'lt', 'le', 'gt', 'ge')
 SIMPLE = frozenset('abs sqrt floor ceil trunc rint rsqrt maximum minimum sign copysign'.split()) | frozenset(FUNCTIONS)
 BITS = ('and', 'or', 'xor', 'not')
 NAMED = {'true_divide': 'div', 'add': 'add', 'sub': 'sub', 'mul': 'mul', 'neg': 'neg', 'clamp_min': 'maximum',
-         'clamp_max': 'minimum', **{c: c for c in COMPARISONS}, **{'bitwise_' + c: c for c in BITS}}
-WHOLE = frozenset(('add', 'sub', 'mul', 'neg', 'abs', 'sign', 'maximum', 'minimum', *COMPARISONS))  # also of integers
+         'clamp_max': 'minimum', 'bitwise_left_shift': 'shl', 'bitwise_right_shift': 'shr', **{c: c for c in COMPARISONS},
+         **{'bitwise_' + c: c for c in BITS}}
+WHOLE = frozenset(('add', 'sub', 'mul', 'neg', 'abs', 'sign', 'maximum', 'minimum', 'shl', 'shr', *COMPARISONS))  # of integers
 LONG = 1 << 14  # numbers of a row from which on its sum is one for all threads
 POWERS = {1: lambda m, x: x, 2: lambda m, x: x * x, 3: lambda m, x: x * x * x, 0.5: lambda m, x: m.sqrt(x),
           -1: lambda m, x: 1.0 / x, -2: lambda m, x: 1.0 / (x * x)}

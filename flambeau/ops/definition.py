@@ -275,7 +275,8 @@ class Plan:
     def _fuses(self, m, cotangent, values):
         """Whether all gradients are generated kernels, which compute half types in float32 by themselves."""
         return self.joint is None and self.fusible and getattr(cotangent, 'size', 0) >= LARGE and all(
-            m.planned(formula, (cotangent, *self.operation.fixed([values[i] for i in picks]))) for formula, picks, _ in self.steps)
+            m.planned(formula, (cotangent, *self.operation.fixed([values[i] for i in picks])))
+            for formula, picks, _ in self.steps)
 
     def _joint_gradients(self, m, cotangent, values, chosen):
         needed = self.needed_names if chosen is None else frozenset(

@@ -225,7 +225,8 @@ def embedding_bag(input, weight, offsets=None, max_norm=None, norm_type=2, scale
         per_sample_weights = None if per_sample_weights is None else per_sample_weights.index_select(0, wrap(kept))
     if max_norm is not None:
         _limit_norms(weight, indices, max_norm, norm_type)
-    return _embedding_bag(weight, wrap(indices), wrap(sizes.astype(np.int64, copy=False)), per_sample_weights, mode, scale_grad_by_freq)
+    sizes = sizes.astype(np.int64, copy=False)
+    return _embedding_bag(weight, wrap(indices), wrap(sizes), per_sample_weights, mode, scale_grad_by_freq)
 
 
 # ---- one-hot vectors

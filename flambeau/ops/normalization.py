@@ -13,7 +13,10 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.graph import count_write, writing_frame
+from ..storage import has_channels_last
+from ..tensor import channels_last, channels_last_3d
 from .activation import need_floating
+from .conversion import laid_out
 from .definition import PUBLIC, composite, export, opaque
 from .general import SIMPLE
 from .reference import REFERENCE
@@ -195,6 +198,8 @@ def _normalize(m, input, weight, bias, layout):
     out = out.reshape(input.shape)
     if out.dtype is not input.dtype:
         out = out.astype(input.dtype)
+    if layout.axes == (2, 3) and has_channels_last(input):
+        out = laid_out(out, channels_last if out.ndim == 4 else channels_last_3d)
     return out, np.zeros((), x.dtype) if mean is None else mean, variance
 
 

@@ -6,6 +6,7 @@ from functools import lru_cache
 import numpy as np
 
 from ..errors import ArgumentTypeError
+from ..storage import has_channels_last
 from .axis_map import AxisMap
 from .definition import composite, opaque
 from .windows import pad_spatial
@@ -51,6 +52,9 @@ def constant_pad_nd(m, input, pad, value=0):
     """`input` with its last dimensions padded by `value`; negative amounts take elements away."""
     pairs = _pairs(pad, input.ndim)
     _refuse_negative(input, pairs)
+    if has_channels_last(input):
+        pairs = [(0, 0)] * (input.ndim - len(pairs)) + list(pairs)
+        return np.moveaxis(pad_spatial(np.moveaxis(input, 1, -1), (pairs[0], *pairs[2:], pairs[1]), value), -1, 1)
     result = pad_spatial(input, pairs, value)
     return result.copy() if result is input else result
 

@@ -48,7 +48,8 @@ def _cumprod_gradient(m, g, input, output, dim, input_dtype):
         return m.cast(g, input_dtype)
     wide = m.cast_like(input, g)
     if m is REFERENCE and input.dtype.kind == 'f' and not (input == 0).any():
-        return m.cast(m.fused(_share, m.flip(m.cumsum(m.flip(m.fused(_weighed, output, g), (dim,)), dim), (dim,)), wide), input_dtype)
+        later = m.flip(m.cumsum(m.flip(m.fused(_weighed, output, g), (dim,)), dim), (dim,))
+        return m.cast(m.fused(_share, later, wide), input_dtype)
     zeros = wide == 0
     safe = m.where(zeros, m.ones_like(wide), wide)
     # before the first zero: sum of later outputs / input; at the first zero: products that leave it out

@@ -12,7 +12,8 @@ import numpy as np
 
 from .. import dtypes
 from .definition import composite, opaque
-from .indexing import ALL, IN_PLACE, accumulate_rows, destination, number_array, outside, put_at, require_same_dtype, take_rows, writing
+from .indexing import (ALL, IN_PLACE, accumulate_rows, destination, number_array, outside, put_at, require_same_dtype,
+                       take_rows, writing)
 from .reference import LARGE, REFERENCE, axes_of
 from .view import axis_of
 

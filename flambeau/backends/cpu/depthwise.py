@@ -227,9 +227,9 @@ def _adjoint_along_planes(g, w, geometry, out, groups):
 
 
 def _adjoint_along_channels(g, w, geometry, shape):
-    """The adjoint of a correlation with w (channels, lines, taps), channels side by side: for each phase of rows and columns."""
-    phases = [[_phase(k, stride, before, dilation, kernel) for k in range(min(stride, n))] for stride, (before, _), dilation, kernel, n
-              in zip(geometry.stride, geometry.padding, geometry.dilation, w.shape[1:], shape[2:])]
+    """The adjoint of a correlation with w (channels, lines, taps), channels side by side: phase by phase."""
+    phases = [[_phase(k, stride, before, dilation, kernel) for k in range(min(stride, n))]
+              for stride, (before, _), dilation, kernel, n in zip(geometry.stride, geometry.padding, geometry.dilation, w.shape[1:], shape[2:])]
     out = _empty(shape, True, g.dtype)
     for (y, row), (x, column) in itertools.product(*map(enumerate, phases)):
         part = out[:, :, y::geometry.stride[0], x::geometry.stride[1]]

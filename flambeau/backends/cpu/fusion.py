@@ -259,7 +259,8 @@ class Plan:
                 for k, (array, steps) in enumerate(zip(arrays, given)):
                     own = _dense_steps(_padded(array.shape, rank), order)
                     if _must_be_copied(steps, own, shape, order, every):
-                        steps, self.copied[k] = own, tuple(axis - rank + array.ndim for axis in order if axis >= rank - array.ndim)
+                        lacking = rank - array.ndim
+                        steps, self.copied[k] = own, tuple(axis - lacking for axis in order if axis >= lacking)
                     brought.append(steps)
                 try:
                     return _layout(brought + made, shape, folded, summed, order)

@@ -73,7 +73,8 @@ def returned(g, x, window, first):
     if last:
         images, channels = x.shape[:2]
         group = channels if images >= MANY_IMAGES else FEWEST_CHANNELS
-        _run(pooling.returned_channels, x, window, (), (_ordered(g.transpose(LAST)), total, first), g.shape[2:], channels, group)
+        arrays = _ordered(g.transpose(LAST)), total, first
+        _run(pooling.returned_channels, x, window, (), arrays, g.shape[2:], channels, group)
     else:
         _run(pooling.returned, _ordered(x), window, (), (_ordered(g), total, first), g.shape[2:])
     return total
