@@ -29,7 +29,7 @@ def _only_in_functional(**options):
 # ---- straight pieces
 
 relu = primitive('relu', namespace='torch nn.functional', inplace=True, doc='max(input, 0).',
-                 grad={'input': lambda m, g, output: m.where(output <= 0, m.zeros_like(g), g)})
+                 grad={'input': lambda m, g, output: m.where(output <= 0, 0.0, g)})
 
 
 def _inside(m, g, within):

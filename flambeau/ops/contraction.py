@@ -18,7 +18,7 @@ from .batching import Batch
 from .definition import HALF_ARRAYS, PUBLIC, contraction, export
 from .overriding import PLAIN, answered, override
 from .promotion import result_dtype
-from .reference import LARGE, PRODUCT
+from .reference import LARGE, PRODUCT, REFERENCE
 from .view import axis_of
 
 __all__ = ['contract', 'matmul', 'linear', 'mm', 'bmm', 'einsum']
@@ -223,17 +223,33 @@ def _linear_bias_gradient(m, g):
     if len(g.shape) < 2:
         return g
     axes = tuple(range(len(g.shape) - 1))
+    if m is REFERENCE and g.dtype.kind == 'f' and g.itemsize > 2:
+        return m.total(g, axes)
     if g.dtype in HALF_ARRAYS:
         return m.sum(g.astype(np.float32), axes).astype(g.dtype)
     return m.sum(g, axes)
 
 
+def _rows(x):
+    """Real arrays as matrices, whose rows are all that the last dimension holds; None for others."""
+    if x.dtype.kind == 'c':
+        return None
+    return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
 def _linear_weight_gradient(m, g, input):
+    rows = _rows(g) if m is REFERENCE else None
+    if rows is not None:
+        return m.matmul(rows.T, _rows(input))
     names = LETTERS[:len(g.shape) - 1]
     return m.contract(g, conjugated(m, input), (names + 'o', names + 'k', 'ok'))
 
 
 def _linear_input_gradient(m, g, weight):
+    rows = _rows(g) if m is REFERENCE else None
+    if rows is not None:
+        made = m.matmul(rows, weight)
+        return made if g.ndim == 2 else made.reshape((*g.shape[:-1], weight.shape[1]))
     names = LETTERS[:len(g.shape) - 1]
     return m.contract(g, conjugated(m, weight), (names + 'o', 'ok', names + 'k'))
 

@@ -75,11 +75,10 @@ def view_as_shape(m, input, shape):
     """The same memory in another shape or dtype. Raises RuntimeError where strides do not allow it."""
     if len(shape) == 1 and isinstance(shape[0], dtypes.dtype):
         return reinterpreted(input, shape[0])
-    if input.flags.c_contiguous:
-        try:
-            return input.reshape(shape)
-        except (ValueError, TypeError):
-            pass  # what does not fit is told below
+    try:
+        return input.reshape(shape, copy=False)
+    except (ValueError, TypeError):
+        pass  # what does not fit is told below
     shape = resolved_shape(shape, input.size)
     try:
         return input.reshape(shape, copy=False)
@@ -151,8 +150,11 @@ def unflatten(m, input, dim, sizes):
 @view(inplace='', aliases=('swapaxes', 'swapdims'), grad={'input': lambda m, g, dim0, dim1: m.transpose(g, dim0, dim1)})
 def transpose(m, input, dim0, dim1):
     """Two dimensions swapped."""
-    a, b = axis_of(dim0, input.ndim), axis_of(dim1, input.ndim)
-    return input.swapaxes(a, b) if input.ndim else input.view()
+    try:
+        return input.swapaxes(dim0, dim1)
+    except (np.exceptions.AxisError, TypeError):
+        a, b = axis_of(dim0, input.ndim), axis_of(dim1, input.ndim)
+        return input.swapaxes(a, b) if input.ndim else input.view()
 
 
 def _t_batched(op, values, size):
