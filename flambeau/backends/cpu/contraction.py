@@ -14,6 +14,7 @@ __all__ = ['matmul']
 DEPTH = 384            # terms summed up in registers before they are added to the result: bounds the rounding error
 PLANS = 4096           # different calls remembered
 ALIASED = 4096         # bytes: rows about this far apart (or a multiple) share few lines of the first cache
+WAYS = 8               # lines of the first cache that may lie so
 WORTH_PACKING = 1 << 18  # numbers of y from which on its panels are copied first, where x is high enough
 WORTH_THREADS = 1 << 19  # multiplications from which on other threads are woken
 TURNING = 7            # products that take as long as to turn round one number
@@ -153,9 +154,10 @@ class _Product:
         if turned:
             pack_x = k > 512 and m * n >= 1 << 16 and form_x[1] * self.word % (ALIASED // 2) == 0
         else:
-            pack_x = self._is_aliased(form_x[1]) and n >= 8 * width and m > 1
+            pack_x = self._is_aliased(form_x[1]) and n > width and rows > WAYS
+        high_enough = 128 if k >= 512 and self._is_aliased(form_y[1]) else 512
         pack_y = 'turned' if form_y[0] == 'turned' else 'pairs' if self.neighbours == 2 else (
-            'rows' if m >= 512 and k * n >= WORTH_PACKING else None)
+            'rows' if m >= high_enough and k * n >= WORTH_PACKING else None)
         length = 0 if not pack_x else k * -(-rows // lanes) * lanes if turned else rows * (k + lanes)
         self.panels_x = self.batch * panels * length * self.word
         self.panels_y = matrices * strips * k * width * self.word if pack_y else 0
