@@ -221,7 +221,10 @@ class Tensor(metaclass=_TensorClass):
     def stride(self, dim=None):
         """How many elements apart neighbours along each dimension (or one) are in memory."""
         strides = element_strides(self._array)
-        return strides if dim is None else strides[dim]
+        if dim is None:
+            return strides
+        self.size(dim)
+        return strides[dim]
 
     def storage_offset(self) -> int:
         """How many elements into its storage this tensor begins."""

@@ -46,7 +46,7 @@ Net()([1, 2]) | TypeError | must be Tensor, not list & Net.features.0
 Net()() | TypeError | missing 1 required positional argument: 'x' & in layer Net
 Wrap(nn.Linear(3,4))(torch.randn(2,5)) | RuntimeError | (2x5 and 3x4) & last size must be 3 & in_features=3
 Wrap(nn.Linear(3,4))(torch.randn(2,3).half()) | RuntimeError | float16[2, 3] & float32[4, 3] & .to(torch.float32)
-Wrap(nn.Linear(3,4))([[1.,2.,3.]]) | TypeError | linear() & 'input' must be Tensor, not list
+Wrap(nn.Linear(3,4))([[1.,2.,3.]]) | TypeError | linear() & 'input' (position 1) must be Tensor, not list
 Wrap(nn.Conv1d(3,4,3))(torch.randn(2,3,8,8)) | RuntimeError | conv1d & [2, 3, 8, 8] & in layer Wrap.inner.0
 Wrap(nn.ConvTranspose2d(3,4,3))(torch.randn(2,4,8,8)) | RuntimeError | 3 channels, but got 4 & in layer Wrap.inner.0
 Wrap(nn.BatchNorm2d(3))(torch.randn(2,4,8,8)) | RuntimeError | batch_norm & 4 & 3 & in layer Wrap.inner.0
@@ -304,3 +304,46 @@ def test_refused_states_change_nothing():
     with pytest.raises(TypeError, match='int'):
         optimizer.add_param_group({'params': [3]})
     assert len(optimizer.param_groups) == 1 and optimizer.param_groups[0]['lr'] == 0.1
+
+
+WRONG = r"""
+torch.ones(2, 3).view() | TypeError
+torch.ones(2, 3).view(-100, 2) | RuntimeError
+torch.gcd(torch.ones(1), torch.ones(1)) | NotImplementedError
+torch.lcm(torch.ones(1), torch.ones(1)) | NotImplementedError
+torch.ones(1).int() << torch.ones(1) | NotImplementedError
+torch.ones(1) & torch.ones(1) | NotImplementedError
+torch.nn.functional.mse_loss([1.], [2.]) | TypeError AttributeError
+torch.nn.functional.layer_norm([1.], (1,)) | TypeError
+torch.nn.functional.bilinear(torch.ones(1, 2), None, torch.ones(1, 2, 2)) | TypeError
+torch.dot(torch.ones(2), None) | TypeError
+torch.mm(torch.ones(2, 2), 3) | TypeError
+torch.meshgrid(torch.ones(2), None) | TypeError
+torch.linalg.solve(torch.eye(2), None) | TypeError
+torch.transpose(torch.ones(2, 2), None, 0) | TypeError
+torch.cat([torch.ones(2), torch.ones(2)], None) | TypeError
+torch.softmax(torch.ones(2), None) | TypeError
+torch.softmax(torch.ones(0), 1) | IndexError
+torch.linspace(None, 1, 3) | TypeError
+torch.eq(torch.ones(2), None) | TypeError
+torch.nn.functional.leaky_relu(torch.ones(2), [1]) | TypeError
+torch.nn.functional.pairwise_distance(torch.ones(2, 3), torch.ones(3, 7)) | RuntimeError
+torch.isclose(torch.ones(2, 3), torch.ones(3, 7)) | RuntimeError
+torch.amax(torch.ones(2) * 1j, 0) | NotImplementedError
+torch.nn.functional.kl_div(torch.ones(2).long(), torch.ones(2)) | RuntimeError
+torch.ones(2).stride(1) | IndexError
+torch.nn.MSELoss(nonsense=3) | TypeError
+torch.ones(1).new_zeros((2,), nonsense=3) | TypeError
+torch.pow(torch.tensor([2]), -1) | RuntimeError
+"""
+
+
+@pytest.mark.parametrize('case', [line for line in WRONG.strip().splitlines()])
+def test_wrong_arguments_raise_what_pytorch_raises(case):
+    *_, code, kinds = [part.strip() for part in case.split(' | ')]
+    for module in (torch, pytest.importorskip('torch')):
+        with pytest.raises(Exception) as caught:
+            eval(code, {'torch': module})
+        assert any(kind in [c.__name__ for c in type(caught.value).__mro__] for kind in kinds.split()), repr(caught.value)
+        if module is torch:
+            assert not any(word in str(caught.value) for word in ('ufunc', 'numpy', "'_array'", 'could not be broadcast'))

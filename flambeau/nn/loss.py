@@ -26,6 +26,9 @@ class _Loss(Module):
         if size_average is not None or reduce is not None:
             reduction = pairs.reduction_of(reduction, size_average, reduce)
         self.reduction = reduction
+        unknown = set(options) - set(type(self).__init__.__code__.co_varnames)
+        if unknown:
+            raise TypeError(f'{type(self).__name__}.__init__() got an unexpected keyword argument {min(unknown)!r}')
         self.__dict__.update(options)
 
 

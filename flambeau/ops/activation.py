@@ -66,7 +66,7 @@ def leaky_relu(m, input, negative_slope=0.01):
              grad={'input': lambda m, g, input, threshold: _inside(m, g, ~(input <= threshold))})
 def threshold(m, input, threshold, value):
     """`input` where it is above the threshold, elsewhere `value`."""
-    return m.where(input <= threshold, m.zeros_like(input) + value, input)
+    return m.where(input <= threshold, m.cast_like(m.zeros_like(input) + value, input), input)
 
 
 @_only_in_functional(namespace='torch nn.functional', method=True, grad={

@@ -104,13 +104,13 @@ def floor_divide(m, input, other):
     return m.floor_divide(input, other)
 
 
-@export(method=True, aliases=('divide',))
+@export(method=True, aliases=('divide',), lenient=('input', 'other'))
 def div(input, other, *, rounding_mode=None, out=None):
     """input / other; `rounding_mode` 'trunc' or 'floor' keeps integers integers."""
     return _division(rounding_mode)(input, other, **({} if out is None else {'out': out}))
 
 
-@export('', method=True, aliases=('divide_',))
+@export('', method=True, aliases=('divide_',), lenient=('other',))
 def div_(input, other, *, rounding_mode=None):
     """In-place form of `div`."""
     from .writing import change

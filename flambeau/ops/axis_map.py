@@ -70,7 +70,7 @@ class AxisMap:
                     continue
                 y = np.zeros(x.shape[:axis] + (self.rows,) + x.shape[axis + 1:], x.dtype)
             y[(*lead, slice(None) if whole else rows)] += part
-        return y
+        return np.zeros(x.shape[:axis] + (self.rows,) + x.shape[axis + 1:], x.dtype) if y is None else y
 
     def _by_rows(self, x, axis):
         """Few rows of many entries, one row at a time."""

@@ -185,7 +185,8 @@ def _fused(op, several):
         return plan(x) if plan else several(x)
 
     def run(*operands):
-        key = (signature(*operands), *[float if x.__class__ is float else x for x in operands if x.__class__ is not ndarray])
+        key = (signature(*operands), *[x if x.__class__ is int else x.__class__ for x in operands
+                                       if x.__class__ is not ndarray])
         plan = plans.get(key, 0)
         if plan.__class__ is int:
             plan = plans.met(key, plan, REFERENCE, op, operands)

@@ -279,10 +279,7 @@ def linear(input, weight, bias=None):
 
     Integers are converted to the dtype of the weight. Raises RuntimeError where the sizes do not fit.
     """
-    a, w = getattr(input, '_array', None), getattr(weight, '_array', None)
-    if a is None or w is None:
-        raise TypeError(f"linear(): argument {'input' if a is None else 'weight'!r} must be Tensor, not "
-                        f'{type(input if a is None else weight).__name__}')
+    a, w = input._array, weight._array
     if w.ndim != 2 or not a.ndim or a.shape[-1] != w.shape[1]:
         return _unusual_linear(input, weight, bias)
     if a.dtype is not w.dtype or bias is not None and bias._array.dtype is not w.dtype:

@@ -287,6 +287,8 @@ def allocated(name, make, shape, *arguments):
         return make(shape, *arguments)
     except MemoryError as error:
         raise OutOfMemory(f'{name}(): out of memory: {error}') from None
+    except ValueError:
+        raise RuntimeError(f'{name}(): a tensor of shape {list(shape)} is larger than any memory') from None
 
 
 def _ones(shape, dtype):
@@ -329,6 +331,9 @@ def _creator(name):
 
     def create_new(input, *size, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False, **named):
         size = (named.pop('size'),) if 'size' in named else size
+        if named or not size:
+            raise TypeError(f"new_{name}() got an unexpected keyword argument '{next(iter(named))}'" if named else
+                            f"new_{name}() missing 1 required positional argument: 'size'")
         return create(*size, dtype=dtypes.asked(dtype) or input.dtype, device=device, requires_grad=requires_grad)
     for function, label in ((create, name), (create_like, name + '_like'), (create_new, 'new_' + name)):
         function.__name__ = function.__qualname__ = label
@@ -493,10 +498,14 @@ def _spaced(start, end, steps, dtype):
         if isinstance(bound, Tensor) and bound.dim():
             raise RuntimeError('linspace only supports 0-dimensional start and end tensors, but got start with '
                                f'{bound.dim()} dimension(s).')
-    if not hasattr(steps, '__index__'):
+    if not hasattr(steps, '__index__') or isinstance(steps, Tensor) and steps.is_floating_point():
         raise TypeError(f"linspace() received an invalid combination of arguments: 'steps' must be int, not "
                         f'{type(steps).__name__}')
     start, end = _plain(start), _plain(end)
+    for name, bound in (('start', start), ('end', end)):
+        if not isinstance(bound, (int, float, complex, np.number)):
+            raise TypeError(f"linspace() received an invalid combination of arguments: '{name}' must be Number, not "
+                            f'{type(bound).__name__}')
     if steps < 0:
         raise RuntimeError('number of steps must be non-negative')
     kind = dtype.numpy

@@ -405,14 +405,15 @@ def publish(function, names, namespaces, method):
             setattr(Tensor, name, function)
 
 
-def export(namespace='torch', method=False, name=None, aliases=(), asks=True):
+def export(namespace='torch', method=False, name=None, aliases=(), asks=True, lenient=()):
     """Publishes a plain Python function over public operations under the names users look for.
 
-    The classes of its tensors are asked first (`__torch_function__`), unless it does that itself: `asks=False`.
+    The classes of its tensors are asked first (`__torch_function__`), unless it does that itself: `asks=False`; what is no
+    tensor is refused where one must be, but for `lenient` parameters.
     """
     def decorate(function):
         if asks:
-            function = asking(function, name or function.__name__)
+            function = asking(function, name or function.__name__, lenient)
         publish(function, (name or function.__name__, *aliases), namespace.split(), method)
         return function
     return decorate

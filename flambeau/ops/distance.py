@@ -34,7 +34,7 @@ def _norm_gradient(m, g, input, output, p, dim, keepdim):
 @reduction(namespace='', method=False, constants=True, label='NormBackward1', grad={'input': _norm_gradient})
 def _p_norm(m, input, p, dim, keepdim):
     """(sum of |input|**p)**(1/p) along a dimension; the gradient at a norm of 0 is 0."""
-    if p == 2:
+    if p == 2 and not m.is_complex(input):
         return m.sqrt(m.sum(input * input, dim, keepdim))
     size = m.abs(input)
     if p == math.inf:
@@ -63,6 +63,9 @@ def _unit(m, x, dim, eps):
 @composite(namespace='torch nn.functional', method=False, constants=True, replay=True, label='SumBackward1')
 def cosine_similarity(m, x1, x2, dim=1, eps=1e-8):
     """The cosine of the angle between vectors along `dim`; norms below eps count as eps."""
+    if x1.dtype != x2.dtype:
+        like = x1 * x2
+        x1, x2 = m.cast_like(x1, like), m.cast_like(x2, like)
     shape = np.broadcast_shapes(x1.shape, x2.shape)
     x1, x2 = (x if tuple(x.shape) == shape else m.expand(x, shape) for x in (x1, x2))
     return m.sum(_unit(m, x1, dim, eps) * _unit(m, x2, dim, eps), dim)

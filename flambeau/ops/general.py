@@ -92,14 +92,27 @@ def raise_refusal(op, values, error):
     if isinstance(error, (AttributeError, TypeError, ValueError)) and not isinstance(
             error, (ArgumentTypeError, ArgumentError)):
         refuse_types(op, values, error)
-    if isinstance(error, (ValueError, TypeError)) and (
-            type(error) in (ValueError, TypeError) or type(error).__module__.startswith('numpy')):
-        raise RuntimeError(f'{op.name}(): {error}, in {describe_call(op.name, op.parameters, values)}') from error
+    kind = type(error)
+    if kind in (ValueError, TypeError) or isinstance(error, (ValueError, TypeError)) and kind.__module__.startswith('numpy'):
+        refuse_operands(op, values, error)
     if isinstance(error, MemoryError) and not isinstance(error, OutOfMemory):
         raise OutOfMemory(f'{op.name}(): out of memory: {error}, in '
                           f'{describe_call(op.name, op.parameters, values)}') from None
     tell_call(error, op.name, op.parameters, values)
     raise error
+
+
+def refuse_operands(op, values, error):
+    """Raises PyTorch's error for what an array library says of operands: that types have no loop, or shapes do not fit."""
+    name, call = op.name.strip('_'), describe_call(op.name, op.parameters, values)
+    if type(error) is TypeError and 'ufunc' not in str(error) and 'numpy' not in str(error):
+        raise TypeError(f'{name}(): {error}, in {call}') from error
+    if isinstance(error, TypeError):
+        met = ', '.join(dict.fromkeys(str(v.dtype) for v in values if hasattr(v, 'dtype')))
+        advice = str(error).partition(', use ')[2] or 'another dtype, for example with .to(torch.float32)'
+        raise NotImplementedError(f'"{name}" not implemented for {met}, in {call}: use {advice}') from error
+    told = 'their shapes do not broadcast together' if 'broadcast' in str(error) else error
+    raise RuntimeError(f'{name}(): {told}, in {call}') from error
 
 
 def refuse_types(op, values, error):
@@ -232,7 +245,7 @@ def promoted_operands(op, values, recording):
     for k in operands:
         if isinstance(values[k], ndarray):
             values[k] = wrap(values[k])
-        elif not isinstance(values[k], (Tensor, *NUMBERS)) and values[k] is not None:
+        elif not isinstance(values[k], (Tensor, *NUMBERS)) and (values[k] is not None or op.positional[k] not in op.defaults):
             raise TypeError(f"{op.name}(): argument '{op.positional[k]}' must be Tensor or Number, not "
                             f'{type(values[k]).__name__}')
     if not (isinstance(values[operands[0]], Tensor) or op.number_first and any(
@@ -251,6 +264,9 @@ def promoted_operands(op, values, recording):
             arrays.append(v._array)
         elif k in operands and isinstance(v, NUMBERS):
             arrays.append(to_array(v, target))
+        elif v.__class__ is list or v.__class__ is tuple:
+            raise TypeError(f"{op.name.strip('_')}(): argument '{op.parameters[k]}' (position {k + 1}) must be Number, not "
+                            f'{type(v).__name__}')
         else:
             arrays.append(lowered(v)[0])
     return values, arrays, recording

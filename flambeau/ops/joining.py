@@ -95,7 +95,7 @@ def _delivered(name, result, out):
 @export(aliases=('concat', 'concatenate'), asks=False)
 def cat(tensors, dim=0, *, out=None):
     """The tensors one behind the other along an existing dimension. Empty 1-d tensors are passed over."""
-    if out is None and tensors.__class__ in (list, tuple):
+    if out is None and tensors.__class__ in (list, tuple) and dim is not None:
         made = _joined(REFERENCE.cat, tensors, dim)
         if made is not None:
             return made

@@ -12,7 +12,7 @@ from .. import dtypes
 from ..errors import require_tensors
 from .arithmetic import conjugated
 from .contraction import matmul, same_dtype
-from .definition import PUBLIC, composite, reduction
+from .definition import PUBLIC, composite, export, reduction
 from .publishing import also, published
 from .reduction import restore
 from .reference import LARGE, axes_of
@@ -270,8 +270,21 @@ def diagonal(A, *, offset=0, dim1=-2, dim2=-1):
     return PUBLIC.diagonal(A, offset, dim1, dim2)
 
 
-@published('linalg')
-def vander(x, N=None):
+@export()
+def vander(x, N=None, increasing=False):
+    """Powers of the elements of a vector as columns, the highest first unless `increasing`."""
+    if x.dim() != 1:
+        raise RuntimeError(f'x must be a one-dimensional tensor, got one of shape {list(x.shape)}')
+    count = x.shape[0] if N is None else N
+    if count < 0:
+        raise RuntimeError(f'N must be non-negative, got {N}')
+    x = x.long() if x.dtype is dtypes.bool_ else x
+    columns = PUBLIC.stack([x ** k for k in range(count)], 1) if count else x.new_zeros((x.shape[0], 0))
+    return columns if increasing else columns.flip(1)
+
+
+@published('linalg', name='vander')
+def linalg_vander(x, N=None):
     """Powers of the elements as columns: 1, x, x**2, ..., N of them (as many as elements by default)."""
     if not x.dim() and N is None:
         raise RuntimeError('linalg.vander: Expected an input of at least 1 dimension')

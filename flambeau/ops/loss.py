@@ -365,6 +365,10 @@ def kl_div(input, target, size_average=None, reduce=None, reduction='mean', log_
     With log_target, `target` holds logarithms too. reduction='batchmean' divides the sum by the batch size, as the
     mathematical definition does.
     """
+    for tensor in (input, target):
+        if not tensor.is_floating_point():
+            kind = 'Complex' if tensor.is_complex() else 'Integral'
+            raise RuntimeError(f'kl_div: {kind} inputs not supported, got {input.dtype} and {target.dtype}')
     check_sizes('kl_div', input, target)
     if reduction == 'batchmean' and size_average is None and reduce is None:
         total = kl_div(input, target, reduction='sum', log_target=log_target)

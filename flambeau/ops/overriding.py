@@ -39,15 +39,17 @@ def override(function, args, kwargs):
                     f'__torch_function__: {[k.__name__ for k in kinds]}')
 
 
-def asking(function, name):
+def asking(function, name, lenient=()):
     """The function under a public name, with the answers of classes that answer calls themselves: what `export` publishes.
 
     Plain tensors cost it a look at their classes. Its code is written for the function's parameters at its first call.
-    A function without tensors stays as it is.
+    A function without tensors stays as it is. Raises TypeError for what is no tensor where one must be: for `lenient`
+    parameters other things may stand.
     """
     if TENSORS.isdisjoint(_parameters(function)):
         return function
-    scope = {'_write': _write_asking, '_body': function, '__name__': function.__module__, '__builtins__': __builtins__}
+    scope = {'_write': _write_asking, '_body': function, '_lenient': LENIENT.union(lenient),
+             '__name__': function.__module__, '__builtins__': __builtins__}
     call = types.FunctionType(_first_call.__code__, scope, function.__name__)
     scope['_this'] = functools.update_wrapper(call, function)
     call.__name__ = call.__qualname__ = name
@@ -71,8 +73,11 @@ def _write_asking(call, function):
     several = [rest.pop(0)] if code.co_flags & VARIADIC else []
     head = [*positional, *(['*' + s for s in several] or ['*'] * bool(keywords)), *keywords, *['**' + r for r in rest]]
     required = count if several else count - len(function.__defaults__ or ())
-    checks = [f'type({p}) in PLAIN' for p in positional + keywords if p in TENSORS]
-    checks += [f'PLAIN.issuperset(map(type, {s}))' for s in several]
+    lenient, defaults = call.__globals__['_lenient'], function.__kwdefaults__ or {}
+    classes = [(p, 'PLAIN' if p in lenient else 'TENSOR') for p in positional + keywords if p in TENSORS]
+    checks = [f'type({p}) in {known}' if known == 'PLAIN' or p in positional[:required] or p in keywords and p not in defaults
+              else f'({p} is None or type({p}) in {known})' for p, known in classes]
+    checks += [f'{"TENSOR" if s in SEVERAL else "PLAIN"}.issuperset(map(type, {s}))' for s in several]
     checks += [f'(not {r} or PLAIN.issuperset(map(type, {r}.values())))' for r in rest]
     given = [*positional[:required], *['*' + s for s in several]]
     options = [f'{p!r}: {p}' for p in positional[required:] + keywords] + ['**' + r for r in rest]
@@ -83,7 +88,7 @@ def _write_asking(call, function):
     passed = [*positional, *['*' + s for s in several], *[f'{k}={k}' for k in keywords], *['**' + r for r in rest]]
     lines.append(f'    return _body({", ".join(passed)})')
     scope = call.__globals__
-    scope.update(answers=answers, UNASKED=UNASKED, PLAIN=PLAIN)
+    scope.update(answers=answers, UNASKED=UNASKED, PLAIN=PLAIN, TENSOR=TENSOR)
     made = {}
     exec(compile('\n'.join(lines), f'<flambeau.{name}>', 'exec'), made)
     call.__code__, call.__defaults__ = made[name].__code__, function.__defaults__
@@ -94,6 +99,7 @@ def _write_asking(call, function):
 VARIADIC, NAMED = inspect.CO_VARARGS, inspect.CO_VARKEYWORDS
 UNASKED = object()
 PLAIN = {Tensor, Parameter, int, float, bool, complex, str, type(None), slice, type(Ellipsis)}  # classes that answer no call
+TENSOR = {Tensor, Parameter}
 # parameters of published functions that are tensors or hold some
 TENSORS = frozenset("""input other target weight bias mask self A B M L b x y x1 x2 tensor tensors first second value key query
     vec2 matrices a operands exponent condition real imag abs angle running_mean running_var input1 input2 anchor positive
@@ -102,17 +108,38 @@ TENSORS = frozenset("""input other target weight bias mask self A B M L b x y x1
     q_proj_weight k_proj_weight v_proj_weight static_k static_v pos_weight var linear_weight linear_bias offsets
     per_sample_weights w_ih w_hh b_ih b_hh hx the_template fweights aweights repeats input_mask other_mask
     _random_samples boundaries sorted_sequence tensor1 tensor2 mean std bins q args""".split())
+# those that may be numbers or lists too
+SEVERAL = {'tensors', 'operands', 'matrices'}
+LENIENT = frozenset("""exponent tensors hx input_lengths target_lengths mean std repeats bins q args self value matrices operands
+    var key input_mask other_mask mask indices _random_samples tau M""".split())
+
+NULLABLE = frozenset('bias bias_k bias_v in_proj_weight in_proj_bias out_proj_bias running_mean running_var'.split())
 
 
 def answers(function, args, options):
     """What the classes of the arguments answer to a call of a published function, or UNASKED.
 
-    Options at their defaults are not told. Raises TypeError for what can be no tensor in the place of the first one.
+    Options at their defaults are not told. Raises TypeError for what is no tensor where one must be.
     """
     if answered(*args, *options.values()):
         defaults = {p.name: p.default for p in inspect.signature(function).parameters.values()}
         return override(function, args, {k: v for k, v in options.items() if v is not defaults.get(k, UNASKED)})
+    strict = TENSORS - function.__globals__['_lenient']
+    for position, (name, value) in enumerate([*zip(_parameters(function.__wrapped__), args), *options.items()], 1):
+        if name in strict and not isinstance(value, Tensor) and (
+                value is not None or position <= len(args) and name not in NULLABLE):
+            refuse_other(function.__name__, name, position, value)
+    for name in SEVERAL.intersection(_parameters(function.__wrapped__)):
+        for position, value in enumerate(args, 1):
+            if not isinstance(value, (Tensor, tuple, list, str)):
+                refuse_other(function.__name__, name, position, value)
     return UNASKED
+
+
+def refuse_other(function, name, position, value):
+    """Raises the TypeError of what is no tensor where one must be."""
+    hint = '' if value is None or isinstance(value, str) else ': torch.tensor(...) makes one of it'
+    raise TypeError(f"{function}(): argument '{name}' (position {position}) must be Tensor, not {type(value).__name__}{hint}")
 
 
 def answered(*values):

@@ -12,7 +12,7 @@ from ..errors import ArgumentTypeError, require_tensors
 from ..tensor import Tensor, wrap
 from .arithmetic import conjugated
 from .definition import OPERATIONS, PUBLIC, elementwise, export, opaque, primitive
-from .general import NUMBERS
+from .general import NUMBERS, refuse_shapes
 from .promotion import converted_number, result_dtype, to_array
 from .reference import LARGE, REFERENCE
 from .writing import change, overwritten, unrecorded
@@ -29,7 +29,7 @@ def _where(m, condition, input, other):
     return m.where(condition, input, other)
 
 
-@export()
+@export(lenient=('input', 'other'))
 def where(condition, input=None, other=None, *, out=None):
     """`input` where the condition holds, `other` elsewhere; with the condition alone, the coordinates where it holds."""
     if condition.__class__ is Tensor and condition._array.dtype.kind == 'b' and (
@@ -331,7 +331,7 @@ def _float_power_operands(values):
     return [PUBLIC.cast(v, wide) if isinstance(v, Tensor) else wide.numpy.type(v).item() for v in values]
 
 
-@export(method=True)
+@export(method=True, lenient=('input',))
 def float_power(input, exponent, *, out=None):
     """A power computed in double precision."""
     result = PUBLIC.pow(*_float_power_operands((input, exponent)))
@@ -380,6 +380,7 @@ def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
         raise RuntimeError(f'{"rtol" if rtol < 0 else "atol"} must be greater than or equal to zero, but got '
                            f'{rtol if rtol < 0 else atol}')
     a, b = input._array, other._array
+    refuse_shapes(OPERATIONS['eq'], (a, b))
     if a.dtype.kind not in 'fc' and a.dtype.kind != 'V':
         a, b = a.astype(np.float64), b.astype(np.float64)
     elif a.dtype.itemsize == 2:

@@ -7,8 +7,9 @@ from __future__ import annotations
 import functools
 import types
 
-from ..tensor import Parameter, Tensor
+from ..tensor import Tensor
 from .definition import export, exports, publish
+from .overriding import LENIENT, TENSOR, TENSORS, refuse_other
 from .results import return_type
 from .writing import deliver
 
@@ -16,26 +17,27 @@ __all__ = ['published', 'also', 'namespace_getter']
 
 
 def published(namespace='torch', method=False, name=None, aliases=(), returns=None):
-    """`export` for a function of tensors: adds `out=`, and refuses a first argument that is no tensor.
+    """`export` for a function of tensors: adds `out=`, and refuses arguments that are no tensors.
 
-    That is a TypeError; a first parameter called `tensors` takes a list. With `returns`, field names, a tuple of results
+    That is a TypeError. With `returns`, field names, a tuple of results
     becomes the named tuple that torch.return_types has for it.
     """
     def decorate(function):
         title = name or function.__name__.strip('_')
         wrapped = return_type(f'linalg_{title}' if namespace == 'linalg' else title, returns) if returns else None
         first = function.__code__.co_varnames[0]
+        required = [(k, p) for k, p in enumerate(function.__code__.co_varnames[:function.__code__.co_argcount - len(
+            function.__defaults__ or ())]) if p in TENSORS and p not in LENIENT]
         told = types.SimpleNamespace(name=title, returns=None)
 
         @functools.wraps(function)
         def call(*args, out=None, **kwargs):
-            head = args[0] if args else kwargs.get(first, kwargs.get('input'))
-            kind = type(head)
-            if kind is not Tensor and kind is not Parameter:
-                if args and first != 'tensors' and not isinstance(head, Tensor):
-                    raise TypeError(f"{title}(): argument '{first}' (position 1) must be Tensor, not {kind.__name__}")
             if not args and 'input' in kwargs and first != 'input':
                 args = kwargs.pop('input'),
+            for position, parameter in required:
+                value = args[position] if position < len(args) else kwargs.get(parameter, told)
+                if type(value) not in TENSOR and value is not told and not isinstance(value, Tensor):
+                    refuse_other(title, parameter, position + 1, value)
             result = function(*args, **kwargs)
             if out is not None:
                 result = deliver(told, result, out)

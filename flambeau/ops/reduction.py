@@ -48,15 +48,22 @@ def _extreme_gradient(m, g, input, output, dim, keepdim):
     return m.where(hit, spread / m.cast_like(count, g), m.zeros_like(spread))
 
 
+def _need_order(name, input):
+    if input.dtype.kind == 'c':
+        raise NotImplementedError(f'"{name}" not implemented for {input.dtype.name}: complex numbers have no order')
+
+
 @reduction(grad={'input': _extreme_gradient})
 def amax(m, input, dim=(), keepdim=False):
     """The largest value over dimensions; equal ones share the gradient."""
+    _need_order('amax', input)
     return m.amax(input, dim, keepdim)
 
 
 @reduction(grad={'input': _extreme_gradient})
 def amin(m, input, dim=(), keepdim=False):
     """The smallest value over dimensions; equal ones share the gradient."""
+    _need_order('amin', input)
     return m.amin(input, dim, keepdim)
 
 

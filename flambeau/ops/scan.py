@@ -18,10 +18,10 @@ def _scanned(m, input, dim, dtype, ufunc, scan):
         dtype = dtypes.int64
     if dtype is not None and dtype.numpy != input.dtype:
         input = m.cast(input, dtype)
+    if not input.ndim:
+        return input.copy()
     made = m.kernel('scan.values', input, axis, ufunc)
-    if made is not None:
-        return made
-    return scan(input.reshape(1), 0).reshape(()) if not input.ndim else scan(input, axis)
+    return scan(input, axis) if made is None else made
 
 
 def _reversed_sum(m, g, dim, input_dtype):

@@ -115,7 +115,7 @@ def _publish(name, parameters, values, doc):
         return wrap(made.astype(dtype.numpy)).requires_grad_(requires_grad)
     window.__name__ = window.__qualname__ = name
     window.__doc__ = doc
-    export('signal.windows')(window)
+    export('signal.windows', lenient=('a',))(window)
 
 
 for _name, _entry in WINDOWS.items():

@@ -6,6 +6,7 @@ from ..errors import warn
 from .activation import need_floating
 from .conversion import cast
 from .definition import PUBLIC, export, reduction
+from .view import axis_of, whole
 
 __all__ = ['softmax', 'log_softmax', 'softmin', 'gumbel_softmax']
 
@@ -19,6 +20,7 @@ def _softmax_gradient(m, g, output, dim):
 def _softmax(m, input, dim):
     need_floating('softmax', input)
     if not input.size:
+        axis_of(dim, input.ndim)
         return input.copy()
     powers = m.exp(input - m.amax(input, dim, True))
     powers *= 1.0 / m.sum(powers, dim, True)  # one division for a row
@@ -33,6 +35,7 @@ def _log_softmax_gradient(m, g, output, dim):
 def _log_softmax(m, input, dim):
     need_floating('log_softmax', input)
     if not input.size:
+        axis_of(dim, input.ndim)
         return input.copy()
     shifted = input - m.amax(input, dim, True)
     shifted -= m.log(m.sum(m.exp(shifted), dim, True))
@@ -42,12 +45,16 @@ def _log_softmax(m, input, dim):
 @export('torch special', method=True)
 def softmax(input, dim, dtype=None, *, out=None):
     """exp(input) divided by its sum along `dim`; `dtype` is that of the result and of the computation."""
+    if dim.__class__ is not int:
+        dim = whole(dim)
     return _softmax(input if dtype is None else cast(input, dtype), dim, **({} if out is None else {'out': out}))
 
 
 @export('torch special', method=True)
 def log_softmax(input, dim, dtype=None, *, out=None):
     """The logarithm of softmax, without underflow."""
+    if dim.__class__ is not int:
+        dim = whole(dim)
     return _log_softmax(input if dtype is None else cast(input, dtype), dim, **({} if out is None else {'out': out}))
 
 

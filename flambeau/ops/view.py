@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from .. import dtypes
-from ..errors import require_tensors
+from ..errors import ArgumentTypeError, require_tensors
 from ..storage import restrided
 from ..tensor import Tensor, element_strides
 from .definition import PUBLIC, export, opaque, view
@@ -15,10 +15,18 @@ from .reference import LARGE, REFERENCE
 __all__ = ['reshape', 'transpose', 'permute', 'expand', 'squeeze', 'unsqueeze', 'narrow', 'select', 'as_strided']
 
 
+def whole(number, name='dim'):
+    """An int. Raises TypeError for what is none."""
+    try:
+        return number.__index__()
+    except (AttributeError, TypeError):
+        raise ArgumentTypeError(f"argument '{name}' must be int, not {type(number).__name__}") from None
+
+
 def axis_of(dim, ndim):
     """One dimension as an axis >= 0; raises IndexError out of range."""
     limit = max(ndim, 1)
-    dim = dim.__index__()
+    dim = whole(dim)
     if not -limit <= dim < limit:
         raise IndexError(f'Dimension out of range (expected to be in range of [{-limit}, {limit - 1}], but got {dim})')
     return dim % limit
@@ -63,7 +71,8 @@ def reshape(m, input, shape):
     """The same elements in another shape: a view where strides allow it, else a copy. One size may be -1."""
     if input.flags.c_contiguous:
         try:
-            return input.reshape(shape)
+            if min(shape, default=0) >= -1:
+                return input.reshape(shape)
         except (ValueError, TypeError):
             pass  # what does not fit is told below
     return _reshaped(input, resolved_shape(shape, input.size))
@@ -75,8 +84,11 @@ def view_as_shape(m, input, shape):
     """The same memory in another shape or dtype. Raises RuntimeError where strides do not allow it."""
     if len(shape) == 1 and isinstance(shape[0], dtypes.dtype):
         return reinterpreted(input, shape[0])
+    if not shape and input.size != 1:
+        raise ArgumentTypeError(f'view() received no size for a tensor of shape {list(input.shape)}: give one, or a dtype')
     try:
-        return input.reshape(shape, copy=False)
+        if min(shape, default=0) >= -1:
+            return input.reshape(shape, copy=False)
     except (ValueError, TypeError):
         pass  # what does not fit is told below
     shape = resolved_shape(shape, input.size)
