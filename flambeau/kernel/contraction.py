@@ -94,14 +94,6 @@ def _pack_pairs(b, forms, source, stride, count, depth, panel):
             b.store(word, panel + k * (2 * lanes) + v * lanes)
 
 
-def _copy_row(b, forms, source, depth, place):
-    """`depth` numbers side by side."""
-    lanes = forms.lanes
-    with b.loop(0, depth, lanes) as k:
-        mask = b.first(depth - k, lanes)
-        b.store(b.load(source + k, forms.vector, mask=mask), place + k, mask=mask)
-
-
 @contextlib.contextmanager
 def _tasks(b, count, together):
     """Tasks 0..count-1, so many of them `together` in a chunk; gives the task."""
@@ -126,29 +118,24 @@ def _pack_y(b, forms, how, y, y_panels, matrices, strips, n, k, y_batch, y_strid
             _pack_rows(b, forms, from_ + strip * width, y_stride, left, k, panel, width)
 
 
-def _pack_x(b, forms, turned, x, x_panels, batch, panels, upper, rows, k, x_batch, x_stride, together):
-    """Panels of all rows of x."""
-    x_width, row_length = -(-rows // forms.lanes) * forms.lanes, k + forms.lanes
+def _pack_x(b, forms, x, x_panels, batch, panels, upper, rows, k, x_batch, x_stride, together):
+    """Panels of all rows of x, which are neighbours in memory."""
+    x_width = -(-rows // forms.lanes) * forms.lanes
     with _tasks(b, batch * panels, together) as task:
         matrix = task // panels
         p = task - matrix * panels
-        from_ = x + matrix * x_batch
         count = rows - b.select(p < upper, b.of_type(0, i64), b.of_type(1, i64))
-        if turned:
-            _pack_rows(b, forms, from_ + first_row(b, p, upper, rows), x_stride, count, k, x_panels + task * (k * x_width), rows)
-        else:
-            with b.loop(0, count) as r:
-                _copy_row(b, forms, from_ + (first_row(b, p, upper, rows) + r) * x_stride, k,
-                          x_panels + (task * rows + r) * row_length)
+        _pack_rows(b, forms, x + (matrix * x_batch + first_row(b, p, upper, rows)), x_stride, count, k,
+                   x_panels + task * (k * x_width), rows)
 
 
 def product(target, element, rows, uneven, edge, turned, pack_x, pack_y, biased, flipped):
     """out[z] (+)= x[z] @ y[z] (+ bias), for matrices in memory.
 
     Panels have `rows` rows, and where `uneven` the last of them one less; `edge` is how many vectors the last columns
-    take (0: none are left over). `turned`: the rows of x are neighbours in memory, else its columns. `pack_x` says
-    whether panels of x are copied first, `pack_y` how those of y are: None, 'rows', 'turned', or 'pairs'. Strides are in
-    words. `flipped`: what is written is the result's transpose, and the bias is one for rows.
+    take (0: none are left over). `turned`: the rows of x are neighbours in memory, else its columns; `pack_x` says
+    whether panels of such are copied first, `pack_y` how those of y are: None, 'rows', 'turned', or 'pairs'. Strides are
+    in words. `flipped`: what is written is the result's transpose, and the bias is one for rows.
     """
     forms = Forms(target, element)
     word, result = pointer(forms.sum), pointer(forms.result)
@@ -164,9 +151,8 @@ def product(target, element, rows, uneven, edge, turned, pack_x, pack_y, biased,
     if pack_y:
         _pack_y(b, forms, pack_y, y, y_panels, y_matrices, strips, n, k, y_batch, y_stride, together)
     x_width = -(-rows // forms.lanes) * forms.lanes
-    row_length = k + forms.lanes
     if pack_x:
-        _pack_x(b, forms, turned, x, x_panels, batch, panels, upper, rows, k, x_batch, x_stride, together)
+        _pack_x(b, forms, x, x_panels, batch, panels, upper, rows, k, x_batch, x_stride, together)
 
     def tiles(p, columns, *arguments):
         """The tile of this panel's height and this strip's width."""
@@ -208,12 +194,9 @@ def product(target, element, rows, uneven, edge, turned, pack_x, pack_y, biased,
                     if not pack_x:
                         source = x + (matrix * x_batch + (row + start * x_stride if turned else row * x_stride + start))
                         stride = x_stride
-                    elif turned:
+                    else:
                         source = x_panels + ((matrix * panels + p) * k + start) * x_width
                         stride = b.of_type(x_width, i64)
-                    else:
-                        source = x_panels + (matrix * panels + p) * rows * row_length + start
-                        stride = row_length
                     line, across = (strip * width, row) if flipped else (row, strip * width)
                     place = out + matrix * out_batch + line * out_stride + across
                     tiles(p, columns, source, panel, place, bias + across if biased else bias, stride,

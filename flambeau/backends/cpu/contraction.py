@@ -14,10 +14,11 @@ __all__ = ['matmul']
 DEPTH = 384            # terms summed up in registers before they are added to the result: bounds the rounding error
 PLANS = 4096           # different calls remembered
 ALIASED = 4096         # bytes: rows about this far apart (or a multiple) share few lines of the first cache
-WAYS = 8               # lines of the first cache that may lie so
+WAYS = 8               # as many of such rows stay in it
 WORTH_PACKING = 1 << 18  # numbers of y from which on its panels are copied first, where x is high enough
 WORTH_THREADS = 1 << 19  # multiplications from which on other threads are woken
 TURNING = 7            # products that take as long as to turn round one number
+FAR = 1 << 20          # numbers of a matrix from which on memory is waited for
 THIN = 4               # rows or columns below which a product is one of vectors
 ELEMENTS = {'float32': 1, 'float64': 1, 'bfloat16': 2}  # neighbours in a word
 OTHER = {'rows': 'turned', 'turned': 'rows'}  # how the transpose of a matrix lies
@@ -133,10 +134,10 @@ class _Product:
 
         Then x must be, unless it is already, and tiles when they are written; more columns of vectors may be wasted.
         """
-        if self.neighbours > 1 or form_y[0] == 'rows' or k < lanes or self._is_aliased(form_y[1]):
+        if self.neighbours > 1 or form_y[0] == 'rows' or k < lanes:
             return False
         wide, copied = -(-m // lanes) * lanes / m, TURNING / n if form_x[0] == 'rows' else 0
-        return wide * (1 + copied + TURNING / min(k, DEPTH)) < 1 + TURNING / m
+        return wide * (1 + copied + TURNING / min(k, DEPTH)) < 1 + TURNING * (2 if k * n >= FAR else 1) / m
 
     def _is_aliased(self, stride):
         """Whether rows so many words apart share few lines of the first cache."""
@@ -146,19 +147,16 @@ class _Product:
     def _cut(self, m, n, k, lanes, form_x, form_y, matrices):
         """(what the kernel is made for, its numbers of panels and chunks); sets the bytes of packed panels."""
         width = 2 * lanes
-        panels = -(-m // tile_rows(target()))
+        turned = form_x[0] == 'turned'
+        panels = -(-m // min(tile_rows(target()), WAYS if not turned and self._is_aliased(form_x[1]) else m))
         rows = -(-m // panels)
         upper = panels - (rows * panels - m)
         strips = -(-n // width)
-        turned = form_x[0] == 'turned'
-        if turned:
-            pack_x = k > 512 and m * n >= 1 << 16 and form_x[1] * self.word % (ALIASED // 2) == 0
-        else:
-            pack_x = self._is_aliased(form_x[1]) and n > width and rows > WAYS
+        pack_x = turned and k > 512 and m * n >= 1 << 16 and form_x[1] * self.word % (ALIASED // 2) == 0
         high_enough = 128 if k >= 512 and self._is_aliased(form_y[1]) else 512
         pack_y = 'turned' if form_y[0] == 'turned' else 'pairs' if self.neighbours == 2 else (
             'rows' if m >= high_enough and k * n >= WORTH_PACKING else None)
-        length = 0 if not pack_x else k * -(-rows // lanes) * lanes if turned else rows * (k + lanes)
+        length = 0 if not pack_x else k * -(-rows // lanes) * lanes
         self.panels_x = self.batch * panels * length * self.word
         self.panels_y = matrices * strips * k * width * self.word if pack_y else 0
         slices = -(-k // DEPTH) if self.neighbours == 1 else 1
