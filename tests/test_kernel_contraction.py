@@ -12,7 +12,7 @@ from flambeau.backends.cpu.properties import jit_is_on  # noqa: E402
 pytestmark = pytest.mark.skipif(not jit_is_on(), reason='kernels are switched off')
 DTYPES = {'float32': 3e-6, 'float64': 1e-14, 'bfloat16': 8e-3}  # and the error allowed, of the largest value
 SIZES = [(1, 1, 1), (1, 70, 300), (1, 203, 1), (310, 131, 2), (3, 65, 50), (5, 3, 7), (14, 40, 33), (30, 17, 64), (128, 100, 10), (61, 500, 70), (100, 1024, 512), (600, 520, 530),
-         (16, 70, 100), (31, 500, 130)]
+         (16, 70, 100), (31, 500, 130), (7, 203, 131), (12, 64, 30), (2, 40, 5)]
 
 
 def made(random, shape, dtype, turned):

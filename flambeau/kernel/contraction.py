@@ -15,6 +15,7 @@ from .types import bf16, i64, pointer
 __all__ = ['product', 'vectors']
 
 AHEAD = 24  # rows that are asked for before they are read, where they lie far apart
+ROWS = 4    # rows of a matrix whose dots are taken side by side
 
 
 def _tile(forms, rows, vectors, masked, turned, biased, flipped):
@@ -204,12 +205,12 @@ def product(target, element, rows, uneven, edge, turned, pack_x, pack_y, biased,
     return b.finish()
 
 
-def vectors(target, element, turned):
+def vectors(target, element, turned, together):
     """out[z, v] = x[z, v] @ matrix[z] for a few vectors, limited by how fast the matrix is read.
 
-    `turned`: the matrix's rows (along the sum) are neighbours in memory, and dots are taken; else long stretches of
-    eight rows are added to the result. `block` is how many results a chunk takes; `ends` their number. Strides are in
-    words.
+    `turned`: the matrix's rows (along the sum) are neighbours in memory, and dots are taken, of so many vectors
+    `together`; else long stretches of eight rows are added to the result. `block` is how many results a chunk takes;
+    `ends` their number. Strides are in words.
     """
     forms = Forms(target, element)
     word, result = pointer(forms.sum), pointer(forms.result)
@@ -220,38 +221,59 @@ def vectors(target, element, turned):
     with b.parallel(batch * chunks) as chunk:
         z = chunk // chunks
         start = (chunk - z * chunks) * block
-        stop = b.smaller(start + block, ends)
-        with b.loop(0, count) as v:
-            vector, place = x + (z * x_batch + v * x_stride), out + (z * count + v) * ends
-            if turned:
-                _dots(b, forms, vector, matrix + z * matrix_batch, place, k, stride, start, stop)
-            else:
-                _stretches(b, forms, vector, matrix + z * matrix_batch, place, k, stride, start, stop)
+        stop, from_, to = b.smaller(start + block, ends), x + z * x_batch, out + z * count * ends
+        if turned:
+            with b.loop(start, stop, ROWS) as j, b.loop(0, count, together) as v:
+                numbers = [b.smaller(v + k, count - 1) for k in range(together)]
+                rows = [matrix + (z * matrix_batch + b.smaller(j + r, stop - 1) * stride) for r in range(ROWS)]
+                _dots(b, forms, [from_ + number * x_stride for number in numbers], rows,
+                      [to + (number * ends + j) for number in numbers], k, b.first(stop - j, forms.lanes))
+        else:
+            with b.loop(0, count) as v:
+                _stretches(b, forms, from_ + v * x_stride, matrix + z * matrix_batch, to + v * ends, k, stride, start,
+                           stop)
     return b.finish()
 
 
-def _dots(b, forms, vector, matrix, out, k, stride, start, stop):
-    """out[j] = the dot of the vector and row j of the matrix, four rows at a time."""
-    lanes = forms.lanes
-    whole = k - k % (2 * lanes)
-    with b.loop(start, stop, 4) as j:
-        rows = [matrix + b.smaller(j + r, stop - 1) * stride for r in range(4)]
-        sums = [[b.variable(0, forms.vector) for _ in range(2)] for _ in rows]
+def _dots(b, forms, vectors, rows, places, k, kept):
+    """The dots of vectors with rows of the matrix, those of one vector side by side; `kept`: which are there."""
+    lanes, parts = forms.lanes, 1 if len(vectors) > 2 else 2
+    whole = k - k % (parts * lanes)
+    sums = [[[b.variable(0, forms.vector) for _ in range(parts)] for _ in rows] for _ in vectors]
 
-        def add(at, part, mask=None):
-            right = b.load(vector + at, forms.vector, mask=mask)
-            for row, total in zip(rows, sums):
-                left = b.load(row + at, forms.vector, mask=mask)
-                total[part].set(forms.multiplied(b, left, right, total[part].get()))
-        with b.loop(0, whole, 2 * lanes) as at:
-            add(at, 0)
-            add(at + lanes, 1)
-        with b.loop(whole, k, lanes) as at:
-            add(at, 0, b.first(k - at, lanes))
-        for r, total in enumerate(sums):
-            value = b.convert(b.reduce('add', total[0].get() + total[1].get()), forms.result)
-            with b.when(j + r < stop):
-                b.store(value, out + (j + r))
+    def add(at, part, mask=None):
+        right = [b.load(vector + at, forms.vector, mask=mask) for vector in vectors]
+        for r, row in enumerate(rows):
+            left = b.load(row + at, forms.vector, mask=mask)
+            for totals, factor in zip(sums, right):
+                totals[r][part].set(forms.multiplied(b, left, factor, totals[r][part].get()))
+    with b.loop(0, whole, parts * lanes) as at:
+        for part in range(parts):
+            add(at + part * lanes, part)
+    with b.loop(whole, k, lanes) as at:
+        add(at, 0, b.first(k - at, lanes))
+    most = lanes // len(rows)  # vectors whose dots are found at once
+    mask = kept & b.first(len(rows), lanes)
+    for first in range(0, len(vectors), most):
+        here = [total[0].get() if parts == 1 else total[0].get() + total[1].get()
+                for totals in sums[first:first + most] for total in totals]
+        dots = _totals(b, here + [b.constant(0, forms.vector)] * (lanes - len(here)))
+        for v, place in enumerate(places[first:first + most]):
+            own = b.shuffle(dots, dots, [(v * len(rows) + lane) % lanes for lane in range(lanes)]) if v else dots
+            b.store(b.convert(own, forms.result), place, mask=mask)
+
+
+def _totals(b, vectors):
+    """The sum of each of as many vectors as they have lanes, as one vector."""
+    lanes = size = len(vectors)
+    while size > 1:
+        half = size // 2
+        low, high = ([block + lane % half + (lanes if lane >= half else 0) + shift
+                      for block in range(0, lanes, size) for lane in range(size)] for shift in (0, half))
+        pairs = zip(vectors[:half], vectors[half:])
+        vectors = [b.shuffle(x, y, low) + b.shuffle(x, y, high) for x, y in pairs]
+        size = half
+    return vectors[0]
 
 
 def _stretches(b, forms, vector, matrix, out, k, stride, start, stop):

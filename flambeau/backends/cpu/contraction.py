@@ -20,6 +20,7 @@ WORTH_THREADS = 1 << 19  # multiplications from which on other threads are woken
 TURNING = 7            # products that take as long as to turn round one number
 FAR = 1 << 20          # numbers of a matrix from which on memory is waited for
 THIN = 4               # rows or columns below which a product is one of vectors
+FEW = 13               # and rows below which it is, where those of the matrix lie along the sum
 ELEMENTS = {'float32': 1, 'float64': 1, 'bfloat16': 2}  # neighbours in a word
 OTHER = {'rows': 'turned', 'turned': 'rows'}  # how the transpose of a matrix lies
 _plans = {}
@@ -75,7 +76,7 @@ def _plan(x, y, out, bias):
         return _widened
     if x.ndim > 3:
         return _flattened if out is None else None
-    if min(x.shape[-2], y.shape[-1]) < THIN:
+    if min(x.shape[-2], y.shape[-1]) < FEW:
         thin = _Vectors(x, y)
         if thin.fits:
             return thin
@@ -233,13 +234,19 @@ class _Vectors:
             return
         words = k // ELEMENTS[element]
         self.stride, self.turned = form[1], form[0] == 'turned'
-        self.run = built(vectors, element, self.turned)
+        self.fits = count < THIN or self.turned and not self.swapped
+        if not self.fits:
+            return
+        groups = -(-count // (target().registers // 8))
+        self.run = built(vectors, element, self.turned, -(-count // groups) if self.turned else 1)
         self.shape = (*x.shape[:-2], count, ends)
         self.sizes = x.shape[0] if x.ndim == 3 else 1, count, words, ends
-        self.block = self._block(ends, words)
+        self.block = self._block(count, ends, words)
 
-    def _block(self, ends, words):
+    def _block(self, count, ends, words):
         """Results of one chunk: a good stretch of rows, or some rows of a few kilobytes each."""
+        if count >= THIN and count * ends * words < WORTH_THREADS:
+            return ends
         if not self.turned:
             return max(256, -(-ends // 8 // 64) * 64)
         return max(4, min(-(-ends // 8), (1 << 16) // words)) + 3 & ~3
