@@ -426,7 +426,7 @@ def test_folds_of_every_kind(kind, shape):
 def test_nan_is_the_largest_and_the_smallest():
     x = drawn((200, 300), 'float32')
     x[3, 4] = np.nan
-    for fold in ('amax', 'amin', 'sum', 'prod'):
+    for fold in (np.maximum, np.minimum, np.add, np.multiply):
         assert np.isnan(fusion.folded(x, fold, None, False)) and fusion.folded(x, fold, None, True).shape == (1, 1)
         assert np.flatnonzero(np.isnan(fusion.folded(x, fold, (1,), False))).tolist() == [3]
 
@@ -446,8 +446,8 @@ def test_short_rows_go_sideways(rows, n, dtype):
     for a, e in zip(found, formula(REFERENCE, *wide), strict=True):
         close(a, e, dtype)
     padded = np.repeat(drawn((rows, n), dtype, 3), 2, 1)[:, :n]  # rows apart
-    for fold in ('sum', 'amax', 'amin'):
-        close(fusion.folded(padded, fold, (1,), False), getattr(REFERENCE, fold)(padded.astype('float64'), 1), dtype)
+    for fold in (np.add, np.maximum, np.minimum):
+        close(fusion.folded(padded, fold, (1,), False), fold.reduce(padded.astype('float64'), 1), dtype)
     place = x.copy()
     plan = fusion.planned(softmax, (place,), 1, (place.shape, place.dtype, place.strides))
     plan((place,), (place,))

@@ -24,10 +24,11 @@ from .mathematics import FUNCTIONS
 from .tiles import transposed
 from .types import Pointer, boolean, f64, i32, i64, named
 
-__all__ = ['EXPENSIVE', 'fused', 'GIVEN', 'OPERATIONS', 'SEVERAL', 'SHORT', 'stages']
+__all__ = ['EXPENSIVE', 'fused', 'GIVEN', 'OPERATIONS', 'SEVERAL', 'SHORT', 'changes_signs_alone', 'of_bits', 'stages']
 
 GIVEN = ('input', 'number', 'constant', 'count')  # what no arithmetic makes
 SEVERAL = frozenset(['fold', 'sigmoid', 'rsqrt', 'sign'])  # what array libraries take longer for, or several functions
+SIGNS = {'neg': ('xor', 1), 'abs': ('and', 2)}  # what changes the bits, and which of the two constants behind the operand with
 UNROLL = 4
 SHORT = 63  # elements of rows that may go sideways
 EXPENSIVE = frozenset(FUNCTIONS)
@@ -89,6 +90,24 @@ def stages(program):
             stage.append(max(stage[a] for a in operands))
             varies.append(op == 'hot' or any(varies[a] for a in operands))
     return stage, varies
+
+
+def changes_signs_alone(program) -> bool:
+    """Whether a program does nothing to numbers but change their signs."""
+    return all(op in ('input', *SIGNS) for op, *_ in program)
+
+
+def of_bits(program):
+    """Such a program of half types as one of their bits: three instructions for each."""
+    made = []
+    for op, *operands in program:
+        if op == 'input':
+            made.append((op, *operands))
+        else:
+            change, number = SIGNS[op]
+            made.append((change, 3 * operands[0], 3 * operands[0] + number))
+        made += [('constant', float(0x8000)), ('constant', float(0x7FFF))]
+    return tuple(made)
 
 
 def fused(target, program, dtypes, outputs, computed, numbers, way='along', split=False):

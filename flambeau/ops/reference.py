@@ -285,7 +285,7 @@ class Reference:
             return self.xp.asarray(self.xp.count_nonzero(x))
         elif x.dtype.kind in 'bui':
             axes = None if dim is None else axes_of(dim, x.ndim)
-            made = self.folded('sum', x, axes, keepdim)
+            made = self.folded(self.xp.add, x, axes, keepdim)
             return self.xp.add.reduce(x, axes, np.int64, None, keepdim) if made is None else made
         return self.total(x, None if dim is None else axes_of(dim, x.ndim), keepdim)
 
@@ -301,18 +301,18 @@ class Reference:
         if not x.size:
             refuse_empty('amax', x, dim)
         axes = axes_of(dim, x.ndim)
-        made = self.folded('amax', x, axes, keepdim)
+        made = self.folded(self.xp.maximum, x, axes, keepdim)
         return self.xp.maximum.reduce(x, axis=axes, keepdims=keepdim) if made is None else made
 
-    def folded(self, fold, x, axes, keepdim):
+    def folded(self, ufunc, x, axes, keepdim):
         """What a generated kernel makes of the numbers of a large array over axes, or None."""
-        return self.kernel('fusion.folded', x, fold, axes, keepdim) if x.size >= LARGE and x.dtype.kind != 'c' else None
+        return self.kernel('fusion.folded', x, ufunc, axes, keepdim) if x.size >= LARGE and x.dtype.kind != 'c' else None
 
     def amin(self, x, dim=(), keepdim=False):
         if not x.size:
             refuse_empty('amin', x, dim)
         axes = axes_of(dim, x.ndim)
-        made = self.folded('amin', x, axes, keepdim)
+        made = self.folded(self.xp.minimum, x, axes, keepdim)
         return self.xp.minimum.reduce(x, axis=axes, keepdims=keepdim) if made is None else made
 
     def prod(self, x, dim=None, keepdim=False, *, dtype=None):
@@ -321,7 +321,7 @@ class Reference:
         elif x.dtype.kind in 'bui':
             x = self.cast(x, dtypes.int64)
         axes = axes_of(dim, x.ndim)
-        made = self.folded('prod', x, axes, keepdim)
+        made = self.folded(self.xp.multiply, x, axes, keepdim)
         if made is not None:
             return made
         return self.xp.multiply.reduce(x, axis=axes, keepdims=keepdim)

@@ -27,9 +27,9 @@ _plans = {}
 _steps = {}       # formula -> how many steps it had
 ndarray = np.ndarray
 RANKS = {'b': 1, 'u': 2, 'i': 2, 'V': 3, 'f': 3}  # the kind of array that says what is computed in is the highest
-SIGNS = frozenset(['input', 'abs', 'neg'])  # of which nothing but signs of numbers changes
-FOLDS = {'sum': (np.add.reduce, True), 'prod': (np.multiply.reduce, True), 'amax': (np.maximum.reduce, False),
-         'amin': (np.minimum.reduce, False)}  # how parts of a whole are combined, and whether in a wider type
+FOLDS = {np.add: lambda m, x, axes, keepdim: m.sum(x, axes, keepdim), np.multiply: lambda m, x, axes, keepdim: m.prod(x, axes, keepdim),
+         np.maximum: lambda m, x, axes, keepdim: m.amax(x, axes, keepdim),
+         np.minimum: lambda m, x, axes, keepdim: m.amin(x, axes, keepdim)}
 WIDER = {'float16': 'float32', 'bfloat16': 'float32'}  # these are computed in
 
 
@@ -104,13 +104,13 @@ def _columns(m, x, shape):
 
 
 @functools.lru_cache(maxsize=256)
-def _along_rows(formula, fold):
-    """A formula's elements along the last axis folded by a function of `m`."""
-    return lambda m, *arguments: getattr(m, fold)(formula(m, *arguments), -1, True)
+def _along_rows(formula, ufunc):
+    """A formula's elements along the last axis combined."""
+    return lambda m, *arguments: FOLDS[ufunc](m, formula(m, *arguments), -1, True)
 
 
-def whole(formula, *arguments, fold='sum'):
-    """All elements of formula(m, *arguments) over contiguous arrays of one shape folded, as a number; or None.
+def whole(formula, *arguments, ufunc=np.add):
+    """All elements of formula(m, *arguments) over contiguous arrays of one shape combined, as a number; or None.
 
     Parts of a fixed size are added up in float64 or int64, whatever the number of threads.
     """
@@ -119,20 +119,19 @@ def whole(formula, *arguments, fold='sum'):
     if first.itemsize == 2 or first.size < BLOCK or any(
             a.shape != first.shape or not a.flags.c_contiguous or a.dtype is not first.dtype for a in arrays):
         return None
-    combine, wide = FOLDS[fold]
-    wide = {'f': np.float64, 'c': np.complex128}.get(first.dtype.kind, np.int64) if wide else first.dtype
+    wide = first.dtype if ufunc in (np.maximum, np.minimum) else np.float64 if first.dtype.kind == 'f' else np.int64
     rows = first.size // BLOCK
     shape, end = (rows, BLOCK), rows * BLOCK
-    parts = run(_along_rows(formula, fold), *[
+    parts = run(_along_rows(formula, ufunc), *[
         x.reshape(-1)[:end].reshape(shape) if x.__class__ is ndarray else x for x in arguments])
     if parts is None:
         return None
-    result = combine(parts, None, wide)
+    result = ufunc.reduce(parts, None, wide)
     if end < first.size:
         rest = run(formula, *[x.reshape(-1)[end:] if x.__class__ is ndarray else x for x in arguments])
         if rest is None:
             return None
-        result = combine([result, combine(rest, None, wide)])
+        result = ufunc(result, ufunc.reduce(rest, None, wide))
     return result if first.dtype.kind in 'bui' else first.dtype.type(result)
 
 
@@ -141,16 +140,12 @@ def _itself(m, x):
     return x * 1.0
 
 
-def folded(x, fold, axes, keepdim):
-    """The 'sum', 'prod', 'amax' or 'amin' over axes (None: all), or None."""
+def folded(x, ufunc, axes, keepdim):
+    """All numbers over axes (None: all) combined by np.add, multiply, maximum or minimum, or None."""
     if axes is None or len(axes) == x.ndim:
-        result = whole(_itself, x, fold=fold) if x.size >= 2 * BLOCK else None
+        result = whole(_itself, x, ufunc=ufunc) if x.size >= 2 * BLOCK else None
         return np.full((1,) * x.ndim, result) if keepdim and result is not None else result
-    return run(_over, x, fold, axes, keepdim)
-
-
-def _over(m, x, fold, axes, keepdim):
-    return getattr(m, fold)(x, axes, keepdim)
+    return run(FOLDS[ufunc], x, axes, keepdim)
 
 
 def total(x, axes, keepdim):
@@ -158,7 +153,7 @@ def total(x, axes, keepdim):
     if x.itemsize == 2:
         return None
     if axes is None or len(axes) == x.ndim:
-        return folded(x, 'sum', axes, keepdim)
+        return folded(x, np.add, axes, keepdim)
     shape = tuple(1 if k in axes else n for k, n in enumerate(x.shape))
     made = run(_rows, x, axes)
     if made is None:
@@ -212,8 +207,8 @@ class Plan:
         _check(program, outputs)
         names = [a.dtype.name for a in arrays]
         computed = WIDER.get(computed.name, computed.name)
-        if set(op for op, *_ in program) <= SIGNS and set(names) <= WIDER.keys():
-            program, names, computed = _of_bits(program), ['uint16'] * len(names), 'uint16'
+        if set(names) <= WIDER.keys() and fusion.changes_signs_alone(program):
+            program, names, computed = fusion.of_bits(program), ['uint16'] * len(names), 'uint16'
             outputs = tuple((3 * k, kind, computed) for k, kind, _ in outputs)
         if upright:
             _check_upright(o, q, i, instructions, described)
@@ -308,18 +303,6 @@ class Plan:
                  'half_type': next((d for _, d in self.made if d.kind == 'V'), None)}
         exec('def plan(' + ('arguments, into' if into else ', '.join(given)) + '):\n' + '\n'.join(lines), scope)
         return scope['plan']
-
-
-def _of_bits(program):
-    """A program of signs of half types, as one of their bits: three instructions for each."""
-    made = []
-    for op, *operands in program:
-        if op == 'input':
-            made += [(op, *operands), ('constant', float(0x8000)), ('constant', float(0x7FFF))]
-        else:
-            at = 3 * operands[0]
-            made += [('xor', at, 1) if op == 'neg' else ('and', at, 2), ('constant', 0.0), ('constant', 0.0)]
-    return tuple(made)
 
 
 def _padded(shape, rank):

@@ -29,7 +29,7 @@ def _channels_last(x):
     return x.ndim == 4 and x.shape[1] >= FEWEST_CHANNELS and not x.flags.c_contiguous and x.transpose(LAST).flags.c_contiguous
 
 
-def _filled(shape, dtype, last):
+def _laid_out(shape, dtype, last):
     return allocated([shape[k] for k in LAST], dtype).transpose(0, 3, 1, 2) if last else allocated(shape, dtype)
 
 
@@ -55,8 +55,8 @@ def largest(x, out, window, first):
     if not _fits(x, window):
         return None
     last, shape = _channels_last(x), x.shape[:2] + tuple(out)
-    y = _filled(shape, np.float32, last)
-    at = None if first is None else _filled(shape, np.int64, last)
+    y = _laid_out(shape, np.float32, last)
+    at = None if first is None else _laid_out(shape, np.int64, last)
     if last:
         _run(pooling.largest_channels, x, window, (at is not None,), (y, at, first), out, x.shape[1])
     else:
@@ -69,7 +69,7 @@ def returned(g, x, window, first):
     if not _fits(x, window) or g.dtype != np.float32:
         return None
     last = _channels_last(x)
-    total = _filled(x.shape, np.float32, last)
+    total = _laid_out(x.shape, np.float32, last)
     if last:
         images, channels = x.shape[:2]
         group = channels if images >= MANY_IMAGES else FEWEST_CHANNELS
