@@ -4,14 +4,15 @@ from __future__ import annotations
 __all__ = ['Plans', 'forget_plans', 'replaying']
 
 MOST = 512  # of one operation
+OFTEN = 3
 _all = []
 
 
 class Plans(dict):
     """What calls of one operation run, by what tells them apart; no more than so many are kept.
 
-    A formula that is one kernel is a function from the first call on. What can be replayed is noted at the second: a call that
-    is not made again would not be worth it.
+    A formula that is one kernel is a function from the first call on. What can be replayed is noted when it has been met OFTEN:
+    a call that is not made again would not be worth it.
     """
 
     def __init__(self):
@@ -23,7 +24,7 @@ class Plans(dict):
         if not times and op.kind in ('reduction', 'elementwise', 'composite'):
             plan = m.planned(op.flat, op.fixed(arguments), 2 if op.kind == 'reduction' else 1)
         if not plan and op.replay:
-            plan = m.kernel('replay.replayed', op.flat, m, arguments) or False if times else 1
+            plan = m.kernel('replay.replayed', op.flat, m, arguments) or False if times == OFTEN else times + 1
         if len(self) >= MOST:
             self.clear()
         self[key] = plan
