@@ -17,7 +17,9 @@ CALLS = {
     'topk': lambda x: x.topk(2), 'smallest': lambda x: x.topk(3, 1, largest=False), 'sort': lambda x: x.sort(descending=True),
     'argsort': lambda x: x.argsort(2), 'cumsum': lambda x: x.cumsum(1), 'cumprod': lambda x: x.cumprod(-1),
     'scatter_add': lambda x: x.scatter_add(1, (x > 0).long(), torch.ones_like(x)), 'topk of many': lambda x: x.flatten(1).topk(40),
-    'gather': lambda x: x.gather(1, (x > 0).long()), 'norm': lambda x: x.norm(dim=1), 'masked_fill': lambda x: x.masked_fill(x > 0, 7.5),
+    'layer_norm': lambda x: F.layer_norm(x, (x.shape[-1],)), 'embedding': lambda x: F.embedding((x[:, 0] > 0).long(), torch.ones(2, 3)),
+    'cross_entropy': lambda x: F.cross_entropy(x[:, 0], (x[:, 1, 0] > 0).long(), reduction='none'),
+    'products': lambda x: x @ x.transpose(-1, -2), 'gather': lambda x: x.gather(1, (x > 0).long()), 'norm': lambda x: x.norm(dim=1), 'masked_fill': lambda x: x.masked_fill(x > 0, 7.5),
 }
 
 
@@ -41,7 +43,41 @@ def test_later_calls_answer_as_the_first(name, form):
         other = torch.from_numpy(np.pad(values, ((0, again + 1), (0, 0), (0, 0), (0, 0))))  # never met before
         other = other.transpose(2, 3) if form == 'turned' else other[:again + 2, :, :4, :4] if form == 'small' else other
         for a, b in zip(found, _arrays(CALLS[name](other))):
-            np.testing.assert_array_equal(a, b[:len(a)])
+            np.testing.assert_allclose(a, b[:len(a)], rtol=1e-6, atol=1e-6)
+
+
+def test_classes_and_rows_out_of_range_are_refused_every_time():
+    scores, table = torch.randn(3, 4, requires_grad=True), torch.randn(5, 2, requires_grad=True)
+    for _ in range(4):
+        assert F.cross_entropy(scores, torch.tensor([0, 3, 1])).isfinite()
+        assert F.cross_entropy(scores, torch.tensor([0, -100, 1])).isfinite()
+        with pytest.raises(IndexError):
+            F.cross_entropy(scores, torch.tensor([0, 4, 1]))
+        assert F.embedding(torch.tensor([4]), table).shape == (1, 2)
+        with pytest.raises(IndexError):
+            F.embedding(torch.tensor([5]), table)
+
+
+def test_operands_that_were_one_array_may_be_two_later():
+    x, y = torch.randn(2, 4, 16), torch.randn(2, 4, 16)
+    for _ in range(3):
+        F.scaled_dot_product_attention(x, x, x), torch.bmm(x, x.mT)
+    once = F.scaled_dot_product_attention(torch.cat([x, x])[:2], torch.cat([y, y])[:2], torch.cat([x, y])[:2])
+    np.testing.assert_allclose(F.scaled_dot_product_attention(x, y, x).numpy(), once.numpy(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(torch.bmm(x, y.mT).numpy(), x.numpy() @ y.mT.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_gradients_of_calls_met_again():
+    found = []
+    for again in range(4):
+        x = torch.arange(24.).reshape(1, 2, 3, 4).requires_grad_()
+        w = torch.ones(4, requires_grad=True)
+        y = F.layer_norm(x, (4,), w) + F.scaled_dot_product_attention(x, x, x) + x.cumsum(1) + x.sort(-1)[0]
+        (y * y).sum().backward()
+        found.append((x.grad.numpy(), w.grad.numpy()))
+    for other in found[1:]:
+        for a, b in zip(found[0], other):
+            np.testing.assert_allclose(a, b, rtol=1e-5)
 
 
 def test_places_out_of_range_are_refused_every_time():

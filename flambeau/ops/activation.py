@@ -9,7 +9,9 @@ import math
 from .. import dtypes
 from ..errors import ArgumentError
 from .arithmetic import conjugated
+from ..tensor import Tensor
 from .definition import EXPORTS, OPERATIONS, elementwise, export, opaque, primitive
+from .overriding import answered, override
 from .reference import axes_of
 
 __all__ = ['relu', 'gelu', 'silu', 'need_floating']
@@ -309,13 +311,17 @@ def _choosing(name):
     count = len(operation.positional) - 1
 
     def function(input, *options, inplace=False, **named):
+        if input.__class__ is Tensor and not (options or named or inplace):
+            return plain(input)
+        if answered(input):
+            return override(function, (input, *options), {'inplace': inplace, **named})
         if len(options) > count:
             *options, inplace = options
         return (changing if inplace else plain)(input, *options, **named)
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f'{plain.__doc__} With `inplace` it is written over the input.'
     function.operation = operation
-    return export('nn.functional')(function)
+    return export('nn.functional', asks=False)(function)
 
 
 for _name in ('relu', 'relu6', 'hardtanh', 'leaky_relu', 'threshold', 'hardsigmoid', 'hardswish', 'elu', 'selu', 'celu',

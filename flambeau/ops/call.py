@@ -22,7 +22,7 @@ from .overriding import Overridden, override
 from .plans import Plans
 from .record import GENERAL, binary_recorder, complete, record
 from .reference import LARGE, REFERENCE, SINGLE
-from .results import several_views, tensors_of
+from .results import recorder, several_views, tensors_of
 from .writing import deliver, overwritten, refuse_out, refuse_partial_overlap
 
 __all__ = ['entry', 'operator_entry', 'general_entry', 'binder']
@@ -243,7 +243,7 @@ def write_entry(op, general, function):
     own = op.kernel is not None and op.kind != 'elementwise'
     function.__globals__.update(
         {k: v for k, v in globals().items() if k in _NEEDED}, m=REFERENCE, plans=Plans(),
-        signature=REFERENCE.signature, node_class=op.node_class, plan=op.plan((0,)) if op.recordable and _takes_gradient(op) else None,
+        signature=REFERENCE.signature, recorded=op.recordable and recorder(op, tensors_among(op)), node_class=op.node_class, plan=op.plan((0,)) if op.recordable and _takes_gradient(op) else None,
         formula=getattr(REFERENCE, op.kernel) if own else op.formula)
     function.__code__ = made.__code__
     if not op.variadic:
@@ -259,6 +259,11 @@ _NEEDED = frozenset("""LEAF PLAIN SavedOutput dtype_of ticket saved_versions Ten
 
 def _takes_gradient(op):
     return op.kind == 'view' or op.joint is not None or op.parameters[0] in op.gradients
+
+
+def tensors_among(op):
+    """The parameters that may be tensors."""
+    return [p for p in op.parameters if p not in STATIC]
 
 
 def entry_source(op):
@@ -283,7 +288,7 @@ def entry_source(op):
             lines.append(f'    if out is not None: return general({again}, out=out)')
     give_up = f'return general({again})'
     lines.append('    recording = False')
-    tensors = [p for p in op.parameters if p not in STATIC]
+    tensors = tensors_among(op)
     required = set(op.promote_names if op.promote is not None else ())
     lines += _unwrapping(op, tensors, required, give_up)
     values = '(' + ', '.join(op.parameters) + ',)'
@@ -388,23 +393,20 @@ def _recording(op):
 
 def _finish_array(op, values, computing, give_up, tensors):
     noted = _noted(op, ' ' * 8) if op.recordable and tensors == [op.parameters[0]] else None
-    if noted is not None:
-        several = f'return tensors_of(operation, result, record(operation, {values}) if recording and ' \
-                  f'STATE.recording is not OFF else None, {values})'
-        return [*computing, '    if result.__class__ is not ndarray:',
-                f'        if not isinstance(result, np.generic): {several}', '        result = np.asarray(result)',
-                '    node = counter_ = None',
-                '    if recording and STATE.recording is not OFF and result.dtype.kind in "fcV":',
-                f'        if STATE.recording is not PLAIN: {give_up}', *noted, '    made = new(Tensor)',
-                '    made._array, made._node, made._counter = result, node, counter_', '    return made']
-    shape = ', result.shape' if op.kind == 'elementwise' else ''
-    lines = [*computing, f'    node = record(operation, {values}{shape}) if {_recording(op)} else None'] \
-        if op.recordable else [*computing, '    node = None']
-    return [*lines, '    if result.__class__ is not ndarray:',
-            f'        if not isinstance(result, np.generic): return tensors_of(operation, result, node, {values})',
-            '        result = np.asarray(result)', '    made = new(Tensor)', '    made._array, made._node, made._counter = result, None, None',
-            *(['    if node is not None and result.dtype.kind in "fcV":', '        made._node = node',
-               f'        complete(node, {values}, (made,), False)'] if op.recordable else []), '    return made']
+    given = values[1:-2]
+    recorded = ['    if recording and STATE.recording is not OFF:', f'        made = recorded(result, {given})',
+                '        if made is not None: return made'] if op.recordable else []
+    several = f'if not isinstance(result, np.generic): return tensors_of(operation, result, None, {values})'
+    before = ['    if recording and STATE.recording is not OFF and STATE.recording is not PLAIN: ' + give_up] if op.recordable else []
+    if noted is None:
+        return [*before, *computing, *recorded, '    if result.__class__ is not ndarray:', '        ' + several,
+                '        result = np.asarray(result)', '    made = new(Tensor)',
+                '    made._array, made._node, made._counter = result, None, None', '    return made']
+    return [*before, *computing, '    if result.__class__ is not ndarray:', '        if not isinstance(result, np.generic):',
+            *['        ' + line for line in recorded], '        ' + several, '        result = np.asarray(result)',
+            '    node = counter_ = None', '    if recording and STATE.recording is not OFF and result.dtype.kind in "fcV":',
+            *noted, '    made = new(Tensor)', '    made._array, made._node, made._counter = result, node, counter_',
+            '    return made']
 
 
 def _finish_composite(op, values, computing, give_up, tensors):

@@ -97,7 +97,7 @@ def _contract_batched(op, values, size):
 GREEK = 'αβγδεζηθικλμνξοπρστυφχψω'
 
 
-@contraction(namespace='', method=False, widen=False, batch=_contract_batched, grad={
+@contraction(namespace='', method=False, widen=False, replay=True, batch=_contract_batched, grad={
     'a': lambda m, g, b, letters: _moved(m, g, b, (letters[2], letters[1], letters[0])),
     'b': lambda m, g, a, letters: _moved(m, g, a, (letters[2], letters[0], letters[1]))})
 def contract(m, a, b, letters):

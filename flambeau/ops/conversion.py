@@ -11,9 +11,10 @@ from ..storage import dense_like
 from ..errors import require_tensors
 from ..tensor import Tensor, channels_last, channels_last_3d, contiguous_format, preserve_format, wrap
 from ..tensor import memory_format as memory_format_type
+from .overriding import answered, override
 from .promotion import converted_number, result_dtype
 from .definition import PUBLIC, export, opaque
-from .reference import REFERENCE
+from .reference import LARGE, REFERENCE
 from .writing import change, constant, unrecorded
 
 __all__ = ['to', 'clone', 'contiguous']
@@ -51,6 +52,8 @@ def laid_out(array, form):
             raise RuntimeError(f'required rank {rank} tensor to use {form.name} format, got one of shape '
                                f'{list(array.shape)}')
         return np.moveaxis(REFERENCE.dense(np.moveaxis(array, 1, -1)), -1, 1)
+    if array.size < LARGE and array.flags.forc:
+        return array.copy('K')
     copy = dense_like(array, array.dtype)
     REFERENCE.copy(copy, array)
     return copy
@@ -68,12 +71,14 @@ def contiguous(input, memory_format=contiguous_format):
     return input if input.is_contiguous(memory_format) else input.clone(memory_format=memory_format)
 
 
-@export('', method=True)
+@export('', method=True, asks=False)
 def to(input, *args, device=None, dtype=None, non_blocking=False, copy=False, memory_format=preserve_format):
     """The tensor in another dtype and/or on another device; itself where nothing changes.
 
     `to(dtype)`, `to(device)`, `to(device, dtype)`, `to(other)`; raises TypeError for anything else.
     """
+    if input.__class__ is not Tensor and answered(input, *args):
+        return override(to, (input, *args), {'device': device, 'dtype': dtype, 'copy': copy, 'memory_format': memory_format})
     for argument in args:
         if isinstance(argument, dtypes.dtype):
             dtype = argument
@@ -105,6 +110,8 @@ def _require_format(name, given):
 
 def _dtype_method(name, dtype):
     def convert(input, memory_format=preserve_format):
+        if input.__class__ is Tensor and memory_format is preserve_format:
+            return input if input._array.dtype is dtype.numpy else _to_copy(input, dtype)
         _require_format(name, memory_format)
         return to(input, dtype, memory_format=memory_format)
     convert.__name__ = name

@@ -13,6 +13,7 @@ from ..tensor import (Size, Tensor, contiguous_format, element_strides,
                       preserve_format, wrap)
 from .conversion import laid_out
 from .definition import PUBLIC, export
+from .overriding import answered, override
 from .promotion import converted_number, number_dtype, result_dtype
 from .reference import LARGE, REFERENCE
 from .writing import change
@@ -303,7 +304,7 @@ _MAKERS = {'zeros': np.zeros, 'ones': _ones, 'empty': np.empty}
 
 
 def _creator(name):
-    make = _MAKERS[name]
+    make, number = _MAKERS[name], {'zeros': 0, 'ones': 1, 'empty': None}[name]
 
     def create(*size, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False,
                memory_format=contiguous_format, **named):
@@ -322,12 +323,19 @@ def _creator(name):
 
     def create_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False,
                     memory_format=preserve_format):
-        require_tensors(name + '_like', input=input)
-        resolve(device)
-        shape = laid_out_like(input._array, dtypes.asked(dtype) or input.dtype, memory_format)
-        if name != 'empty':
-            REFERENCE.copy(shape, np.asarray(name == 'ones', shape.dtype))
-        return new_tensor(shape, requires_grad)
+        if input.__class__ is not Tensor:
+            if answered(input):
+                return override(create_like, (input,), {'dtype': dtype, 'device': device, 'requires_grad': requires_grad})
+            require_tensors(name + '_like', input=input)
+        if device is not None:
+            resolve(device)
+        array = laid_out_like(input._array, dtypes.asked(dtype) or input.dtype, memory_format)
+        if number is not None:
+            if array.size < LARGE:
+                array.fill(number)
+            else:
+                REFERENCE.copy(array, np.asarray(number, array.dtype))
+        return new_tensor(array, requires_grad)
 
     def create_new(input, *size, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False, **named):
         size = (named.pop('size'),) if 'size' in named else size
@@ -338,7 +346,7 @@ def _creator(name):
     for function, label in ((create, name), (create_like, name + '_like'), (create_new, 'new_' + name)):
         function.__name__ = function.__qualname__ = label
         function.__doc__ = f'A tensor of {name}.' if name != 'empty' else 'A tensor whose values are whatever was there.'
-    create, create_like = export()(create), export()(create_like)
+    create, create_like = export()(create), export(asks=False)(create_like)
     export('', method=True)(create_new)
     return create, create_like
 
@@ -452,10 +460,14 @@ def arange(start=None, end=None, step=1, *, out=None, dtype=None, layout=None, d
 
     Raises RuntimeError for a zero step or one that leads away from the end.
     """
-    resolve(device)
-    start, end, step = _plain(start), _plain(end), _plain(step)
+    if device is not None:
+        resolve(device)
     if end is None:
         start, end = 0, start
+    if dtype is None and out is None and start.__class__ is end.__class__ is step.__class__ is int and (
+            start <= end and step > 0 and end - start < LARGE * step):
+        return new_tensor(np.arange(start, end, step, np.int64), requires_grad)
+    start, end, step = _plain(start), _plain(end), _plain(step)
     if end is None:
         raise TypeError("arange() missing argument 'end'")
     start = 0 if start is None else start

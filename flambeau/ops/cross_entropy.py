@@ -11,9 +11,9 @@ from ..errors import require_tensors, warn
 from .activation import need_floating
 from .contraction import linear
 from .definition import export, opaque
-from .indexing import bounds
+from .indexing import bounds, outside
 from .loss import reduced, reduction_of
-from .reference import REFERENCE
+from .reference import LARGE, REFERENCE
 from .softmax import log_softmax
 
 __all__ = ['nll_loss', 'cross_entropy', 'linear_cross_entropy', 'LinearCrossEntropyOptions']
@@ -162,6 +162,9 @@ def _class_losses(m, x, target):
     return m.log(m.sum(m.exp(x - top), 1, True)) + (top - chosen)
 
 
+TOTALS = {'mean': lambda m, losses: m.mean(losses), 'sum': lambda m, losses: m.sum(losses)}
+
+
 def _class_slopes(m, x, target, scale):
     """The gradient of `_class_losses` in x for cotangents `scale`, one of each row or one of all."""
     powers = m.exp(x - m.amax(x, 1, True))
@@ -187,11 +190,17 @@ def _cross_entropy_gradient(m, g, input, target, weight, ignore_index, reduction
     return slopes - m.softmax(input, 1) * m.sum(slopes, 1, True)
 
 
-@opaque(name='_cross_entropy', namespace='', method=False, widen=True, label='NllLossBackward0',
+@opaque(name='_cross_entropy', namespace='', method=False, widen=True, replay=True, label='NllLossBackward0',
         grad={'input': _cross_entropy_gradient})
 def _cross_entropy(m, input, target, weight, ignore_index, reduction):
     """The cross entropy of classes, a target of each row of a matrix."""
     need_floating('cross_entropy', input)
+    if weight is None and target.size and not 0 <= ignore_index < input.shape[1] and not outside(target, input.shape[1]):
+        plan = m.planned(_class_losses, (input, target.reshape(-1, 1)))
+        if plan:
+            losses = plan(input, target.reshape(-1, 1))
+            total = reduction != 'none' and losses.size < LARGE and m.planned(TOTALS[reduction], (losses,), 1)
+            return total(losses) if total else _reduced(losses.reshape(-1), None, reduction)
     classes, weights = _class_weights(target, weight, ignore_index, input.shape[1], input.dtype)
     arguments = input, classes.reshape(-1, 1)
     plan = m.planned(_class_losses, arguments)

@@ -25,10 +25,13 @@ def _row_factors(indices, padding_idx, scale_grad_by_freq, dtype):
     return None if factors is None else factors.astype(dtype)[..., None]
 
 
-@opaque(name='_embedding', namespace='', method=False, label='EmbeddingBackward0', grad={
+@opaque(name='_embedding', namespace='', method=False, label='EmbeddingBackward0', replay=True, grad={
     'weight': lambda m, g, indices, weight_shape, padding_idx, scale_grad_by_freq: m._embedding_gradient(
         g, indices, weight_shape[0], padding_idx, scale_grad_by_freq)})
 def _embedding(m, weight, indices, padding_idx, scale_grad_by_freq):
+    made = m.kernel('indexing.take_rows', weight, 0, indices)
+    if made is not None:
+        return made
     try:
         rows = take_rows(weight, indices, 0) if weight.flags.c_contiguous else weight.take(indices, axis=0)
         if indices.size == 0 or indices.min() >= 0:

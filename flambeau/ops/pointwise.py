@@ -13,11 +13,15 @@ from ..tensor import Tensor, wrap
 from .arithmetic import conjugated
 from .definition import OPERATIONS, PUBLIC, elementwise, export, opaque, primitive
 from .general import NUMBERS, refuse_shapes
+from .overriding import answered, override
 from .promotion import converted_number, result_dtype, to_array
 from .reference import LARGE, REFERENCE
 from .writing import change, overwritten, unrecorded
 
 __all__ = ['where', 'clamp', 'lerp', 'addcmul', 'addcdiv', 'nan_to_num']
+
+
+OPERANDS = {Tensor, float, int, bool}
 
 
 # ---- choosing
@@ -29,12 +33,15 @@ def _where(m, condition, input, other):
     return m.where(condition, input, other)
 
 
-@export(lenient=('input', 'other'))
+@export(asks=False)
 def where(condition, input=None, other=None, *, out=None):
     """`input` where the condition holds, `other` elsewhere; with the condition alone, the coordinates where it holds."""
     if condition.__class__ is Tensor and condition._array.dtype.kind == 'b' and (
-            input.__class__ is Tensor and other is not None or other.__class__ is Tensor and input is not None) and out is None:
+            input.__class__ is Tensor and other.__class__ in OPERANDS or other.__class__ is Tensor and
+            input.__class__ in OPERANDS) and out is None:
         return _where(condition, input, other)
+    if answered(condition, input, other):
+        return override(where, (condition, input, other), {})
     if input is None and other is None:
         return condition.nonzero(as_tuple=True)
     if not isinstance(condition, Tensor):

@@ -6,7 +6,7 @@ from ..autograd.modes import PLAIN, STATE
 from ..tensor import Parameter, Tensor
 from .definition import SavedOutput
 
-__all__ = ['record', 'complete', 'binary_recorder', 'GENERAL']
+__all__ = ['record', 'complete', 'binary_recorder', 'saved_output', 'shapes_of', 'GENERAL']
 
 new = object.__new__
 
@@ -59,13 +59,13 @@ def complete(node, values, outputs, several):
             value = values[position]
             saved.append(list(value) if value.__class__ is tuple and value and isinstance(value[0], Tensor) else value)
         elif what == 'result':
-            saved.append(_saved_output(outputs[position], position))
+            saved.append(saved_output(outputs[position], position))
         elif what == 'output':
-            saved.append(_saved_output(outputs[0], 0 if several else None))
+            saved.append(saved_output(outputs[0], 0 if several else None))
         elif what == 'outputs':
-            saved.append([_saved_output(o, k) for k, o in enumerate(outputs)])
+            saved.append([saved_output(o, k) for k, o in enumerate(outputs)])
         elif what == 'shape':
-            saved.append(_shapes(values[position]))
+            saved.append(shapes_of(values[position]))
         else:
             saved.append(getattr(values[position], 'dtype', None))
     node.versions = saved_versions(saved)
@@ -75,13 +75,13 @@ def complete(node, values, outputs, several):
     node.saved = tuple(saved)
 
 
-def _shapes(value):
+def shapes_of(value):
     if isinstance(value, Tensor):
         return value._array.shape
-    return [_shapes(v) for v in value] if value.__class__ in (list, tuple) else ()
+    return [shapes_of(v) for v in value] if value.__class__ in (list, tuple) else ()
 
 
-def _saved_output(out, index):
+def saved_output(out, index):
     if not isinstance(out, Tensor):
         return out
     return SavedOutput(out._array, counter_of(out), index)

@@ -351,7 +351,7 @@ class Reference:
     def matmul(self, x, y, bias=None):
         """The products of two matrices, or of equal batches of them, plus a bias over the columns."""
         made = None
-        if x.size * y.shape[-1] >= PRODUCT:
+        if x.ndim > 2 or x.size * y.shape[-1] >= PRODUCT:  # a call for each small matrix costs more than all of them
             made = self.kernel('contraction.matmul', x, y, None, bias)
         if made is None and x.itemsize == 2 and x.dtype.kind in 'fV':  # half types are summed up in float32
             wide = [None if a is None else a.astype(np.float32) for a in (x, y, bias)]

@@ -5,12 +5,12 @@ import collections
 
 import numpy as np
 
-from ..autograd.graph import Output, View, counter_of
+from ..autograd.graph import LEAF, Output, View, counter_of, saved_versions, ticket
 from ..autograd.modes import OFF, STATE
-from ..tensor import Tensor, wrap
-from .record import complete
+from ..tensor import Parameter, Tensor, wrap
+from .record import complete, saved_output, shapes_of
 
-__all__ = ['tensors_of', 'viewing', 'several_views', 'named', 'return_type', 'return_types']
+__all__ = ['recorder', 'tensors_of', 'viewing', 'several_views', 'named', 'return_type', 'return_types']
 
 new = object.__new__
 ndarray = np.ndarray
@@ -18,7 +18,16 @@ ndarray = np.ndarray
 
 def several_views(op, arrays, source, node):
     """Tensors on parts of the memory of `source`."""
-    made = [viewing(op, array, source, node and Output(node, k)) for k, array in enumerate(arrays)]
+    base, refusal, counter = _looking_at(op, source)
+    version = counter[0]
+    made = []
+    for array in arrays:
+        out = new(Tensor)
+        out._array, out._counter = array, counter
+        link = out._node = new(View)
+        link.base, link.version, link.refusal = base, version, refusal
+        link.node = None if node is None else Output(node, len(made))
+        made.append(out)
     if node is not None:
         node.note('outputs', lambda: [(t._array.shape, t._array.dtype) for t in made])
     return tuple(made)
@@ -28,19 +37,19 @@ def viewing(op, array, source, node):
     """A tensor on memory that it shares with `source`."""
     if array is source._array and node is None:
         array = array.view()
+    base, refusal, counter = _looking_at(op, source)
     out = new(Tensor)
-    out._array = array
-    counter = out._counter = counter_of(source)
-    of = source._node
-    refusal = op.view_refusal
-    if STATE.recording is OFF:
-        refusal = 'was created in no_grad mode'
-    if of.__class__ is View:
-        base, refusal = of.base, of.refusal or refusal
-    else:
-        base = source
-    out._node = View(base, node, counter[0], refusal)
+    out._array, out._counter, out._node = array, counter, View(base, node, counter[0], refusal)
     return out
+
+
+def _looking_at(op, source):
+    """(the tensor whose memory views of `source` share, why they may not be written, the counter of writes)."""
+    of = source._node
+    refusal = op.view_refusal if STATE.recording is not OFF else 'was created in no_grad mode'
+    if of.__class__ is View:
+        return of.base, of.refusal or refusal, counter_of(source)
+    return source, refusal, counter_of(source)
 
 
 def tensors_of(op, result, node, values):
@@ -82,6 +91,76 @@ def _plain(result):
     made = new(Tensor)
     made._array, made._node, made._counter = result, None, None
     return made
+
+
+def recorder(op, tensors):
+    """recorded(result, values...): what a formula answered, an array or several, as tensors that a node recorded.
+
+    None where no operand wants a gradient. `tensors`: the parameters that may be tensors. Only for plain recording.
+    """
+    ways = {}  # which of them want a gradient, as bits -> (plan, save) with save(outputs, values...) what the node saves
+
+    def way_for(needed):
+        plan = op.plan(tuple(op.parameters.index(p) for k, p in enumerate(tensors) if needed >> k & 1))
+        ways[needed] = plan, _saver(op.parameters, plan.fetches) if plan.fetches else None
+        return ways[needed]
+
+    values = ', '.join(op.parameters)
+    lines = ['    edges, shapes, needed = [], [], 0']
+    for k, p in enumerate(tensors):
+        lines += [f'    node = {p}._node if {p}.__class__ is Tensor or {p}.__class__ is Parameter else None',
+                  '    if node is not None:',
+                  f'        edge = {p} if node is LEAF else node.resolve({p}) if node.__class__ is View else node',
+                  '        if edge is not None:', '            edges.append(edge)', f'            needed += {1 << k}',
+                  *([f'            shapes.append({p}._array.shape)'] if op.kind == 'elementwise' else [])]
+    lines += [
+        '    if not needed: return None', '    plan, save = ways.get(needed) or way_for(needed)', '    node = new(node_class)',
+        '    node.edges, node.plan, node.shapes, node.sequence, node.extra = tuple(edges), plan, None, ticket(), None',
+        '    node.saved, node.versions = (), None', '    made, outputs, recorded = outputs_of(op, result, node)',
+        *(['    if any([s != result.shape for s in shapes]): node.shapes = tuple(shapes)'] if op.kind == 'elementwise' else []),
+        '    if recorded and save is not None:', f'        saved = node.saved = save(outputs, {values})',
+        '        node.versions = saved_versions(saved)', '    return made']
+    scope = {**globals(), 'op': op, 'ways': ways, 'way_for': way_for, 'node_class': op.node_class, 'outputs_of': _outputs_of}
+    exec(f'def recorded(result, {values}):\n' + '\n'.join(lines), scope)
+    return scope['recorded']
+
+
+def _outputs_of(op, result, node):
+    """(the results as users get them, the tensors among them, whether one has the node)."""
+    if result.__class__ is not tuple and result.__class__ is not list:
+        made = new(Tensor)
+        made._array = result if result.__class__ is ndarray else np.asarray(result)
+        recorded = made._array.dtype.kind in 'fcV'
+        made._node, made._counter = node if recorded else None, None
+        return made, (made,), recorded
+    made, known = [], []
+    for k, array in enumerate(result):
+        meta, out = None, array
+        if array.__class__ is ndarray or isinstance(array, np.generic):
+            out = new(Tensor)
+            array = out._array = array if array.__class__ is ndarray else np.asarray(array)
+            out._node = out._counter = None
+            if array.dtype.kind in 'fcV':
+                out._node = Output(node, k)
+                meta = array.shape, array.dtype
+        made.append(out)
+        known.append(meta)
+    node.extra = {'outputs': known}
+    return named(op, made) if result.__class__ is tuple else made, made, True
+
+
+def _saver(parameters, fetches):
+    """save(outputs, values...) -> the values that a node saves; an index of an output only where there are several."""
+    found = []
+    for what, position in fetches:
+        name = None if position is None or what == 'result' else parameters[position]
+        found.append({
+            'value': lambda: name, 'shape': lambda: f'shapes_of({name})', 'dtype': lambda: f"getattr({name}, 'dtype', None)",
+            'result': lambda: f'saved_output(outputs[{position}], {position})',
+            'output': lambda: 'saved_output(outputs[0], None if outputs.__class__ is tuple else 0)',
+            'outputs': lambda: '[saved_output(o, k) for k, o in enumerate(outputs)]'}[what]())
+    return eval(f'lambda outputs, {", ".join(parameters)}: ({", ".join(found)},)',
+                {'shapes_of': shapes_of, 'saved_output': saved_output})
 
 
 _RETURN_TYPES = {}

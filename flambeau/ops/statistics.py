@@ -10,6 +10,7 @@ from .. import dtypes
 from ..errors import require_tensors
 from ..tensor import Tensor
 from .definition import OPERATIONS, PUBLIC, composite, export, opaque, reduction
+from .overriding import answered, override
 from .reduction import restore
 from .reference import LARGE, REFERENCE, axes_of
 from .results import return_type
@@ -73,7 +74,9 @@ def _extreme_along(name, largest):
     of_all = OPERATIONS['amax' if largest else 'amin'].public
 
     def function(input, dim=None, keepdim=False, *, out=None, other=None):
-        if not isinstance(input, Tensor):
+        if input.__class__ is not Tensor:
+            if answered(input, dim, other):
+                return override(function, (input, *([] if dim is None else [dim, keepdim])), _out(out))
             require_tensors(name, input=input)
         if out is None and other is None and input._array.dtype.kind in 'fiu':  # the usual calls first
             if dim is None and input._array.size:
@@ -93,7 +96,7 @@ def _extreme_along(name, largest):
         return _delivered(name, pair(*along(input, dim, keepdim)), out)
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f'The {name}imum of all elements, of each slice along a dimension (with places), or of two tensors.'
-    return export(method=True)(function)
+    return export(method=True, asks=False)(function)
 
 
 def _out(out):

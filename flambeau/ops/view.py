@@ -1,6 +1,7 @@
 """Views: the same memory under another shape. Their results write through to what they look at."""
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -274,17 +275,33 @@ def unsqueeze(m, input, dim):
 @view(variadic='size', namespace='', grad={'input': lambda m, g, input_shape: m.sum_to_size(g, input_shape)})
 def expand(m, input, size):
     """Dimensions of size 1 repeated without copying; -1 keeps a size."""
-    old = input.shape
-    shape = size if all(n.__class__ is int for n in size) else tuple(n.__index__() for n in size)
+    try:
+        sizes, strides = _expanded(input.shape, input.strides, size)
+    except TypeError:  # tensors among the sizes
+        sizes, strides = _expanded(input.shape, input.strides, tuple([n.__index__() for n in size]))
+    if sizes == input.shape:
+        return input.view()
+    if input.flags.forc and input.dtype.kind in 'fiubc' and 0 not in sizes:
+        made = np.ndarray(sizes, input.dtype, input, 0, strides)
+        made.flags.writeable = False  # one place in memory stands for several elements
+        return made
+    return np.broadcast_to(input, sizes)
+
+
+@functools.lru_cache(maxsize=1024)
+def _expanded(old, steps, shape):
+    """(sizes, strides) of an array of sizes `old` and strides `steps` expanded to `shape`."""
+    if not all(n.__class__ is int for n in shape):
+        raise TypeError('a size is no whole number')
     extra = len(shape) - len(old)
     if extra < 0:
-        raise RuntimeError(f'expand({dtypes.of(input.dtype)}{list(old)}, size={list(shape)}): the number of sizes provided '
+        raise RuntimeError(f'expand({list(old)}, size={list(shape)}): the number of sizes provided '
                            f'({len(shape)}) must be greater or equal to the number of dimensions in the tensor ({len(old)})')
     strides, sizes = [0] * extra, list(shape[:extra])
     if sizes and min(sizes) < 0:
         raise RuntimeError(f"The expanded size of the tensor ({min(sizes)}) isn't allowed in a leading, non-existing "
                            f'dimension {sizes.index(min(sizes))}')
-    for k, (n, s) in enumerate(zip(old, input.strides)):
+    for k, (n, s) in enumerate(zip(old, steps)):
         wanted = shape[k + extra]
         if wanted in (-1, n):
             sizes.append(n)
@@ -296,14 +313,7 @@ def expand(m, input, size):
             raise RuntimeError(f'The expanded size of the tensor ({wanted}) must match the existing size ({n}) at '
                                f'non-singleton dimension {k + extra}.  Target sizes: {list(shape)}.  Tensor sizes: '
                                f'{list(old)}')
-    sizes = tuple(sizes)
-    if sizes == old:
-        return input.view()
-    if input.flags.forc and input.dtype.kind in 'fiubc' and 0 not in sizes:
-        made = np.ndarray(sizes, input.dtype, input, 0, strides)
-        made.flags.writeable = False  # one place in memory stands for several elements
-        return made
-    return np.broadcast_to(input, sizes)
+    return tuple(sizes), tuple(strides)
 
 
 @export('', method=True)
@@ -531,11 +541,17 @@ builtin_sum = __builtins__['sum'] if isinstance(__builtins__, dict) else __built
 
 
 def _parts(input, axis, sections):
-    parts, at = [], 0
+    keys, at = [], 0
     for n in sections:
-        parts.append(input[(slice(None),) * axis + (slice(at, at + n),)])
+        keys.append((slice(None),) * axis + (slice(at, at + n),))
         at += n
-    return tuple(parts)
+    return tuple([input[key] for key in keys])
+
+
+@functools.lru_cache(maxsize=256)
+def _keys_of_equal(axis, size, step):
+    """The keys of parts of `step` along an axis; the last may be shorter."""
+    return [(slice(None),) * axis + (slice(at, min(at + step, size)),) for at in range(0, size, step)]
 
 
 _SEVERAL = 'is one of the outputs of a function that returns multiple views'
@@ -544,6 +560,9 @@ _SEVERAL = 'is one of the outputs of a function that returns multiple views'
 @view(view_refusal=_SEVERAL, grad={'input': _joined_gradient})
 def split(m, input, split_size_or_sections, dim=0):
     """Parts of a given size (the last may be smaller) or of given sizes along a dimension."""
+    if split_size_or_sections.__class__ is int and split_size_or_sections > 0 and input.size:
+        axis = axis_of(dim, input.ndim)
+        return [input[key] for key in _keys_of_equal(axis, input.shape[axis], split_size_or_sections)]
     return _parts(input, *_sections(input, split_size_or_sections, dim))
 
 
@@ -562,8 +581,9 @@ def chunk(m, input, chunks, dim=0):
     if chunks <= 0:
         raise RuntimeError(f'chunk expects `chunks` to be greater than 0, got: {chunks}')
     size = input.shape[axis]
-    step = max(-(-size // chunks), 1)
-    return _parts(input, axis, [min(step, size - at) for at in range(0, size, step)] if size else [0] * chunks)
+    if not size:
+        return _parts(input, axis, [0] * chunks)
+    return [input[key] for key in _keys_of_equal(axis, size, -(-size // chunks))]
 
 
 @view(view_refusal=_SEVERAL, grad={'input': lambda m, g, dim: m.stack(list(g), dim)})

@@ -178,9 +178,8 @@ def _repays(kind, channels, outputs, taps, shape, stride, dilation, groups, adjo
         return False
     places, tiles = FILTERINGS[kind].places, _tiles(shape, FILTERINGS[kind].tile)
     strip, taps_met = _strip(tiles), 9 / math.prod(stride) if adjoint else 9
-    gain = 1.05 if min(channels, outputs) >= 128 else 1.2  # the more of them, the less of the time is transforms
     return ((groups == 1 or tiles > SEVERAL)
-            and taps_met * shape[0] * shape[2] * shape[3] > gain * places * -(-tiles // strip) * strip)
+            and taps_met * shape[0] * shape[2] * shape[3] > 1.2 * places * -(-tiles // strip) * strip)
 
 
 def _panels(count):
