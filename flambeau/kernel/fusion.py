@@ -28,7 +28,7 @@ __all__ = ['EXPENSIVE', 'fused', 'GIVEN', 'OPERATIONS', 'SEVERAL', 'SHORT', 'cha
 
 GIVEN = ('input', 'number', 'constant', 'count')  # what no arithmetic makes
 SEVERAL = frozenset(['fold', 'sigmoid', 'rsqrt', 'sign'])  # what array libraries take longer for, or several functions
-SIGNS = {'neg': ('xor', 1), 'abs': ('and', 2)}  # what changes the bits, and which of the two constants behind the operand with
+SIGNS = {'neg': ('xor', 1), 'abs': ('and', 2)}  # what changes the bits, and with which constant behind the operand
 UNROLL = 4
 SHORT = 63  # elements of rows that may go sideways
 EXPENSIVE = frozenset(FUNCTIONS)

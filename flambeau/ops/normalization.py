@@ -19,7 +19,7 @@ from .activation import need_floating
 from .conversion import laid_out
 from .definition import PUBLIC, composite, export, opaque
 from .general import SIMPLE
-from .reference import REFERENCE
+from .reference import LARGE, REFERENCE
 
 __all__ = ['batch_norm', 'layer_norm', 'group_norm', 'instance_norm', 'rms_norm', 'local_response_norm']
 
@@ -256,15 +256,23 @@ def _fixed_normalize(m, input, weight, bias, mean, variance, layout):
     """The input normalised by statistics that are given, one per channel."""
     x = _working(input).reshape(layout.shape)
     numbers = [v if v is None else _working(v).reshape(layout.affine_shape) for v in (weight, bias, mean, variance)]
-    out = m.fused(_scaled_by_statistics, x, *numbers, float(layout.eps)).reshape(input.shape)
+    if x.size >= LARGE:  # what is one number for a channel is not computed again for every row of it
+        out = m.fused(_scaled, x, *_statistical_factors(m, *numbers, layout.eps)).reshape(input.shape)
+    else:
+        out = m.fused(_scaled_by_statistics, x, *numbers, float(layout.eps)).reshape(input.shape)
     return out if out.dtype is input.dtype else out.astype(input.dtype)
 
 
-def _scaled_by_statistics(m, x, weight, bias, mean, variance, eps):
+def _statistical_factors(m, weight, bias, mean, variance, eps):
+    """(factor, what is added) of every channel."""
     factor = m.rsqrt(variance + eps)
     if weight is not None:
         factor = factor * weight
-    return x * factor + (-mean * factor if bias is None else bias - mean * factor)
+    return factor, -mean * factor if bias is None else bias - mean * factor
+
+
+def _scaled_by_statistics(m, x, *numbers):
+    return _scaled(m, x, *_statistical_factors(m, *numbers))
 
 
 # ---- checks

@@ -27,7 +27,8 @@ _plans = {}
 _steps = {}       # formula -> how many steps it had
 ndarray = np.ndarray
 RANKS = {'b': 1, 'u': 2, 'i': 2, 'V': 3, 'f': 3}  # the kind of array that says what is computed in is the highest
-FOLDS = {np.add: lambda m, x, axes, keepdim: m.sum(x, axes, keepdim), np.multiply: lambda m, x, axes, keepdim: m.prod(x, axes, keepdim),
+FOLDS = {np.add: lambda m, x, axes, keepdim: m.sum(x, axes, keepdim),
+         np.multiply: lambda m, x, axes, keepdim: m.prod(x, axes, keepdim),
          np.maximum: lambda m, x, axes, keepdim: m.amax(x, axes, keepdim),
          np.minimum: lambda m, x, axes, keepdim: m.amin(x, axes, keepdim)}
 WIDER = {'float16': 'float32', 'bfloat16': 'float32'}  # these are computed in
