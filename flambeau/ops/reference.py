@@ -34,7 +34,7 @@ SPECIAL = {'erf': 'erf', 'erfc': 'erfc', 'erfinv': 'erfinv', 'lgamma': 'gammaln'
            'zeta': 'zeta', 'bessel_j0': 'j0', 'bessel_j1': 'j1', 'bessel_y0': 'y0', 'bessel_y1': 'y1',
            'modified_bessel_i0': 'i0', 'modified_bessel_i1': 'i1', 'modified_bessel_k0': 'k0',
            'modified_bessel_k1': 'k1', 'scaled_modified_bessel_k0': 'k0e', 'scaled_modified_bessel_k1': 'k1e'}
-PRODUCT = 1 << 18  # multiplications from which on that is so for products of matrices
+PRODUCT = 1 << 17  # multiplications from which on that is so for products of matrices
 SINGLE = np.dtype(np.float32)
 SEVERAL = 5  # array functions that take longer than to look up a kernel for the shapes at hand
 LARGE = 8192  # elements from which on a generated kernel beats array functions

@@ -261,6 +261,8 @@ def _squeezed_axes(dim, shape):
 @view(inplace='', grad={'input': lambda m, g, input_shape: m.reshape(g, input_shape)})
 def squeeze(m, input, dim=None):
     """Without its dimensions of size 1, or without those of the given ones that have it."""
+    if dim.__class__ is int and -input.ndim <= dim < input.ndim:
+        return input.squeeze(dim) if input.shape[dim] == 1 else input
     return input.squeeze(axis=_squeezed_axes(dim, input.shape))
 
 
