@@ -268,7 +268,12 @@ def _linear_batched(op, values, size):
     'input': _linear_input_gradient, 'weight': _linear_weight_gradient, 'bias': _linear_bias_gradient})
 def _linear(m, input, weight, bias):
     if input.ndim == 2:
-        return m.matmul(input, weight.T, bias)
+        if input.size * len(weight) >= PRODUCT or input.itemsize == 2:
+            return m.matmul(input, weight.T, bias)
+        made = input.dot(weight.T)
+        if bias is not None:
+            made += bias
+        return made
     rows = input.reshape(math.prod(input.shape[:-1]), input.shape[-1])
     return m.matmul(rows, weight.T, bias).reshape(*input.shape[:-1], weight.shape[0])
 
@@ -280,12 +285,13 @@ def linear(input, weight, bias=None):
     Integers are converted to the dtype of the weight. Raises RuntimeError where the sizes do not fit.
     """
     a, w = input._array, weight._array
-    if w.ndim != 2 or not a.ndim or a.shape[-1] != w.shape[1]:
+    shape = w.shape
+    if len(shape) != 2 or not a.ndim or a.shape[-1] != shape[1]:
         return _unusual_linear(input, weight, bias)
     if a.dtype is not w.dtype or bias is not None and bias._array.dtype is not w.dtype:
         operands = same_dtype('linear', *((input, weight) if bias is None else (input, weight, bias)))
         input, weight, bias = operands if bias is not None else (*operands, None)
-    if bias is not None and bias._array.shape != w.shape[:1]:
+    if bias is not None and bias._array.shape != shape[:1]:
         return _linear(input, weight, None) + bias
     return _linear(input, weight, bias)
 
