@@ -1,7 +1,7 @@
 """flambeau: PyTorch's system in Python. `import flambeau as torch` is the whole migration.
 
-Importing loads NumPy and the core. Sub-packages (nn, optim, linalg, ...) and rare families of operations are loaded when
-first asked for.
+Importing loads NumPy and the core. Sub-packages (nn, optim, linalg, ...) and rare families of operations are loaded
+when first asked for.
 """
 from __future__ import annotations
 
@@ -32,11 +32,13 @@ newaxis = None
 
 _SUBPACKAGES = frozenset((
     'nn', 'optim', 'autograd', 'utils', 'linalg', 'fft', 'special', 'data', 'vision', 'random', 'serialization', 'cuda',
-    'backends', 'func', 'testing', 'storage', 'jit', 'amp', 'distributions', 'signal', 'masked', 'return_types', 'types',
+    'backends', 'func', 'testing', 'storage', 'jit', 'amp', 'distributions', 'signal', 'masked', 'return_types',
+    'types',
     'overrides', 'multiprocessing', 'hub', 'version', 'functional', 'tensor', 'legacy', 'printing', '_utils', '_tensor',
     'compiler', 'settings'))
 _FROM = {name: module for module, names in {
-    'random': ('Generator', 'default_generator', 'manual_seed', 'seed', 'initial_seed', 'get_rng_state', 'set_rng_state'),
+    'random': ('Generator', 'default_generator', 'manual_seed', 'seed', 'initial_seed', 'get_rng_state',
+               'set_rng_state'),
     'serialization': ('save', 'load'),
     'printing': ('set_printoptions',),
     'storage': ('UntypedStorage', 'TypedStorage'),

@@ -1,4 +1,5 @@
-"""`torch.compiler`: what programs ask a compiler of functions. None is at work here, so every function runs as written."""
+"""`torch.compiler`: what programs ask a compiler of functions. None is at work here, so every function runs as written.
+"""
 from __future__ import annotations
 
 __all__ = ['allow_in_graph', 'disable', 'is_compiling', 'is_dynamo_compiling', 'is_exporting', 'reset']

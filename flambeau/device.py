@@ -33,7 +33,8 @@ class device:
             raise RuntimeError(f"Expected one of {', '.join(KINDS)} device type at start of device string: {type}")
         if match[2] is not None:
             if index is not None:
-                raise RuntimeError(f"type (string) must not include an index because index was passed explicitly: {type}")
+                raise RuntimeError(f"type (string) must not include an index because index was passed explicitly: "
+                                   f"{type}")
             index = int(match[2])
         object.__setattr__(self, 'type', match[1])
         object.__setattr__(self, 'index', index)

@@ -150,7 +150,8 @@ def _require_dtypes(name, **arguments):
 def promote_types(a: dtype, b: dtype) -> dtype:
     """The smallest dtype that both `a` and `b` promote to, by PyTorch's table.
 
-    Raises RuntimeError for a pair of unequal unsigned types wider than uint8 with signed ones, which has no common type.
+    Raises RuntimeError for a pair of unequal unsigned types wider than uint8 with signed ones, which has no common
+    type.
     """
     if a is b:
         return a

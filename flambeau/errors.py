@@ -1,16 +1,16 @@
 """Exceptions of refused arguments, and the description of a call that an error message ends with.
 
-Formulas raise these for a mistake of the caller that PyTorch answers with ValueError or TypeError. A plain ValueError or
-TypeError out of an array library means that shapes or dtypes did not fit; `call.py` turns it into the RuntimeError that
-PyTorch raises, and names the operation and what met.
+Formulas raise these for a mistake of the caller that PyTorch answers with ValueError or TypeError. A plain ValueError
+or TypeError out of an array library means that shapes or dtypes did not fit; `call.py` turns it into the RuntimeError
+that PyTorch raises, and names the operation and what met.
 """
 from __future__ import annotations
 
 import sys
 import warnings
 
-__all__ = ['require_tensors', 'OutOfMemory', 'ArgumentError', 'ArgumentTypeError', 'LinAlgError', 'describe_call', 'describe_value',
-           'tell_call', 'warn']
+__all__ = ['require_tensors', 'OutOfMemory', 'ArgumentError', 'ArgumentTypeError', 'LinAlgError', 'describe_call',
+           'describe_value', 'tell_call', 'warn']
 
 
 class ArgumentError(ValueError):

@@ -1,4 +1,5 @@
-"""The memory behind tensors: whom an array shares it with, arrays of other strides on it, and PyTorch's storage objects.
+"""The memory behind tensors: whom an array shares it with, arrays of other strides on it, and PyTorch's storage
+objects.
 
 The storage of an array is the memory of the root of its chain of bases. Knows arrays and no tensor.
 """
@@ -54,11 +55,12 @@ def restrided(array, shape, strides, offset=0):
     if 0 not in shape and (start < 0 or start + reach + size > memory.size):
         raise RuntimeError(
             f'setStorage: sizes {list(shape)}, strides {list(strides)}, storage offset {start // size}, and itemsize '
-            f'{size} requiring a storage size of {start + reach + size} are out of bounds for storage of size {memory.size}')
+            f'{size} requiring a storage size of {start + reach + size} are out of bounds for storage of size '
+            f'{memory.size}')
     if 0 in shape:
         start = 0
-    made = np.ndarray(shape, UNSIGNED_OF.get(size, array.dtype) if array.dtype.kind == 'V' or size == 2 else array.dtype,
-                      memory, start, tuple(s * size for s in strides))
+    made = np.ndarray(shape, UNSIGNED_OF.get(size, array.dtype) if array.dtype.kind == 'V' or size == 2
+                      else array.dtype, memory, start, tuple(s * size for s in strides))
     if made.dtype is not array.dtype:
         made = made.view(array.dtype)  # dtypes that are not NumPy's own cannot be made on a buffer
     if not array.flags.writeable:

@@ -452,7 +452,8 @@ class Tensor(metaclass=_TensorClass):
         """The same memory as a tensor that no gradient flows through."""
         out = new(Tensor)
         out._array, out._node, out._counter = self._array, None, counter_of(self)
-        return out if type(self) is Tensor or type(self) is Parameter or not STATE.overriding else as_class(out, type(self))
+        kind = type(self)
+        return out if kind is Tensor or kind is Parameter or not STATE.overriding else as_class(out, kind)
 
     def detach_(self):
         """Cuts this tensor off from what it was computed from."""
@@ -635,8 +636,8 @@ class Tensor(metaclass=_TensorClass):
     def __deepcopy__(self, memo):
         if not self.is_leaf:
             raise RuntimeError('Only Tensors created explicitly by the user (graph leaves) support the deepcopy '
-                               'protocol at the moment. If you were attempting to deepcopy a module, this may be because '
-                               'of a torch.nn.utils.weight_norm usage')
+                               'protocol at the moment. If you were attempting to deepcopy a module, this may be '
+                               'because of a torch.nn.utils.weight_norm usage')
         if id(self) in memo:
             return memo[id(self)]
         import copy

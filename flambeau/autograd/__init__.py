@@ -46,7 +46,8 @@ def _roots(tensors, cotangents, create_graph, operation):
         if edge is None:
             raise RuntimeError(
                 f'{operation}(): element 0 of tensors does not require grad and does not have a grad_fn: nothing that '
-                f'this tensor of shape {list(tensor.shape)} was computed from requires a gradient. Was it computed under '
+                f'this tensor of shape {list(tensor.shape)} was computed from requires a gradient. Was it computed '
+                'under '
                 'torch.no_grad(), from .detach() or .item(), or do the leaves lack requires_grad=True?')
         if cotangent is None:
             if tensor._array.size != 1:
@@ -111,7 +112,8 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=Fal
          allow_unused=None, is_grads_batched=False, materialize_grads=False):
     """The gradients of the sum of `outputs` (weighed by `grad_outputs`) with respect to `inputs`, as a tuple.
 
-    Raises RuntimeError for an input that was not used, unless `allow_unused` (then None) or `materialize_grads` (zeros).
+    Raises RuntimeError for an input that was not used, unless `allow_unused` (then None) or `materialize_grads`
+    (zeros).
     """
     outputs, inputs = _tensors('grad', 'outputs', outputs), _tensors('grad', 'inputs', inputs)
     if not inputs:

@@ -51,11 +51,11 @@ class FunctionNode(Node, FunctionCtx):
     def saved_tensors(self):
         """The tensors that forward saved, checked for writes in place since."""
         if self.saved is FREED:
-            raise RuntimeError('Trying to backward through the graph a second time (or directly access saved tensors after '
-                               'they have already been freed). Saved intermediate values of the graph are freed when you '
-                               'call .backward() or autograd.grad(). Specify retain_graph=True if you need to backward '
-                               'through the graph a second time or if you need to access saved tensors after calling '
-                               'backward.')
+            raise RuntimeError('Trying to backward through the graph a second time (or directly access saved tensors '
+                               'after they have already been freed). Saved intermediate values of the graph are freed '
+                               'when you call .backward() or autograd.grad(). Specify retain_graph=True if you need to '
+                               'backward through the graph a second time or if you need to access saved tensors after '
+                               'calling backward.')
         from ..ops.definition import SavedOutput, check_versions, unpacked, as_tensor
         check_versions(self, self.saved)
         return tuple(as_tensor(v, self) if v.__class__ is SavedOutput else v for v in unpacked(self))

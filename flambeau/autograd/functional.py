@@ -12,15 +12,16 @@ def _tuple(name, values):
     listed = tuple(values) if isinstance(values, (tuple, list)) else (values,)
     for k, v in enumerate(listed):
         if not isinstance(v, Tensor):
-            raise TypeError(f'The {name} given to a function of autograd.functional must be either a Tensor or a tuple of '
-                            f'Tensors but the value at index {k} has type {type(v)}.')
+            raise TypeError(f'The {name} given to a function of autograd.functional must be either a Tensor or a tuple '
+                            f'of Tensors but the value at index {k} has type {type(v)}.')
     return listed, isinstance(values, (tuple, list))
 
 
 def _inputs(inputs, create_graph):
     """Copies of the inputs that gradients are taken with respect to."""
     listed, several = _tuple('inputs', inputs)
-    return tuple(x.view_as(x) if create_graph and x.requires_grad else x.detach().requires_grad_() for x in listed), several
+    return tuple(x.view_as(x) if create_graph and x.requires_grad else x.detach().requires_grad_()
+                 for x in listed), several
 
 
 def _called(func, inputs):

@@ -10,8 +10,8 @@ __all__ = ['RemovableHandle']
 class RemovableHandle:
     """What registering a hook returns: `remove()` takes the hook away; as a context manager, at the end of the block.
 
-    `hooks_dict` maps the handle's `id` to the hook; the same id is dropped from `extra_dict` (a dict or a list of them).
-    Holds neither alive. `next_id` is the id that the next handle gets.
+    `hooks_dict` maps the handle's `id` to the hook; the same id is dropped from `extra_dict` (a dict or a list of
+    them). Holds neither alive. `next_id` is the id that the next handle gets.
     """
 
     next_id = 0

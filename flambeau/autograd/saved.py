@@ -27,7 +27,8 @@ def pack_saved(node, saved):
 
 
 class saved_tensors_hooks:
-    """Inside, pack_hook(tensor) replaces each tensor saved for backward; unpack_hook gives it back when it is needed."""
+    """Inside, pack_hook(tensor) replaces each tensor saved for backward; unpack_hook gives it back when it is needed.
+    """
 
     def __init__(self, pack_hook, unpack_hook):
         self.hooks = pack_hook, unpack_hook

@@ -1,4 +1,5 @@
-"""`Variable`, the historical name for tensors in a graph: `Variable(t)` is the tensor, and every tensor is an instance."""
+"""`Variable`, the historical name for tensors in a graph: `Variable(t)` is the tensor, and every tensor is an instance.
+"""
 from __future__ import annotations
 
 from ..tensor import Tensor

@@ -83,7 +83,8 @@ def check_keys(batch):
     """Raises KeyError where a mapping among the samples lacks a key of the first."""
     for position, sample in enumerate(batch):
         if not batch[0].keys() <= sample.keys():
-            raise KeyError(f'sample {position} of the batch lacks the keys {sorted(batch[0].keys() - sample.keys(), key=str)} '
+            raise KeyError(f'sample {position} of the batch lacks the keys '
+                           f'{sorted(batch[0].keys() - sample.keys(), key=str)} '
                            'that its first sample has: default_collate needs the same keys in all')
 
 

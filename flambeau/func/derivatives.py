@@ -70,8 +70,8 @@ def grad_and_value(func, argnums=0, has_aux=False):
             result = func(*(watched.get(k, a) for k, a in enumerate(args)), **kwargs)
             value, aux = result if has_aux else (result, None)
             if not isinstance(value, Tensor) or value.dim():
-                raise RuntimeError('grad: Expected the function to return a scalar tensor, got '
-                                   f'{f"shape {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__}')
+                got = f'shape {list(value.shape)}' if isinstance(value, Tensor) else type(value).__name__
+                raise RuntimeError(f'grad: Expected the function to return a scalar tensor, got {got}')
             leaves = [t for n in numbers for t in tensors_in(watched[n])]
             real = real_of(value)
             found = gradients(real, [real_of(t) for t in leaves], real.detach().new_ones(real.shape), create_graph=True,
@@ -118,7 +118,8 @@ def vjp(func, *primals, has_aux=False):
         weights = tensors_in(cotangents[0] if len(cotangents) == 1 else cotangents)
         found = gradients([real_of(t) for t in tensors_in(value)], [real_of(t) for t in leaves],
                           [real_of(w) for w in weights], retain_graph=True, create_graph=True, allow_unused=True)
-        found = iter([like(t, real_of(t).new_zeros(real_of(t).shape) if g is None else g) for t, g in zip(leaves, found)])
+        found = iter([like(t, real_of(t).new_zeros(real_of(t).shape) if g is None else g)
+                      for t, g in zip(leaves, found)])
         return detached(tuple(rebuilt(p, found) for p in primals), (primals, cotangents))
     plain = detached(value, primals)
     return (plain, pull, aux) if has_aux else (plain, pull)

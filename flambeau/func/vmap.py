@@ -19,7 +19,8 @@ from ..tensor import Tensor
 
 __all__ = ['vmap', 'BatchedTensor', 'current_size']
 
-LEVELS, MODES = [], []  # batch sizes of the vmaps that are running, and what they do about random numbers, innermost last
+# batch sizes of the vmaps that are running, and what they do about random numbers, innermost last
+LEVELS, MODES = [], []
 
 
 class ReadsValues(RuntimeError):
@@ -46,12 +47,14 @@ class Example(np.lib.mixins.NDArrayOperatorsMixin):
         self.strides = tuple([math.prod(self.shape[k + 1:]) * self.itemsize for k in range(self.ndim)])
 
     def item(self, *args):
-        raise RuntimeError('vmap: It looks like you\'re calling .item() on a Tensor. We don\'t support vmap over calling '
-                           '.item() on a Tensor, please try to rewrite what you\'re doing with other operations.')
+        raise RuntimeError('vmap: It looks like you\'re calling .item() on a Tensor. We don\'t support vmap over '
+                           'calling .item() on a Tensor, please try to rewrite what you\'re doing with other '
+                           'operations.')
 
     def __bool__(self):
-        raise RuntimeError('vmap: It looks like you\'re attempting to use a Tensor in some data-dependent control flow. '
-                           'We don\'t support that yet: torch.where computes both branches and chooses for each example.')
+        raise RuntimeError('vmap: It looks like you\'re attempting to use a Tensor in some data-dependent control '
+                           'flow. We don\'t support that yet: torch.where computes both branches and chooses for each '
+                           'example.')
 
     def __len__(self):
         return self.shape[0]
@@ -147,8 +150,10 @@ def part(func, batch, key):
     return batch[(slice(None), *items)]
 
 
-# functions of batched tensors, by name, that take the batch as it is: their results do not depend on where elements stand
-WHOLE = {**dict.fromkeys(('zeros_like', 'ones_like', 'empty_like', 'full_like', 'to', 'contiguous', 'cpu', 'cuda'), as_it_is),
+# functions of batched tensors, by name, that take the batch as it is: their results do not depend on where elements
+# stand
+WHOLE = {**dict.fromkeys(('zeros_like', 'ones_like', 'empty_like', 'full_like', 'to', 'contiguous', 'cpu', 'cuda'),
+                         as_it_is),
          **dict.fromkeys(('new_zeros', 'new_ones', 'new_empty'), with_sizes),
          '__getitem__': part,
          'new_full': lambda func, batch, size, *value, **kwargs: func(batch, (batch.shape[0], *size), *value, **kwargs)}
@@ -159,10 +164,11 @@ def written(func, name, target, args, kwargs, level):
     for place in target if isinstance(target, (tuple, list)) else (target,):
         if not at_level(place, level):
             raise RuntimeError(
-                f'vmap: {name}(self, *extra_args) is not possible because there exists a Tensor `other` in extra_args that '
-                f'has more elements than `self`: `other` is being vmapped over but `self`, of shape {list(place.shape)}, is '
-                'not. Use the out-of-place form, or write into a tensor made with zeros_like, empty_like or new_zeros of a '
-                'vmapped one.')
+                f'vmap: {name}(self, *extra_args) is not possible because there exists a Tensor `other` in extra_args '
+                f'that has more elements than `self`: `other` is being vmapped over but `self`, of shape '
+                f'{list(place.shape)}, is '
+                'not. Use the out-of-place form, or write into a tensor made with zeros_like, empty_like or new_zeros '
+                'of a vmapped one.')
     op = OPERATIONS.get(name[:-1]) if target is args[0] else None
     if op is not None and op.kind == 'view':
         target.set_batch(by_rule(op, args, kwargs, level).batch)
@@ -226,7 +232,9 @@ def by_rule(op, args, kwargs, level):
 
 
 def of_one_dtype(op, values):
-    """Operands in the dtype of one example's result, in which numbers without dimensions weigh less; batches of them do not."""
+    """Operands in the dtype of one example's result, in which numbers without dimensions weigh less; batches of them do
+    not.
+    """
     tensors = [v for name, v in zip(op.parameters, values) if name in op.promote_names and isinstance(v, Tensor)]
     if all(v.dim() for v in tensors) or len({v.dtype for v in tensors}) == 1:
         return values
@@ -278,8 +286,8 @@ def current_size():
 def vmap(func, in_dims=0, out_dims=0, randomness='error', *, chunk_size=None):
     """`func` of one example as a function of batches along `in_dims` (None: the same for all) of its arguments.
 
-    The batch comes out along `out_dims`. randomness: drawing random numbers is an 'error', gives 'different' ones for each
-    example (the function then runs once for each), or the 'same' for all. chunk_size: no more examples at a time.
+    The batch comes out along `out_dims`. randomness: drawing random numbers is an 'error', gives 'different' ones for
+    each example (the function then runs once for each), or the 'same' for all. chunk_size: no more examples at a time.
     Raises ValueError where arguments disagree about the size of the batch.
 
     >>> vmap(flambeau.dot)(flambeau.ones(3, 2), flambeau.ones(3, 2))
@@ -314,8 +322,8 @@ def dims_of(func, in_dims, args):
     """The mapped dimensions of each argument. Raises ValueError for those that do not fit."""
     name = getattr(func, '__name__', func)
     if not isinstance(in_dims, (int, tuple, list)):
-        raise ValueError(f'vmap({name}, in_dims={in_dims}): expected `in_dims` to be int or a (potentially nested) tuple, '
-                         f'got {type(in_dims)}')
+        raise ValueError(f'vmap({name}, in_dims={in_dims}): expected `in_dims` to be int or a (potentially nested) '
+                         f'tuple, got {type(in_dims)}')
     dims = in_dims if isinstance(in_dims, (tuple, list)) else (in_dims,) * len(args)
     if len(dims) != len(args):
         raise ValueError(f'vmap({name}): in_dims is not compatible with the structure of inputs: {len(dims)} dims for '
@@ -323,7 +331,8 @@ def dims_of(func, in_dims, args):
     return dims
 
 
-NO_DRAWING = ("vmap: called random operation while in randomness error mode. Please either use the 'same' or 'different' "
+NO_DRAWING = ("vmap: called random operation while in randomness error mode. Please either use the 'same' or "
+              "'different' "
               'randomness flags on vmap or perform the randomness operation out of vmap')
 
 
@@ -359,11 +368,12 @@ def over_tensors(value, dim, change):
 def collect_sizes(value, dim, sizes):
     def collect(tensor, dim):
         if not isinstance(tensor, Tensor):
-            raise ValueError(f'vmap: Got in_dim={dim} for an input but the input is of type {type(tensor)}. We cannot vmap '
+            raise ValueError(f'vmap: Got in_dim={dim} for an input but the input is of type {type(tensor)}. We cannot '
+                             'vmap '
                              'over non-Tensor arguments, please use None as the respective in_dim')
         if not isinstance(dim, int) or not -tensor.dim() <= dim < tensor.dim():
-            raise ValueError(f'vmap: Got in_dim={dim} for an input, a Tensor of {tensor.dim()} dimensions: in_dim must lie '
-                             f'in [{-tensor.dim()}, {tensor.dim() - 1}]')
+            raise ValueError(f'vmap: Got in_dim={dim} for an input, a Tensor of {tensor.dim()} dimensions: in_dim must '
+                             f'lie in [{-tensor.dim()}, {tensor.dim() - 1}]')
         sizes.add(tensor.shape[dim])
     over_tensors(value, dim, collect)
 
@@ -392,7 +402,8 @@ def released(result, out_dims, level):
     if isinstance(result, (tuple, list)):
         dims = out_dims if isinstance(out_dims, (tuple, list)) else (out_dims,) * len(result)
         if len(dims) != len(result):
-            raise ValueError(f'vmap: out_dims={out_dims} is not compatible with the structure of `outputs`: {len(result)}')
+            raise ValueError(f'vmap: out_dims={out_dims} is not compatible with the structure of `outputs`: '
+                             f'{len(result)}')
         return rebuilt(result, [released(r, d, level) for r, d in zip(result, dims)])
     if isinstance(result, dict):
         return {k: released(r, out_dims, level) for k, r in result.items()}

@@ -1,4 +1,6 @@
-"""`torch.jit`: the marks and questions that models carry for scripting. Nothing is scripted here; functions run as they are."""
+"""`torch.jit`: the marks and questions that models carry for scripting. Nothing is scripted here; functions run as they
+are.
+"""
 from __future__ import annotations
 
 import builtins

@@ -115,8 +115,8 @@ class _Writer:
 def forward(target, features, rows, uneven, causal):
     """out = softmax(q @ k^T * scale) @ v per head. `strides` holds batch's, head's and row's of q, k, v and out."""
     b = Builder('attention', q=pointer(f32), k=pointer(f32), v=pointer(f32), out=pointer(f32), turned=pointer(f32),
-                scratch=pointer(f32), strides=pointer(i64), threads=i64, batch=i64, heads=i64, keys=i64, panels=i64, upper=i64,
-                scale=f32)
+                scratch=pointer(f32), strides=pointer(i64), threads=i64, batch=i64, heads=i64, keys=i64, panels=i64,
+                upper=i64, scale=f32)
     q, k, v, out, turned, scratch, strides, threads, batch, heads, keys, panels, upper, scale = b.parameters
     w = _Writer(target, b, features)
     padded = w.rounded(keys)

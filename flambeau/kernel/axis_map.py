@@ -1,7 +1,7 @@
 """Weighted sums of rows, then of columns, of planes: resizing, bins, padding by copies, and their transposes.
 
-A map of an axis is 'same', 'copy' (every place takes one element as it is), of columns also 'run' (a copy most of which are
-neighbours), or 'weighted'. Knows no arrays.
+A map of an axis is 'same', 'copy' (every place takes one element as it is), of columns also 'run' (a copy most of which
+are neighbours), or 'weighted'. Knows no arrays.
 """
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ PANEL = 4            # vectors of sums at a time
 
 
 def mapped(target, rows_kind, columns_kind):
-    """y[p, i, j] = sum of v[t, j] * s[columns_from[t, j]] over the taps t, s[c] = sum of w[k] * x[p, rows_from[k], c] over
-    the entries k of row i: rows_first[i] to rows_first[i + 1].
+    """y[p, i, j] = sum of v[t, j] * s[columns_from[t, j]] over the taps t, s[c] = sum of w[k] * x[p, rows_from[k], c]
+    over the entries k of row i: rows_first[i] to rows_first[i + 1].
 
     repeats[i] says whether row i is as the one before, straight[block] whether a whole vector of columns is copied from
-    neighbours (of a 'run': from which column to which they are). columns_from is -1 where there is no tap, and both column
-    tables are `pitch` wide. A chunk is `group` rows of a plane.
+    neighbours (of a 'run': from which column to which they are). columns_from is -1 where there is no tap, and both
+    column tables are `pitch` wide. A chunk is `group` rows of a plane.
     """
     b = Builder('mapped', x=pointer(f32), y=pointer(f32), rows_first=pointer(i64), rows_from=pointer(i64),
                 rows_weight=pointer(f32), repeats=pointer(i64), columns_from=pointer(i32), columns_weight=pointer(f32),
-                straight=pointer(i64), planes=i64, height=i64, width=i64, rows=i64, columns=i64, taps=i64, pitch=i64, group=i64)
-    x, y, first, origin, weight, repeats, *tables, planes, height, width, rows, columns, taps, pitch, group = b.parameters
+                straight=pointer(i64), planes=i64, height=i64, width=i64, rows=i64, columns=i64, taps=i64, pitch=i64,
+                group=i64)
+    x, y, first, origin, weight, repeats, *tables, planes, height, width, rows, columns, taps, pitch, group = \
+        b.parameters
     lanes = target.lanes(f32)
     groups = (rows + (group - 1)) / group
     with b.parallel(planes * groups) as chunk:

@@ -144,7 +144,8 @@ def planes(target, element, rows, vectors, lines, stride, dilation, parts):
         end = b.smaller(begin + together, all_groups)
         with b.loop(begin, end) as group, b.loop(0, depth) as c:
             b.call(copy, x + (group * group_of_x + c * (height * width)),
-                   pixels + ((group - begin) * depth + c) * plane, first * stride_y - top, reach, height, width, pitch, left)
+                   pixels + ((group - begin) * depth + c) * plane, first * stride_y - top, reach, height, width, pitch,
+                   left)
         with b.loop(begin, end) as group:
             met = pixels + (group - begin) * depth * plane
             with b.loop(0, outputs) as o:
@@ -242,8 +243,8 @@ def pixels(target, element, columns, lines, stride, dilation):
 
     It is the same with other roles: a chunk is a band of rows of a vector of channels, pixels in scratch memory are one
     vector, a tile is `columns` of them, which meet `lines` columns of the kernel, and `taps` are its rows. Weights are
-    given as [vector of channels][block of columns][row][column of a block][channel]. Images, rows and columns of the output
-    are as many numbers apart as the last parameters say.
+    given as [vector of channels][block of columns][row][column of a block][channel]. Images, rows and columns of the
+    output are as many numbers apart as the last parameters say.
     """
     forms, (stride_y, stride_x) = Forms(target, element), stride
     lanes = forms.lanes

@@ -1,8 +1,9 @@
 """Exponentials, logarithms, powers and hyperbolic functions in the kernel language, and what all such functions share.
 
-Each takes the builder and float32 or float64 values of any number of lanes, and is right at the special values. Arguments are
-reduced in the ways of Cody and Waite (1980) and of the FreeBSD mathematical library; what is left is a polynomial of
-kernel/coefficients.py. Pairs (high, low) stand for their sum, known to more digits than one number holds (Dekker, 1971).
+Each takes the builder and float32 or float64 values of any number of lanes, and is right at the special values.
+Arguments are reduced in the ways of Cody and Waite (1980) and of the FreeBSD mathematical library; what is left is a
+polynomial of kernel/coefficients.py. Pairs (high, low) stand for their sum, known to more digits than one number holds
+(Dekker, 1971).
 docs/accuracy.md has the errors found. Knows no operation.
 """
 from __future__ import annotations
@@ -12,10 +13,11 @@ import math
 from . import coefficients as fitted
 from .types import Type, f32, f64
 
-__all__ = ['exp', 'exp2', 'expm1', 'log', 'log1p', 'log2', 'log10', 'pow', 'tanh', 'sigmoid', 'sinh', 'cosh', 'asinh', 'acosh',
-           'atanh', 'fmod', 'hypot']
+__all__ = ['exp', 'exp2', 'expm1', 'log', 'log1p', 'log2', 'log10', 'pow', 'tanh', 'sigmoid', 'sinh', 'cosh', 'asinh',
+           'acosh', 'atanh', 'fmod', 'hypot']
 
-LN2 = {32: (0.693145751953125, 1.428606765330187e-06), 64: (0.6931471803691238, 1.9082149292705877e-10)}  # high, low part
+# high, low part
+LN2 = {32: (0.693145751953125, 1.428606765330187e-06), 64: (0.6931471803691238, 1.9082149292705877e-10)}
 INVERSE_LN2 = {32: (1.4426950216293335, 1.925963033500011e-08), 64: (1.4426950408889634, 2.0355273740931033e-17)}
 INVERSE_LN10 = {32: (0.4342944920063019, -1.0103049952192578e-08), 64: (0.4342944819032518, 1.098319650216765e-17)}
 LOG10_OF_2 = {32: (0.301025390625, 4.605039066518657e-06), 64: (0.301029995663157, 8.241712586023572e-13)}
@@ -73,7 +75,7 @@ def rarely(b, condition, compute, value):
 
 
 def by_halves(b, function, *operands):
-    """The results of function(b, *operands), half of the lanes after the other: numbers of twice the width fill a register."""
+    """The results of function(b, *operands), half of the lanes after the other: twice the width fills a register."""
     lanes = operands[0].type.lanes
     if lanes < 2:
         return function(b, *operands)
@@ -89,7 +91,7 @@ def in_float64(b, function, x):
 # ---- exponentials
 
 def exp_pair(b, x, rest=None):
-    """(n, high, low) with e**(x + rest) = (high + low) * 2**n; x within 1000, rest no more than what rounding x loses."""
+    """(n, high, low) with e**(x + rest) = (high + low) * 2**n; x within 1000, rest at most what rounding x loses."""
     high, low = LN2[x.type.bits]
     n = b.rint(x * (1 / math.log(2)))
     r = b.fma(n, -low, b.fma(n, -high, x))

@@ -1,7 +1,7 @@
 """Planes sampled at places: weighted sums of a few elements for each, and the adjoints in elements and weights.
 
-For sample n each of its `count` places has `taps` elements: index[n, tap, place], -1 for none, and weight[n, tap, place].
-Knows no arrays.
+For sample n each of its `count` places has `taps` elements: index[n, tap, place], -1 for none, and weight[n, tap,
+place]. Knows no arrays.
 """
 from __future__ import annotations
 

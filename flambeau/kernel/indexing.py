@@ -25,12 +25,13 @@ def _combined(b, op, x, y):
 
 
 def combine_rows(target, kind, op, given):
-    """table[o, rows[k]] and values[o, k] combined for k in order ('write': values written); divided by o and by columns.
+    """table[o, rows[k]] and values[o, k] combined for k in order ('write': values written); divided by o and by
+    columns.
 
     given: 'rows' of values, or 'single' for a number that counts for all.
     """
-    b = Builder('combine_rows', table=pointer(kind), rows=pointer(i64), values=pointer(kind), outer=i64, n=i64, count=i64,
-                width=i64)
+    b = Builder('combine_rows', table=pointer(kind), rows=pointer(i64), values=pointer(kind), outer=i64, n=i64,
+                count=i64, width=i64)
     table, rows, values, outer, n, count, width = b.parameters
     single = given == 'single'
     lanes = target.lanes(kind)
@@ -77,9 +78,10 @@ def combine_rows(target, kind, op, given):
 
 
 def sum_bags(target, kind):
-    """y[k] = the sum of the rows x[rows[i]] of `width` numbers for i from first[k] to first[k + 1]; `block` k a chunk."""
-    b = Builder('sum_bags', x=pointer(kind), rows=pointer(i64), first=pointer(i64), y=pointer(kind), count=i64, width=i64,
-                block=i64)
+    """y[k] = the sum of the rows x[rows[i]] of `width` numbers for i from first[k] to first[k + 1]; `block` k a chunk.
+    """
+    b = Builder('sum_bags', x=pointer(kind), rows=pointer(i64), first=pointer(i64), y=pointer(kind), count=i64,
+                width=i64, block=i64)
     x, rows, first, y, count, width, block = b.parameters
     wide = f32 if kind in (f16, bf16) else kind
     lanes = target.lanes(wide)
@@ -105,8 +107,8 @@ def sum_bags(target, kind):
 
 def take_rows(target, kind):
     """y[o, k] = x[o, rows[k]], `block` rows of `width` words for a chunk."""
-    b = Builder('take_rows', x=pointer(kind), rows=pointer(i64), y=pointer(kind), outer=i64, n=i64, count=i64, width=i64,
-                block=i64)
+    b = Builder('take_rows', x=pointer(kind), rows=pointer(i64), y=pointer(kind), outer=i64, n=i64, count=i64,
+                width=i64, block=i64)
     x, rows, y, outer, n, count, width, block = b.parameters
     lanes = target.lanes(kind)
     vector = kind.vector(lanes)
@@ -142,11 +144,11 @@ def outside(target, kind):
 def elements(target, kind, op, rows, single):
     """'read': y[o, k, i] = x[o, index[o, k, i], i]; 'write' the other way round; else y is combined into x, in order.
 
-    A chunk is `group` o and `block` places along i. rows: i runs along the index instead, and there is but one k; each o's
-    index is `jump` further. single: one y counts for all.
+    A chunk is `group` o and `block` places along i. rows: i runs along the index instead, and there is but one k; each
+    o's index is `jump` further. single: one y counts for all.
     """
-    b = Builder('elements', x=pointer(kind), index=pointer(i64), y=pointer(kind), outer=i64, n=i64, count=i64, width=i64,
-                jump=i64, block=i64, group=i64)
+    b = Builder('elements', x=pointer(kind), index=pointer(i64), y=pointer(kind), outer=i64, n=i64, count=i64,
+                width=i64, jump=i64, block=i64, group=i64)
     x, index, y, outer, n, count, width, jump, block, group = b.parameters
     blocks = (width + (block - 1)) / block
     with b.parallel((outer + (group - 1)) / group * blocks) as chunk:

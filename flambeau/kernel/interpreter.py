@@ -13,10 +13,12 @@ __all__ = ['interpret']
 DTYPES = {'bool': np.dtype(bool), 'f16': np.dtype('float16'), 'f32': np.dtype('float32'), 'f64': np.dtype('float64'),
           **{f'{k}{n}': np.dtype(f'{k}{n // 8}') for k in 'iu' for n in (8, 16, 32, 64)}}
 BINARY = {
-    'add': np.add, 'sub': np.subtract, 'mul': np.multiply, 'and': np.bitwise_and, 'or': np.bitwise_or, 'xor': np.bitwise_xor,
+    'add': np.add, 'sub': np.subtract, 'mul': np.multiply, 'and': np.bitwise_and, 'or': np.bitwise_or,
+    'xor': np.bitwise_xor,
     'shl': np.left_shift, 'shr': np.right_shift, 'eq': np.equal, 'ne': np.not_equal, 'lt': np.less, 'le': np.less_equal,
     'gt': np.greater, 'ge': np.greater_equal, 'copysign': np.copysign, 'smaller': lambda x, y: np.where(x < y, x, y),
-    'larger': lambda x, y: np.where(x > y, x, y), 'scale': lambda x, n: np.ldexp(x, np.clip(n, -5000, 5000).astype(np.int32))}
+    'larger': lambda x, y: np.where(x > y, x, y), 'scale': lambda x,
+    n: np.ldexp(x, np.clip(n, -5000, 5000).astype(np.int32))}
 UNARY = {'neg': np.negative, 'abs': np.abs, 'sqrt': np.sqrt, 'floor': np.floor, 'ceil': np.ceil, 'trunc': np.trunc,
          'rint': np.rint, 'not': np.invert}
 REDUCTIONS = {'add': np.add, 'mul': np.multiply, 'larger': np.maximum, 'smaller': np.minimum, 'and': np.bitwise_and,

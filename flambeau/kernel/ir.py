@@ -1,15 +1,16 @@
-"""The kernel language: typed programs of structured loops, loads, stores, and scalar or vector values, and their builder.
+"""The kernel language: typed programs of structured loops, loads, stores, and scalar or vector values, and their
+builder.
 
-A kernel is a `Function` of pointers and numbers. Its body is a list of statements; loops and conditions hold statements in
-turn, so a kernel prints as it would be written by hand. A generator writes one through a `Builder`:
+A kernel is a `Function` of pointers and numbers. Its body is a list of statements; loops and conditions hold statements
+in turn, so a kernel prints as it would be written by hand. A generator writes one through a `Builder`:
 
     b = Builder('scale', x=pointer(f32), y=pointer(f32), n=i64)
     x, y, n = b.parameters
     with b.loop(0, n, 16) as i:
         b.store(b.load(x + i, f32.vector(16)) * 2.0, y + i)
 
-Values are immutable; what changes is a `Variable` or memory. Knows nothing of devices: `interpreter.py` gives the meaning,
-a backend's `render.py` the machine's text.
+Values are immutable; what changes is a `Variable` or memory. Knows nothing of devices: `interpreter.py` gives the
+meaning, a backend's `render.py` the machine's text.
 """
 from __future__ import annotations
 
@@ -27,8 +28,8 @@ COMPARISONS = 'eq ne lt le gt ge'.split()
 C_LIBRARY = 'log log1p exp sin cos tan'.split()  # its functions of a float64 that kernels may call
 # statements whose result depends on their operands alone: two equal ones are one
 PURE = frozenset([*FLOAT_ARITHMETIC, *INTEGER_ARITHMETIC, *COMPARISONS, 'smaller', 'larger', 'not', 'select', 'convert',
-                  'bitcast', 'splat', 'iota', 'extract', 'insert', 'shuffle', 'offset', 'cast', 'reduce', 'scale', 'lookup', 'dot',
-                  'library'])
+                  'bitcast', 'splat', 'iota', 'extract', 'insert', 'shuffle', 'offset', 'cast', 'reduce', 'scale',
+                  'lookup', 'dot', 'library'])
 
 
 class Statement:
@@ -92,7 +93,8 @@ for _name in COMPARISONS:
 
 
 class Variable:
-    """A place for one value that changes while the kernel runs; kept in registers. `get()`, `set(value)`, `add(value)`."""
+    """A place for one value that changes while the kernel runs; kept in registers. `get()`, `set(value)`, `add(value)`.
+    """
 
     __slots__ = ('builder', 'type', 'name')
 
@@ -111,7 +113,8 @@ class Variable:
 
 
 class Function:
-    """A finished kernel: its name, parameters, result type (None: nothing) and statements; `calls` are others it uses."""
+    """A finished kernel: its name, parameters, result type (None: nothing) and statements; `calls` are others it uses.
+    """
 
     __slots__ = ('name', 'parameters', 'result', 'body', 'calls')
 
@@ -206,8 +209,8 @@ class Builder:
                 yield chunk
         finally:
             self.parallel_depth, self.known = 0, known
-        self.blocks[-1].append(Statement('parallel', (count, threads), {'index': chunk, 'thread': thread, 'exclusive': exclusive},
-                                         None, (body,)))
+        self.blocks[-1].append(Statement('parallel', (count, threads),
+                                         {'index': chunk, 'thread': thread, 'exclusive': exclusive}, None, (body,)))
 
     @contextlib.contextmanager
     def when(self, condition):
@@ -308,7 +311,8 @@ class Builder:
 
     def fma(self, x, y, z, exact=False) -> Value:
         """x * y + z rounded once: where the processor can, or if `exact` always."""
-        return self.emit('fma', self._matched(x, y, z), self._matched(x, y, z)[0].type, **({'exact': True} if exact else {}))
+        return self.emit('fma', self._matched(x, y, z), self._matched(x, y, z)[0].type,
+                         **({'exact': True} if exact else {}))
 
     def smaller(self, x, y):
         """x < y ? x : y; y where one is nan."""
@@ -392,7 +396,8 @@ class Builder:
         return self.emit('reduce', (x,), x.type.scalar, combine=op)
 
     def lookup(self, numbers, index, type):
-        """numbers[index] lane by lane, of a tuple of constants whose count is a power of two; the index wraps around."""
+        """numbers[index] lane by lane, of a tuple of constants whose count is a power of two; the index wraps around.
+        """
         return self.emit('lookup', (index,), type.like(index.type), numbers=tuple(numbers))
 
     def dot(self, x, y, z):
@@ -415,7 +420,8 @@ class Builder:
         return pointer if pointer.type.to == type else self.emit('cast', (pointer,), Pointer(type))
 
     def load(self, pointer, type=None, mask=None, other=0, align=None):
-        """The number at an address, or the vector of `type` from there; lanes whose mask is off give `other`, unread."""
+        """The number at an address, or the vector of `type` from there; lanes whose mask is off give `other`, unread.
+        """
         type = pointer.type.to if type is None else type
         operands = (pointer,) if mask is None else (pointer, mask, self.of_type(other, type))
         return self.emit('load', operands, type, align=align)
@@ -453,7 +459,8 @@ def _fold(op, x, y, type):
         return None
     if op in ('div', 'rem') and y == 0:
         return None
-    return {'add': lambda: x + y, 'sub': lambda: x - y, 'mul': lambda: x * y, 'div': lambda: int(x / y) if abs(x) < 2**50 else None,
+    return {'add': lambda: x + y, 'sub': lambda: x - y, 'mul': lambda: x * y, 'div': lambda: int(x / y)
+            if abs(x) < 2**50 else None,
             'rem': lambda: int(math.fmod(x, y)), 'lt': lambda: x < y, 'le': lambda: x <= y, 'gt': lambda: x > y,
             'ge': lambda: x >= y, 'eq': lambda: x == y, 'ne': lambda: x != y, 'shl': lambda: x << y,
             'smaller': lambda: min(x, y), 'larger': lambda: max(x, y)}.get(op, lambda: None)()

@@ -51,7 +51,8 @@ def runs(target, size, step):
         with b.loop(first, b.smaller(first + group, total)) as flat:
             begin, end = _starts(b, x, y, flat, sizes, sources, places)
             with b.loop(lower, b.smaller(lower + block, count)) as k:
-                _run(b, target.vector_bytes // size, begin + k * source + start * step, end + k * place + start, words, step)
+                _run(b, target.vector_bytes // size, begin + k * source + start * step, end + k * place + start, words,
+                     step)
     return b.finish()
 
 
@@ -76,7 +77,8 @@ def _run(b, lanes, source, place, words, step):
 
 
 def turned(target, size, small):
-    """y[.., j, i] = x[.., i, j]: `rows` i of which x has `columns` words side by side, `pitch` apart; y's rows `spacing`.
+    """y[.., j, i] = x[.., i, j]: `rows` i of which x has `columns` words side by side, `pitch` apart; y's rows
+    `spacing`.
 
     A chunk is `group` planes of `block` columns, whole squares. small: a plane may be smaller than a square.
     """
@@ -115,7 +117,9 @@ def _edge_square(b, vector, start, end, pitch, spacing, rows, columns):
 
 
 def triangle(target, size, upper):
-    """y[row, j] = x[row, j] where j - row % rows <= diagonal (>= where `upper`), else 0; `group` of the rows for a chunk."""
+    """y[row, j] = x[row, j] where j - row % rows <= diagonal (>= where `upper`), else 0; `group` of the rows for a
+    chunk.
+    """
     word = Type('u', 8 * size)
     b = Builder('triangle', x=Pointer(word), y=Pointer(word), total=i64, rows=i64, columns=i64, diagonal=i64, group=i64)
     x, y, total, rows, columns, diagonal, group = b.parameters

@@ -1,5 +1,5 @@
-"""Maximum pools of planes: a row of windows at a time, lane by lane, and gradients at the maxima; where channels lie side
-by side, a window of neighbouring channels at a time.
+"""Maximum pools of planes: a row of windows at a time, lane by lane, and gradients at the maxima; where channels lie
+side by side, a window of neighbouring channels at a time.
 
 Padding is not in memory: what lies outside of a plane is less than every number. Knows no arrays.
 """
@@ -52,8 +52,8 @@ class _Windows:
         return found
 
     def maxima(self, positions=None):
-        """The maximum of each window, or nan, and the flat position in the plane of the first one (of the last nan), where
-        `positions` are those of windows of nothing."""
+        """The maximum of each window, or nan, and the flat position in the plane of the first one (of the last nan),
+        where `positions` are those of windows of nothing."""
         b = self.b
         best = b.constant(-math.inf, f32.vector(self.lanes))
         steps = b.iota(i32.vector(self.lanes)) * self.stride[1]
@@ -116,7 +116,8 @@ def returned(target, kernel, stride, dilation):
         def write(windows, place, count, mask):
             positions = windows.maxima(_started(b, first, place, mask))[1]
             if apart:
-                b.scatter(b.load(g + plane * rows * columns + place, f32.vector(lanes), mask=mask), own, positions, mask)
+                b.scatter(b.load(g + plane * rows * columns + place, f32.vector(lanes), mask=mask), own, positions,
+                          mask)
                 return
             b.store(positions, found)
             with b.loop(0, count) as k:
@@ -160,14 +161,16 @@ def _channel_windows(b, lanes, x, image, window, size, out, first, channels):
 
 def largest_channels(target, kernel, stride, dilation, indices):
     """`largest` of images (planes, height, width, channels), planes of them."""
-    b = Builder('largest_channels', x=pointer(f32), y=pointer(f32), at=pointer(i64), first=pointer(i64), **SIZES, count=i64)
+    b = Builder('largest_channels', x=pointer(f32), y=pointer(f32), at=pointer(i64), first=pointer(i64), **SIZES,
+                count=i64)
     x, y, at, first, images, rows, columns, height, width, above, before, count = b.parameters
     with b.parallel(images * rows) as chunk:
         image, row = chunk / rows, chunk % rows
         size = height, width, count, above - row * stride[0], before
         out, channels = (b.of_type(1, i64), columns), (b.of_type(0, i64), count)
         with _channel_windows(b, target.lanes(f32), x, image, (kernel, stride, dilation), size, out,
-                              first + row * columns if indices else None, channels) as (place, channel, mask, best, positions, _):
+                              first + row * columns if indices else None,
+                              channels) as (place, channel, mask, best, positions, _):
             out = (chunk * columns + place) * count + channel
             b.store(best, y + out, mask=mask)
             if indices:
@@ -190,8 +193,8 @@ def returned_channels(target, kernel, stride, dilation):
             b.store(zero, total + (image * height * width + pixel) * count + channel,
                     mask=b.first(b.smaller(channels[1] - channel, lanes), lanes))
         with _channel_windows(
-                b, lanes, x, image, (kernel, stride, dilation), (height, width, count, above, before), (rows, columns), first,
-                channels) as (place, channel, mask, _, positions, taps):
+                b, lanes, x, image, (kernel, stride, dilation), (height, width, count, above, before), (rows, columns),
+                first, channels) as (place, channel, mask, _, positions, taps):
             share = b.load(g + ((image * rows * columns + place) * count + channel), zero.type, mask=mask)
             for there, position, offset in taps:
                 with b.when(there):

@@ -110,7 +110,8 @@ def rows(target, kind, op, started):
     parts = [k * lanes for k in range(squares)]
     x, y = b.cast(x, words.scalar), b.cast(y, words.scalar)
     with b.parallel((count + (lanes - 1)) / lanes) as chunk:
-        starts = [b.smaller(chunk * lanes + k, count - 1) * n for k in range(lanes)]  # the last row, where there are no more
+        # the last row, where there are no more
+        starts = [b.smaller(chunk * lanes + k, count - 1) * n for k in range(lanes)]
         own = b.smaller(b.iota(i64.vector(lanes)) + chunk * lanes, count - 1)
         state = scan.start(b.gather(before, own) if started else None)
         with b.loop(0, n, lanes * squares) as column:

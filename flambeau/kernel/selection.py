@@ -1,7 +1,7 @@
 """Extremes along columns with their places; the first few of rows in order; places in sorted rows. Knows no arrays.
 
-For the first few, a bound is found that at least so many elements reach, then all that reach it. Elements are compared as
-unsigned keys of 32 bits (sorting.py): the first in order have the smallest.
+For the first few, a bound is found that at least so many elements reach, then all that reach it. Elements are compared
+as unsigned keys of 32 bits (sorting.py): the first in order have the smallest.
 """
 from __future__ import annotations
 
@@ -101,7 +101,8 @@ def keyed(target, is_float, largest):
 
 
 def ranked(target, kind, largest):
-    """values[row, r] = the r-th in order of rows of no more than FEW elements, places[row, r] = where it stands, for r < k.
+    """values[row, r] = the r-th in order of rows of no more than FEW elements, places[row, r] = where it stands, for r
+    < k.
 
     Equal ones come in the order of places. How many elements come before one is its place among them.
     """
@@ -136,12 +137,13 @@ def ranked(target, kind, largest):
 
 
 def reaching(target, is_float, largest):
-    """found[row] = key << 32 | place of the elements whose key is below the row's bound, and of the first `k` that equal it.
+    """found[row] = key << 32 | place of the elements whose key is below the row's bound, and of the first `k` that
+    equal it.
 
     counts[row] says how many there are; only `room` are written, and all ones where there are fewer.
     """
-    b = Builder('reaching', x=pointer(u32), bound=pointer(u32), found=pointer(u64), counts=pointer(i64), rows=i64, n=i64,
-                k=i64, room=i64)
+    b = Builder('reaching', x=pointer(u32), bound=pointer(u32), found=pointer(u64), counts=pointer(i64), rows=i64,
+                n=i64, k=i64, room=i64)
     x, bound, found, counts, rows, n, most, room = b.parameters
     lanes = target.lanes(u32)
     with b.parallel(rows) as row:
@@ -150,7 +152,8 @@ def reaching(target, is_float, largest):
         with b.loop(0, n, lanes) as i:
             inside = b.first(b.smaller(n - i, lanes), lanes)
             keys = ordered(b, b.load(x + row * n + i, u32.vector(lanes), mask=inside), is_float, largest)
-            with b.when(b.reduce('or', inside & (keys <= b.splat(limit, lanes)))), b.loop(0, b.smaller(n - i, lanes)) as lane:
+            with b.when(b.reduce('or',
+                                 inside & (keys <= b.splat(limit, lanes)))), b.loop(0, b.smaller(n - i, lanes)) as lane:
                 place = i + lane
                 key = ordered(b, b.load(x + row * n + place), is_float, largest)
                 with b.when((key < limit) | ((key == limit) & (equal.get() < most))):
@@ -165,7 +168,8 @@ def reaching(target, is_float, largest):
 
 
 def searched(target, kind, right):
-    """places[row, k] = how many of the n > 0 sorted numbers of a row are below values[row, k], or with `right` not above it.
+    """places[row, k] = how many of the n > 0 sorted numbers of a row are below values[row, k], or with `right` not
+    above it.
 
     nan is above all. With `shared` 1 there is one row of sorted numbers for all. A chunk is `block` values of a row.
     """
@@ -182,7 +186,8 @@ def searched(target, kind, right):
         stop = b.smaller(start + block, count)
         with b.loop(start, stop, step) as i:
             masks = [b.first(b.smaller(b.larger(stop - (i + k * lanes), 0), lanes), lanes) for k in range(ASIDE)]
-            wanted = [b.load(values + (row * count + i + k * lanes), kind.vector(lanes), mask=m) for k, m in enumerate(masks)]
+            wanted = [b.load(values + (row * count + i + k * lanes), kind.vector(lanes), mask=m)
+                      for k, m in enumerate(masks)]
             found = [b.variable(b.constant(0, index)) for _ in masks]
             left = b.variable(n)
 

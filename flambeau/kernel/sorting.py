@@ -25,12 +25,12 @@ def ordered(b, x, is_float, descending):
 def order(target, width, bits, is_float, descending):
     """places[row, k] = where the k-th smallest (largest) of `x[row]` stands; equal ones in the order they come.
 
-    `width` bits a number, `bits` a digit; digits that all numbers of a row share are passed over. For each of `threads`:
-    keys and index: room for 2 * n, counts: for 2**bits.
+    `width` bits a number, `bits` a digit; digits that all numbers of a row share are passed over. For each of
+    `threads`: keys and index: room for 2 * n, counts: for 2**bits.
     """
     kind = Type('u', width)
-    b = Builder('order', x=Pointer(kind), places=Pointer(i64), keys=Pointer(kind), index=Pointer(i32), counts=Pointer(i32),
-                threads=i64, rows=i64, n=i64)
+    b = Builder('order', x=Pointer(kind), places=Pointer(i64), keys=Pointer(kind), index=Pointer(i32),
+                counts=Pointer(i32), threads=i64, rows=i64, n=i64)
     x, places, keys, index, counts, threads, rows, n = b.parameters
     size = 1 << bits
     with b.parallel(rows, threads) as row:

@@ -4,7 +4,8 @@ from __future__ import annotations
 import math
 
 from . import coefficients as fitted
-from .exponential import LN2, exp, exp_pair, in_float64, log, log_parts, polynomial, product, quotient, rarely, two_sum, within
+from .exponential import (LN2, exp, exp_pair, in_float64, log, log_parts, polynomial, product, quotient, rarely,
+                          two_sum, within)
 from .trigonometry import tan
 from .types import f32, f64, i32
 
@@ -38,7 +39,8 @@ def _erf_by_pieces(b, x):
     number = shifted - shift
     offset = b.fma(number, -piece, near)
     value = polynomial(b, offset, [b.lookup(row, index, f32) for row in fitted.ERF_PIECES])
-    value = b.fma(size, value, b.select(number < 3.5, size, b.of_type(0.0, x.type)))  # beyond the last piece it is above 1
+    # beyond the last piece it is above 1
+    value = b.fma(size, value, b.select(number < 3.5, size, b.of_type(0.0, x.type)))
     return b.copysign(b.smaller(b.of_type(1.0, x.type), value), x)
 
 
@@ -134,7 +136,9 @@ def digamma(b, x):
 
 
 def _digamma(b, x):
-    """The derivative of lgamma: by its values around its zero, by the asymptotic series from 8 on, by reflection below 0."""
+    """The derivative of lgamma: by its values around its zero, by the asymptotic series from 8 on, by reflection below
+    0.
+    """
     negative = x < 0.0
     size = b.select(negative, 1.0 - x, x)
     small, shifted = size < 1.0, size

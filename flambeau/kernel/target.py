@@ -10,8 +10,8 @@ __all__ = ['Target']
 class Target:
     """A processor: its vector width in bytes, vector registers and instructions it has.
 
-    `features` holds of: fma, mask (masked loads and stores), bf16_dot (pairs of bfloat16 into float32), scale (2**n * x in
-    one instruction).
+    `features` holds of: fma, mask (masked loads and stores), bf16_dot (pairs of bfloat16 into float32), scale (2**n * x
+    in one instruction).
     """
 
     name: str

@@ -1,7 +1,7 @@
 """What kernels of products have in common: tiles of sums in registers, panels of rows, squares turned round.
 
-A result is divided into panels of `rows` rows, the last of them of one less, so that no tile is much smaller than another:
-`upper` panels have all. Knows no arrays.
+A result is divided into panels of `rows` rows, the last of them of one less, so that no tile is much smaller than
+another: `upper` panels have all. Knows no arrays.
 """
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ class Forms:
 
 
 def add_products(b, forms, sums, depth, x, x_row, x_step, y, y_step, masks=None, beside=None):
-    """Adds to variables in rows and vectors the products of `depth` columns of x and rows of y, a variable that moves on.
+    """Adds to variables in rows and vectors the products of `depth` columns of x and rows of y, a variable that moves
+    on.
 
     Columns of x are `x_step` numbers apart, and the numbers of a column `x_row`: a value, or the constant 1. `beside`
     (column) writes what else is done for each column.
@@ -105,7 +106,8 @@ def woven(b, vectors, picks):
 
 
 def pack_turned(b, forms, source, stride, count, depth, panel, vectors=2, pitch=None):
-    """A panel of `depth` rows of some vectors from columns that lie `stride` apart, their rows `pitch` numbers apart."""
+    """A panel of `depth` rows of some vectors from columns that lie `stride` apart, their rows `pitch` numbers apart.
+    """
     lanes = forms.lanes
     pitch = pitch or vectors * lanes
     with b.loop(0, vectors * lanes, lanes) as part:

@@ -1,7 +1,7 @@
 """Sines, tangents and their inverses in the kernel language, over all numbers.
 
-Arguments are reduced by multiples of a quarter turn: with pi / 2 in three parts (Cody and Waite, 1980), and where they are
-large with as many digits of 2 / pi as reach below their last (Payne and Hanek, 1983). Knows no operation.
+Arguments are reduced by multiples of a quarter turn: with pi / 2 in three parts (Cody and Waite, 1980), and where they
+are large with as many digits of 2 / pi as reach below their last (Payne and Hanek, 1983). Knows no operation.
 """
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ def parts_of_pi(bits, count, scale=1):
 
 @functools.lru_cache(maxsize=None)
 def _large_quarters(lanes):
-    """A function: writes n modulo 4, r and its low part to `out`, with x = (n + 4k) * pi / 2 + r for large float64 x."""
+    """A function: writes n modulo 4, r and its low part to `out`, with x = (n + 4k) * pi / 2 + r for large float64 x.
+    """
     kind = f64.vector(lanes)
     b = Builder(f'large_quarters{lanes}', x=kind, out=Pointer(f64))
     x, out = b.parameters

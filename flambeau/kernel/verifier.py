@@ -6,14 +6,15 @@ from .types import Pointer, boolean, i64
 
 __all__ = ['verify']
 
-SAME = frozenset('add sub mul div rem and or xor shl shr smaller larger copysign fma neg abs sqrt floor ceil trunc rint not '
-                 'scale'.split())
+SAME = frozenset('add sub mul div rem and or xor shl shr smaller larger copysign fma neg abs sqrt floor ceil trunc '
+                 'rint not scale'.split())
 FLOAT_ONLY = frozenset('fma sqrt floor ceil trunc rint copysign scale'.split())
 INTEGER_ONLY = frozenset('and or xor shl shr not'.split())
 
 
 def verify(function):
-    """Raises ValueError, naming the kernel and the statement, for what is used before it is made or has a wrong type."""
+    """Raises ValueError, naming the kernel and the statement, for what is used before it is made or has a wrong type.
+    """
     known = {p.name for p in function.parameters}
     _verify_block(function, function.body, known, set())
 

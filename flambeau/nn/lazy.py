@@ -1,7 +1,8 @@
-"""Layers that take the size of their input from the first one they get: LazyLinear, LazyConv*, LazyBatchNorm* and others.
+"""Layers that take the size of their input from the first one they get: LazyLinear, LazyConv*, LazyBatchNorm* and
+others.
 
-Until then, or until a state dict brings them, their parameters have no shape. After the first forward a lazy layer is the
-ordinary one of its kind: its class changes.
+Until then, or until a state dict brings them, their parameters have no shape. After the first forward a lazy layer is
+the ordinary one of its kind: its class changes.
 """
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from ..autograd.modes import no_grad
 from ..ops.creation import tensor
 from .conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from .linear import Linear
-from .normalization import BatchNorm1d, BatchNorm2d, BatchNorm3d, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, _InstanceNorm
+from .normalization import (BatchNorm1d, BatchNorm2d, BatchNorm3d, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d,
+                            _InstanceNorm)
 from .parameter import UninitializedBuffer, UninitializedParameter, is_lazy
 
 __all__ = ['LazyLinear', 'LazyConv1d', 'LazyConv2d', 'LazyConv3d', 'LazyConvTranspose1d', 'LazyConvTranspose2d',
@@ -33,8 +35,8 @@ class LazyModuleMixin:
         super().__init__(*args, **kwargs)
         self._load_hook = self._register_load_state_dict_pre_hook(self._lazy_load_hook)
         self._initialize_hook = self.register_forward_pre_hook(self._infer_parameters, with_kwargs=True)
-        warnings.warn('Lazy modules are a new feature under heavy development so changes to the API or functionality can '
-                      'happen at any moment.', stacklevel=3)
+        warnings.warn('Lazy modules are a new feature under heavy development so changes to the API or functionality '
+                      'can happen at any moment.', stacklevel=3)
 
     def has_uninitialized_params(self):
         """Whether some parameter or buffer has no shape yet."""
@@ -70,7 +72,8 @@ class LazyModuleMixin:
 class _Lazy(LazyModuleMixin):
     """A lazy layer with one size to be found: the argument and attribute `_sized`, from the input's `_axis`.
 
-    `_defaults`: the class whose defaults count, where it is another. `_later`: arguments that the ordinary layer makes parameters of, and values with which it makes none.
+    `_defaults`: the class whose defaults count, where it is another. `_later`: arguments that the ordinary layer makes
+    parameters of, and values with which it makes none.
     """
 
     _later, _defaults = {}, None
@@ -102,7 +105,8 @@ class _Lazy(LazyModuleMixin):
         if getattr(self, self._sized):
             return
         setattr(self, self._sized, size)
-        waiting = [(name, value) for name, value in (*self._parameters.items(), *self._buffers.items()) if is_lazy(value)]
+        waiting = [(name, value) for name, value in (*self._parameters.items(), *self._buffers.items())
+                   if is_lazy(value)]
         with no_grad():
             for name, value in waiting:
                 value.materialize(self._shape_of(name))
@@ -136,7 +140,8 @@ class _LazyConv(_Lazy):
                                f'{type(self).__name__}, but got input of size: {tuple(input.shape)}')
         channels = input.shape[rank - dims - 1]
         if channels % self.groups:
-            raise ValueError(f'in_channels must be divisible by groups, got in_channels={channels} and groups={self.groups}')
+            raise ValueError(f'in_channels must be divisible by groups, got in_channels={channels} and '
+                             f'groups={self.groups}')
         return rank - dims - 1
 
     def _shape_of(self, name):

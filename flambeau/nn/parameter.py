@@ -1,4 +1,6 @@
-"""`Parameter` and `Buffer`: tensors that a module registers when they are assigned to it; those whose shape comes later."""
+"""`Parameter` and `Buffer`: tensors that a module registers when they are assigned to it; those whose shape comes
+later.
+"""
 from __future__ import annotations
 
 from ..ops.creation import empty
@@ -31,7 +33,8 @@ class UninitializedTensorMixin:
     """A tensor without a shape yet, of a lazy layer; `materialize` gives it one."""
 
     cls_to_become = None
-    _keeping = frozenset({'to', 'cpu', 'cuda', 'float', 'double', 'half', 'bfloat16', 'detach', 'clone', '_to_copy', 'cast'})
+    _keeping = frozenset({'to', 'cpu', 'cuda', 'float', 'double', 'half', 'bfloat16', 'detach', 'clone', '_to_copy',
+                          'cast'})
 
     def materialize(self, shape, device=None, dtype=None):
         """Becomes an ordinary parameter or buffer of that shape, whose values are not set."""
@@ -41,7 +44,8 @@ class UninitializedTensorMixin:
     @property
     def shape(self):
         raise RuntimeError(
-            "Can't access the shape of an uninitialized parameter or buffer. This error usually happens in `load_state_dict` "
+            "Can't access the shape of an uninitialized parameter or buffer. This error usually happens in "
+            "`load_state_dict` "
             'when trying to load an uninitialized parameter into an initialized one. Call `forward` to initialize the '
             'parameters before accessing their attributes.')
 
@@ -59,9 +63,11 @@ class UninitializedTensorMixin:
         name = getattr(function, '__name__', str(function))
         if name not in cls._keeping:
             raise ValueError(
-                f'Attempted to use an uninitialized parameter in {name}. This error happens when you are using a `LazyModule` '
-                'or explicitly manipulating `torch.nn.parameter.UninitializedParameter` objects. When using LazyModules Call '
-                '`forward` with a dummy batch to initialize the parameters before calling torch functions')
+                f'Attempted to use an uninitialized parameter in {name}. This error happens when you are using a '
+                '`LazyModule` '
+                'or explicitly manipulating `torch.nn.parameter.UninitializedParameter` objects. When using '
+                'LazyModules Call `forward` with a dummy batch to initialize the parameters before calling torch '
+                'functions')
         before = args[0]
         moved = function(wrap(before._array), *args[1:], **(kwargs or {}))
         return cls(before.requires_grad, dtype=moved.dtype)

@@ -1,4 +1,6 @@
-"""All operations, one file per family. Importing this declares those that programs use at once; the rest when asked for."""
+"""All operations, one file per family. Importing this declares those that programs use at once; the rest when asked
+for.
+"""
 from __future__ import annotations
 
 import importlib
@@ -7,7 +9,8 @@ import pkgutil
 CORE = ('conversion', 'arithmetic', 'mathematics', 'pointwise', 'reduction', 'statistics', 'scan', 'view', 'joining',
         'contraction', 'creation', 'sampling', 'indexing', 'scatter', 'activation', 'softmax')
 # what operations are declared with
-FRAME = ('definition', 'batching', 'call', 'general', 'record', 'results', 'writing', 'overriding', 'reference', 'promotion')
+FRAME = ('definition', 'batching', 'call', 'general', 'record', 'results', 'writing', 'overriding', 'reference',
+         'promotion')
 
 _loaded = set()
 

@@ -46,8 +46,8 @@ def add(m, input, other, *, alpha=1):
 
 def _no_bools(name, operand_dtypes, given):
     if dtypes.bool_ in operand_dtypes or any(isinstance(v, type(True)) for v in given):
-        raise RuntimeError('Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert '
-                           'a mask, use the `~` or `logical_not()` operator instead; for a difference, `^`.')
+        raise RuntimeError('Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to '
+                           'invert a mask, use the `~` or `logical_not()` operator instead; for a difference, `^`.')
 
 
 def _no_complex(name, operand_dtypes, given):
@@ -139,7 +139,8 @@ def remainder(m, input, other):
     return m.remainder(input, other)
 
 
-@elementwise(inplace=True, grad={'input': lambda m, g: g, 'other': lambda m, g, input, other: -g * m.trunc(input / other)})
+@elementwise(inplace=True,
+             grad={'input': lambda m, g: g, 'other': lambda m, g, input, other: -g * m.trunc(input / other)})
 def fmod(m, input, other):
     """The remainder that has the sign of the dividend, as C's fmod."""
     if input.dtype.kind in 'bui':
@@ -170,7 +171,8 @@ def _pow_gradient_of_exponent(m, g, input, other, output):
     return g * conjugated(m, slope)
 
 
-@elementwise(kernel='pow', inplace=True, number_first=True, domain=(0.2, 2.0), own_formulas=(1, 2, 3, 0.5, -1, -2), grad={
+@elementwise(kernel='pow', inplace=True, number_first=True, domain=(0.2, 2.0), own_formulas=(1, 2, 3, 0.5, -1, -2),
+             grad={
     'input': _pow_gradient_of_base, 'other': _pow_gradient_of_exponent})
 def pow(m, input, other):
     """input to the power of other; an integer to a negative integer power is refused."""
@@ -230,7 +232,8 @@ def round(m, input, *, decimals=0):
 
 builtin_abs = __builtins__['abs'] if isinstance(__builtins__, dict) else __builtins__.abs
 
-frac = primitive('frac', inplace=True, grad={'input': lambda m, g: g}, doc='The fractional part, with the sign of input.')
+frac = primitive('frac', inplace=True, grad={'input': lambda m, g: g}, doc='The fractional part, with the sign of '
+                                                                           'input.')
 
 
 def _copysign_gradient(m, g, input, output):
@@ -316,7 +319,8 @@ def _bits(name, operator):
     @elementwise(inplace=True, name=name, number_first=True)
     def operation(m, input, other):
         if input.dtype.kind not in 'bui':
-            raise NotImplementedError(f'"{name}_cpu" not implemented for \'{input.dtype}\': it takes integers and bools')
+            raise NotImplementedError(f'"{name}_cpu" not implemented for \'{input.dtype}\': it takes integers and '
+                                      'bools')
         return getattr(m, name)(input, other)
     operation.__doc__ = f'Bit by bit, as Python\'s `{operator}`.'
     globals()[name] = operation
@@ -330,7 +334,8 @@ for _name, _operator in (('bitwise_and', '&'), ('bitwise_or', '|'), ('bitwise_xo
 def bitwise_not(m, input):
     """Bit by bit, as Python's `~`."""
     if input.dtype.kind not in 'bui':
-        raise NotImplementedError(f'"bitwise_not_cpu" not implemented for \'{input.dtype}\': it takes integers and bools')
+        raise NotImplementedError(f'"bitwise_not_cpu" not implemented for \'{input.dtype}\': it takes integers and '
+                                  'bools')
     return ~input
 
 
@@ -342,8 +347,8 @@ def _shift(m, input, other, shift, downward):
     outside = (other < 0) | (other >= bits)
     nothing = m.zeros_like(input)
     shifted = shift(input, m.where(outside, m.zeros_like(other), other))
-    return m.where(outside, m.where(input < 0, nothing - 1, nothing) if downward and input.dtype.kind == 'i' else nothing,
-                   shifted)
+    return m.where(outside, m.where(input < 0, nothing - 1, nothing) if downward and input.dtype.kind == 'i'
+                   else nothing, shifted)
 
 
 @elementwise(inplace=True, number_first=True)

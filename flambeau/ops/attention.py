@@ -206,7 +206,8 @@ def _small_causal_mask(rows, columns):
 
 def _causal_mask(rows, columns):
     """Which columns rows look at, where all before are; small ones are kept."""
-    return wrap(_small_causal_mask(rows, columns) if rows * columns <= SMALL_MASK else np.tri(rows, columns, dtype=bool))
+    return wrap(_small_causal_mask(rows, columns) if rows * columns <= SMALL_MASK
+                else np.tri(rows, columns, dtype=bool))
 
 
 def _kept_weights(shape, dtype, dropout_p):

@@ -1,9 +1,9 @@
 """Batching: what an operation means for operands that each stand for a whole batch of values.
 
-Every kind of operation has a rule derived from what it is: pointwise operations line dimensions up, reductions and views
-count dimensions one further, products get one more index letter, composites run their formula. An operation may give
-its own (`batch=` at its declaration); anything else runs once for each example, and the results are stacked.
-A rule gets tensors with the batch as their first dimension. Knows no operation by name.
+Every kind of operation has a rule derived from what it is: pointwise operations line dimensions up, reductions and
+views count dimensions one further, products get one more index letter, composites run their formula. An operation may
+give its own (`batch=` at its declaration); anything else runs once for each example, and the results are stacked. A
+rule gets tensors with the batch as their first dimension. Knows no operation by name.
 """
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ def call(op, values):
     count = len(op.positional)
     if op.variadic:
         at = op.positional.index(op.variadic)
-        return op.public(*values[:at], tuple(values[at]), *values[at + 1:count], **dict(zip(op.keywords, values[count:])))
+        return op.public(*values[:at], tuple(values[at]), *values[at + 1:count],
+                         **dict(zip(op.keywords, values[count:])))
     return op.public(*values[:count], **dict(zip(op.keywords, values[count:])))
 
 
@@ -65,14 +66,15 @@ def reduction(op, values, size):
 
 
 COUNTED = ('dim', 'dim0', 'dim1', 'dim2', 'start_dim', 'end_dim', 'dimension')
+KNOWN = {*COUNTED, 'shape', 'size', 'dims', 'sizes', 'index', 'start', 'length', 'split_size_or_sections', 'chunks',
+         'offset', 'step'}
 
 
 def view(op, values, size):
     """Dimensions counted behind the batch; shapes with the batch in front."""
     named = dict(zip(op.parameters, values))
     operand = named[op.parameters[0]]
-    if not only_first(values) or not set(op.parameters[1:]) <= {*COUNTED, 'shape', 'size', 'dims', 'sizes', 'index', 'start',
-                                                                'length', 'split_size_or_sections', 'chunks', 'offset', 'step'}:
+    if not only_first(values) or not set(op.parameters[1:]) <= KNOWN:
         return NotImplemented
     rank, tensor = operand.rank, operand.tensor
     counted = [name for name in COUNTED if named.get(name) is not None]
@@ -81,7 +83,8 @@ def view(op, values, size):
         return NotImplemented
     for name in counted:
         dims = named[name]
-        behind = [a + 1 for d in (dims if isinstance(dims, (tuple, list)) else (dims,)) for a in axes_of(d, rank + adds)]
+        behind = [a + 1 for d in (dims if isinstance(dims, (tuple, list)) else (dims,))
+                  for a in axes_of(d, rank + adds)]
         named[name] = tuple(behind) if isinstance(dims, (tuple, list)) else behind[0]
     if 'dims' in named:
         named['dims'] = (0, *[a + 1 for d in named['dims'] for a in axes_of(d, rank)])

@@ -50,7 +50,8 @@ def contraction_plan(first: str, second: str, result: str):
         if matrices:
             out = m.matmul(a, b)
         elif not summed:
-            out = _outer(m, a.reshape((*a.shape, *(1,) * len(right))), b.reshape((*b.shape[:nb], *(1,) * nl, *b.shape[nb:])))
+            out = _outer(m, a.reshape((*a.shape, *(1,) * len(right))),
+                         b.reshape((*b.shape[:nb], *(1,) * nl, *b.shape[nb:])))
         else:
             shape_a, shape_b = a.shape, b.shape
             k = math.prod(shape_a[nb + nl:])
@@ -347,7 +348,8 @@ def dot(input, tensor, *, out=None):
     if input.dim() != 1 or tensor.dim() != 1:
         raise RuntimeError(f'1D tensors expected, but got {input.dim()}D and {tensor.dim()}D tensors')
     if input.dtype is not tensor.dtype:
-        raise RuntimeError(f'dot : expected both vectors to have same dtype, but found {input.dtype} and {tensor.dtype}')
+        raise RuntimeError(f'dot : expected both vectors to have same dtype, but found {input.dtype} and '
+                           f'{tensor.dtype}')
     if input.numel() != tensor.numel():
         raise RuntimeError(f'inconsistent tensor size, expected tensor [{input.numel()}] and src [{tensor.numel()}] to '
                            f'have the same number of elements, but got {input.numel()} and {tensor.numel()} elements '
@@ -391,8 +393,8 @@ def _added(name, multiply, shapes):
     def function(input, first, second, *, beta=1, alpha=1, out=None):
         product = multiply(first, second)
         if input.dtype is not product.dtype:
-            raise RuntimeError(f'{name}: expected input and the product to have the same dtype, but got {input.dtype} and '
-                               f'{product.dtype}')
+            raise RuntimeError(f'{name}: expected input and the product to have the same dtype, but got {input.dtype} '
+                               f'and {product.dtype}')
         try:
             fits = np.broadcast_shapes(input.shape, product.shape) == product.shape
         except ValueError:
@@ -401,7 +403,8 @@ def _added(name, multiply, shapes):
             raise RuntimeError(f'{name}: input of shape {list(input.shape)} cannot be expanded to the shape of the '
                                f'product, {list(product.shape)}')
         if product.dtype.category < dtypes.FLOAT and any(isinstance(v, float) for v in (beta, alpha)):
-            raise RuntimeError(f'{name}: for integral input tensors, beta and alpha must not be floating point numbers.')
+            raise RuntimeError(f'{name}: for integral input tensors, beta and alpha must not be floating point '
+                               'numbers.')
         product = product if alpha == 1 else product * alpha
         # with beta = 0 the input is not looked at: its nan and inf do not spread
         result = product if beta == 0 else (input if beta == 1 else input * beta) + product
@@ -462,8 +465,8 @@ def tensordot(a, b, dims=2, out=None):
     for i, j in zip(over_a, over_b):
         if a.shape[i] != b.shape[j]:
             if 1 not in (a.shape[i], b.shape[j]):
-                raise RuntimeError(f'contracted dimensions need to match, but first has size {a.shape[i]} in dim {i} and '
-                                   f'second has size {b.shape[j]} in dim {j}')
+                raise RuntimeError(f'contracted dimensions need to match, but first has size {a.shape[i]} in dim {i} '
+                                   f'and second has size {b.shape[j]} in dim {j}')
             a, b = (a.sum(i, keepdim=True), b) if b.shape[j] == 1 else (a, b.sum(j, keepdim=True))
         names_b[j] = names_a[i]
     a, b = same_dtype('tensordot', a, b)
@@ -489,8 +492,8 @@ def bilinear(input1, input2, weight, bias=None):
         raise RuntimeError(f'bilinear(): input batch dimensions do not match: got {list(input1.shape)} and '
                            f'{list(input2.shape)}')
     if input1.shape[-1] != weight.shape[1] or input2.shape[-1] != weight.shape[2]:
-        raise RuntimeError(f'bilinear(): input sizes {input1.shape[-1]} and {input2.shape[-1]} do not match the weight of '
-                           f'shape {list(weight.shape)}')
+        raise RuntimeError(f'bilinear(): input sizes {input1.shape[-1]} and {input2.shape[-1]} do not match the weight '
+                           f'of shape {list(weight.shape)}')
     names = LETTERS[:input1.dim() - 1]
     half = contract(input1, weight, (names + 'i', 'oij', names + 'oj'))
     out = contract(half, input2, (names + 'oj', names + 'j', names + 'o'))

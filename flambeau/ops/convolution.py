@@ -358,7 +358,8 @@ def _checked_operands(m, operation, dims, input, weight):
 
 def as_weight(m, input, weight):
     """Integers, such as the pixels of an image, in the floating point dtype of the weight."""
-    whole = not getattr(input.dtype, 'is_floating_point', True) and not input.dtype.is_complex  # arrays come in one dtype
+    # arrays come in one dtype
+    whole = not getattr(input.dtype, 'is_floating_point', True) and not input.dtype.is_complex
     return m.cast_like(input, weight) if whole and weight.dtype.is_floating_point else input
 
 

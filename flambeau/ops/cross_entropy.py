@@ -59,7 +59,8 @@ def _nll_loss(m, input, target, weight, ignore_index, reduction):
     need_floating('nll_loss', input)
     axis = _class_axis(input.ndim)
     target, weights = _class_weights(target, weight, ignore_index, input.shape[axis], input.dtype)
-    picked = m.kernel('indexing.read', input, axis, np.expand_dims(target, axis)) if target.ndim and target.dtype == np.int64 \
+    picked = m.kernel('indexing.read', input, axis,
+                      np.expand_dims(target, axis)) if target.ndim and target.dtype == np.int64 \
         else None
     return _reduced(-(input[_places(target)] if picked is None else picked.reshape(target.shape)), weights, reduction)
 
@@ -148,8 +149,8 @@ def nll_loss(input, target, weight=None, size_average=None, ignore_index=-100, r
     not count. Raises IndexError for a target that is no class, ValueError for different batch sizes.
     """
     if weight is not None and weight.dtype is not input.dtype:
-        raise RuntimeError(f'nll_loss: expected scalar type {input.dtype.name} but found {weight.dtype.name} for weight: '
-                           f'convert it with .to(torch.{input.dtype.name})')
+        raise RuntimeError(f'nll_loss: expected scalar type {input.dtype.name} but found {weight.dtype.name} for '
+                           f'weight: convert it with .to(torch.{input.dtype.name})')
     return _nll('nll_loss', input, target, weight, ignore_index, reduction_of(reduction, size_average, reduce))
 
 

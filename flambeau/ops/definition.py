@@ -9,12 +9,11 @@ An operation is declared once, by a decorator of its kind on its formula:
     composite     a formula over other operations; everything else is derived from it
     opaque        anything else, with its rules given explicitly
 
-A formula's first parameter is `m`, the set of all operations: over arrays (ops/reference.py), over tensors (`PUBLIC`), or
-over whatever else reads it (tracing, kernels). Its other parameters are PyTorch's, with PyTorch's names and defaults.
-A gradient is a formula `(m, g, names...)` whose names are what it needs: parameters, `output`, `outputs`, `outputK` (one
-of several results), `NAME_shape`, `NAME_dtype`, or `needed` (the operands whose gradient is asked for). Only what is
-named is saved.
-This module knows nothing of how arrays are computed or when formulas run; `call.py` does.
+A formula's first parameter is `m`, the set of all operations: over arrays (ops/reference.py), over tensors (`PUBLIC`),
+or over whatever else reads it (tracing, kernels). Its other parameters are PyTorch's, with PyTorch's names and
+defaults. A gradient is a formula `(m, g, names...)` whose names are what it needs: parameters, `output`, `outputs`,
+`outputK` (one of several results), `NAME_shape`, `NAME_dtype`, or `needed` (the operands whose gradient is asked for).
+Only what is named is saved. This module knows nothing of how arrays are computed or when formulas run; `call.py` does.
 """
 from __future__ import annotations
 
@@ -168,8 +167,8 @@ class Plan:
     """
 
     chooses = True  # `pull` can leave gradients out
-    __slots__ = ('operation', 'names', 'fetches', 'steps', 'joint', 'picks', 'needed', 'needed_names', 'widen', 'fusible',
-                 'least')
+    __slots__ = ('operation', 'names', 'fetches', 'steps', 'joint', 'picks', 'needed', 'needed_names', 'widen',
+                 'fusible', 'least')
 
     def __init__(self, operation, positions):
         self.operation, self.widen = operation, operation.widen
@@ -300,7 +299,8 @@ class Plan:
 
 
 def view_gradient(operation):
-    """The derived gradient of an injective view: zeros in the input's shape, with the cotangent where the view looks."""
+    """The derived gradient of an injective view: zeros in the input's shape, with the cotangent where the view looks.
+    """
     def adjoint(m, g, input_shape, *arguments):
         return m.view_adjoint(g, operation, input_shape, arguments)
     adjoint.names = (operation.parameters[0] + '_shape', *operation.parameters[1:])
@@ -408,8 +408,8 @@ def publish(function, names, namespaces, method):
 def export(namespace='torch', method=False, name=None, aliases=(), asks=True, lenient=()):
     """Publishes a plain Python function over public operations under the names users look for.
 
-    The classes of its tensors are asked first (`__torch_function__`), unless it does that itself: `asks=False`; what is no
-    tensor is refused where one must be, but for `lenient` parameters.
+    The classes of its tensors are asked first (`__torch_function__`), unless it does that itself: `asks=False`; what is
+    no tensor is refused where one must be, but for `lenient` parameters.
     """
     def decorate(function):
         if asks:

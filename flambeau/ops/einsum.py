@@ -12,8 +12,8 @@ __all__ = ['evaluate_einsum']
 def evaluate_einsum(equation, operands):
     """The value of einsum(equation, *operands), or of the form with lists of integers."""
     if not isinstance(equation, str) and not (isinstance(equation, Tensor) and operands):
-        raise ValueError('einsum(): must specify the equation string and at least one operand, or at least one operand and '
-                         'its subscripts list')
+        raise ValueError('einsum(): must specify the equation string and at least one operand, or at least one operand '
+                         'and its subscripts list')
     if not isinstance(equation, str):
         equation, operands = _from_lists(equation, operands)
     elif len(operands) == 1 and isinstance(operands[0], (tuple, list)):
@@ -46,7 +46,8 @@ def evaluate_einsum(equation, operands):
 
 @functools.lru_cache(maxsize=256)
 def _letters_of_pair(equation, first, second):
-    """The letters of `contract` for two operands of these shapes, where it can carry out the equation alone, else None."""
+    """The letters of `contract` for two operands of these shapes, where it can carry out the equation alone, else None.
+    """
     a, _, rest = equation.replace(' ', '').partition(',')
     b, arrow, result = rest.partition('->')
     if not arrow or not (a + b + result).isalpha() or any(len(set(names)) < len(names) for names in (a, b, result)):
@@ -82,7 +83,8 @@ def _named_dimensions(equation, operands):
     for part in (*parts, right):
         bad = [c for c in part.replace('...', '', 1) if not c.isalpha()]
         if bad:
-            raise RuntimeError(f"einsum(): invalid subscript given at index {equation.index(bad[0])} in the equation string, "
+            raise RuntimeError(f"einsum(): invalid subscript given at index {equation.index(bad[0])} in the equation "
+                               "string, "
                                f'subscripts must be in [a-zA-Z], in {equation!r}')
     covered = [t.dim() - len(p.replace('...', '')) if '...' in p else 0 for p, t in zip(parts, operands)]
     most = max(covered, default=0)
@@ -90,8 +92,10 @@ def _named_dimensions(equation, operands):
     names = []
     for k, (part, count, tensor) in enumerate(zip(parts, covered, operands)):
         if count < 0 or '...' not in part and len(part) != tensor.dim():
-            raise RuntimeError(f"einsum(): the number of subscripts in the equation ({len(part.replace('...', ''))}) does not "
-                               f'match the number of dimensions ({tensor.dim()}) for operand {k} and no ellipsis was given')
+            raise RuntimeError(f"einsum(): the number of subscripts in the equation ({len(part.replace('...', ''))}) "
+                               "does not "
+                               f'match the number of dimensions ({tensor.dim()}) for operand {k} and no ellipsis was '
+                               'given')
         names.append(part.replace('...', ''.join(free[most - count:])))
     every = ''.join(names)
     if not arrow:
@@ -114,8 +118,8 @@ def _broadcast(operands, names):
         for d, (c, n) in enumerate(zip(letters, tensor.shape)):
             known = sizes.get(c, 1)
             if n not in (1, known) and known != 1:
-                raise RuntimeError(f'einsum(): subscript {c} has size {n} for operand {k} which does not broadcast with '
-                                   f'previously seen size {known}')
+                raise RuntimeError(f'einsum(): subscript {c} has size {n} for operand {k} which does not broadcast '
+                                   f'with previously seen size {known}')
             sizes[c] = max(n, known) if 0 not in (n, known) else 0
     out, out_names = [], []
     for tensor, letters in zip(operands, names):

@@ -125,7 +125,8 @@ def check_row(name, k, row):
     if written.dtype.category < dtypes.FLOAT and 'copy' not in name:
         target = result_dtype(*([v for v in row if isinstance(v, Tensor) is tensor] for tensor in (True, False)))
         if not dtypes.can_cast(target, written.dtype):
-            raise RuntimeError(f"{name}(): result type {target} can't be cast to the desired output type {written.dtype} of "
+            raise RuntimeError(f"{name}(): result type {target} can't be cast to the desired output type "
+                               f"{written.dtype} of "
                                f'tensor {k}')
 
 

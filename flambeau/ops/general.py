@@ -27,7 +27,8 @@ SIMPLE = {int, float, bool, complex, str, type(None), slice, type(Ellipsis), dty
 
 
 def runner(op):
-    """run(values of the parameters) -> results: takes the arrays out of tensors and hands them to the kind's evaluator."""
+    """run(values of the parameters) -> results: takes the arrays out of tensors and hands them to the kind's evaluator.
+    """
     finish, recordable = EVALUATORS[op.kind](op), op.recordable
 
     def run(values):
@@ -84,7 +85,8 @@ def invoke(op, m, values):
 
 
 def raise_refusal(op, values, error):
-    """Raises an error of a formula anew; array libraries' complaints become PyTorch's errors that name the operation."""
+    """Raises an error of a formula anew; array libraries' complaints become PyTorch's errors that name the operation.
+    """
     if isinstance(error, np.exceptions.AxisError):
         ndim = max(error.ndim or 1, 1)
         raise IndexError(f'Dimension out of range (expected to be in range of [{-ndim}, {ndim - 1}], but got '
@@ -93,7 +95,8 @@ def raise_refusal(op, values, error):
             error, (ArgumentTypeError, ArgumentError)):
         refuse_types(op, values, error)
     kind = type(error)
-    if kind in (ValueError, TypeError) or isinstance(error, (ValueError, TypeError)) and kind.__module__.startswith('numpy'):
+    if kind in (ValueError, TypeError) or kind.__module__.startswith('numpy') and isinstance(
+            error, (ValueError, TypeError)):
         refuse_operands(op, values, error)
     if isinstance(error, MemoryError) and not isinstance(error, OutOfMemory):
         raise OutOfMemory(f'{op.name}(): out of memory: {error}, in '
@@ -103,7 +106,8 @@ def raise_refusal(op, values, error):
 
 
 def refuse_operands(op, values, error):
-    """Raises PyTorch's error for what an array library says of operands: that types have no loop, or shapes do not fit."""
+    """Raises PyTorch's error for what an array library says of operands: that types have no loop, or shapes do not fit.
+    """
     name, call = op.name.strip('_'), describe_call(op.name, op.parameters, values)
     if type(error) is TypeError and 'ufunc' not in str(error) and 'numpy' not in str(error):
         raise TypeError(f'{name}(): {error}, in {call}') from error
@@ -125,7 +129,9 @@ def refuse_types(op, values, error):
     culprit = error.obj if isinstance(error, AttributeError) else error
     for position, (parameter, value) in enumerate(zip(op.parameters, values), 1):
         for v in (value, *value) if isinstance(value, (list, tuple)) else (value,):
-            if v is culprit and (v is not None or op.defaults.get(parameter, op) is not None) or isinstance(v, str) and op.defaults.get(parameter).__class__ is not str:
+            default = op.defaults.get(parameter, op)
+            if v is culprit and (v is not None or default is not None) or \
+                    isinstance(v, str) and default.__class__ is not str:
                 raise TypeError(f"{name}(): argument '{parameter}' (position {position}) cannot be or contain "
                                 f'{describe_value(v)}, a {type(v).__name__}, in '
                                 f'{describe_call(op.name, op.parameters, values)}') from error
@@ -245,7 +251,8 @@ def promoted_operands(op, values, recording):
     for k in operands:
         if isinstance(values[k], ndarray):
             values[k] = wrap(values[k])
-        elif not isinstance(values[k], (Tensor, *NUMBERS)) and (values[k] is not None or op.positional[k] not in op.defaults):
+        elif not isinstance(values[k], (Tensor, *NUMBERS)) and (values[k] is not None
+                                                                or op.positional[k] not in op.defaults):
             raise TypeError(f"{op.name}(): argument '{op.positional[k]}' must be Tensor or Number, not "
                             f'{type(values[k]).__name__}')
     if not (isinstance(values[operands[0]], Tensor) or op.number_first and any(
@@ -253,7 +260,8 @@ def promoted_operands(op, values, recording):
         raise TypeError(f"{op.name}(): argument '{op.positional[operands[0]]}' (position 1) must be Tensor, not "
                         f'{type(values[operands[0]]).__name__}')
     if op.check is not None:
-        op.check(op.name, [values[k].dtype for k in operands if isinstance(values[k], Tensor)], [values[k] for k in operands])
+        op.check(op.name, [values[k].dtype for k in operands if isinstance(values[k], Tensor)],
+                 [values[k] for k in operands])
     target = common_dtype(op, [values[k] for k in operands if isinstance(values[k], Tensor)],
                           [values[k] for k in operands if isinstance(values[k], NUMBERS)])
     for k, v in enumerate(values):
@@ -265,7 +273,8 @@ def promoted_operands(op, values, recording):
         elif k in operands and isinstance(v, NUMBERS):
             arrays.append(to_array(v, target))
         elif v.__class__ is list or v.__class__ is tuple:
-            raise TypeError(f"{op.name.strip('_')}(): argument '{op.parameters[k]}' (position {k + 1}) must be Number, not "
+            raise TypeError(f"{op.name.strip('_')}(): argument '{op.parameters[k]}' (position {k + 1}) must be Number, "
+                            "not "
                             f'{type(v).__name__}')
         else:
             arrays.append(lowered(v)[0])

@@ -74,7 +74,8 @@ def _axis_taps(m, u, size, mode, padding_mode, align_corners):
 
 
 def _corners(m, *given):
-    """(indices..., weights...) of all elements that count, from positions along each axis; -1 is outside of the image."""
+    """(indices..., weights...) of all elements that count, from positions along each axis; -1 is outside of the image.
+    """
     *positions, spatial, mode, padding_mode, align_corners = given
     taps = [_axis_taps(m, u, size, mode, padding_mode, align_corners) for u, size in zip(positions, spatial)]
     indices, weights = [], []

@@ -118,8 +118,9 @@ def cat(tensors, dim=0, *, out=None):
             raise RuntimeError(f'Tensors must have same number of dimensions: got {len(like)} and {len(s)}')
         for d, (n, want) in enumerate(zip(s, like)):
             if d != axis and n != want:
-                raise RuntimeError(f'Sizes of tensors must match except in dimension {axis}. Expected size {want} but got '
-                                   f'size {n} for tensor number {k} in the list. (shapes {list(like)} and {list(s)})')
+                raise RuntimeError(f'Sizes of tensors must match except in dimension {axis}. Expected size {want} but '
+                                   f'got size {n} for tensor number {k} in the list. (shapes {list(like)} and '
+                                   f'{list(s)})')
     if out is not None:
         refuse_shared_out('cat', tensors, out)
     return _delivered('cat', _cat([tensors[k] for k in full], axis), out)
@@ -379,7 +380,8 @@ def block_diag(*tensors):
     for k, t in enumerate(tensors):
         require_tensors('block_diag', tensors=t)
         if t.dim() > 2:
-            raise RuntimeError(f'torch.block_diag: Input tensors must have 2 or fewer dimensions. Input {k} has {t.dim()} '
+            raise RuntimeError(f'torch.block_diag: Input tensors must have 2 or fewer dimensions. Input {k} has '
+                               f'{t.dim()} '
                                'dimensions')
     tensors = [t if t.dim() == 2 else t.reshape(1, -1) for t in tensors]
     width = sum(t.shape[1] for t in tensors)

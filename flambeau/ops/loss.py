@@ -35,7 +35,8 @@ def reduced(m, losses, reduction):
 
 
 def reduced_losses(m, formula, reduction, *arguments):
-    """The losses formula(m, *arguments) of pairs of values, their mean or their sum, in as few passes as there can be."""
+    """The losses formula(m, *arguments) of pairs of values, their mean or their sum, in as few passes as there can be.
+    """
     if reduction == 'none':
         return m.fused(formula, *arguments)
     total = m.whole(formula, *arguments)

@@ -46,8 +46,8 @@ def cosine_embedding_loss(input1, input2, target, margin=0, size_average=None, r
         raise RuntimeError(f'cosine_embedding_loss: {target.dim()}D target tensor expects {target.dim() + 1}D input '
                            f'tensors, but found inputs with sizes {list(input1.shape)} and {list(input2.shape)}.')
     if len({n for n in (*input1.shape[:-1], *input2.shape[:-1], *target.shape) if n != 1}) > 1:
-        raise RuntimeError(f'cosine_embedding_loss: inputs of sizes {list(input1.shape)} and {list(input2.shape)} do not fit '
-                           f'a target of size {list(target.shape)}: one target per row is needed')
+        raise RuntimeError(f'cosine_embedding_loss: inputs of sizes {list(input1.shape)} and {list(input2.shape)} do '
+                           f'not fit a target of size {list(target.shape)}: one target per row is needed')
     m, tiny = PUBLIC, 1e-12
     sizes = ((input1 * input1).sum(-1) + tiny) * ((input2 * input2).sum(-1) + tiny)
     similarity = (input1 * input2).sum(-1) / sizes.sqrt()

@@ -33,8 +33,8 @@ reciprocal = _unary('reciprocal', lambda m, g, output: -g * conjugated(m, output
 sin = _unary('sin', lambda m, g, input: g * conjugated(m, m.cos(input)), doc='The sine.')
 cos = _unary('cos', lambda m, g, input: -g * conjugated(m, m.sin(input)), doc='The cosine.')
 tan = _unary('tan', lambda m, g, output: g * conjugated(m, 1 + output * output), doc='The tangent.')
-asin = _unary('asin', lambda m, g, input: g * conjugated(m, m.rsqrt(1 - input * input)), ('arcsin',), domain=(-0.9, 0.9),
-              doc='The arcsine.')
+asin = _unary('asin', lambda m, g, input: g * conjugated(m, m.rsqrt(1 - input * input)), ('arcsin',),
+              domain=(-0.9, 0.9), doc='The arcsine.')
 acos = _unary('acos', lambda m, g, input: -g * conjugated(m, m.rsqrt(1 - input * input)), ('arccos',),
               domain=(-0.9, 0.9),
               doc='The arccosine.')

@@ -66,8 +66,8 @@ def _normalize_gradients(m, g, input, weight, bias_shape, bias_dtype, output1, o
     shape, axes, affine_shape = layout.shape, layout.axes, layout.affine_shape
     arguments = (
         _like(m, m.reshape(of_output, shape), variance), _like(m, m.reshape(input, shape), variance),
-        None if weight is None else m.reshape(_like(m, weight, variance), affine_shape), mean if layout.centered else None,
-        variance, of_mean, of_variance, axes, affine_shape, float(max(layout.count, 1)), float(layout.eps))
+        None if weight is None else m.reshape(_like(m, weight, variance), affine_shape), mean if layout.centered
+        else None, variance, of_mean, of_variance, axes, affine_shape, float(max(layout.count, 1)), float(layout.eps))
     slopes, of_weight, of_bias = _all_gradients(m, arguments, 'input' in needed, 'weight' in needed, 'bias' in needed)
     parameter_shape = bias_shape if weight is None else weight.shape
     found = {name: m.reshape(value, to) for name, value, to in (
@@ -96,7 +96,9 @@ def _all_gradients(m, arguments, of_input, of_weight, of_bias):
 
 
 def _summed_parameters(m, g, x, mean, variance, affine_shape, eps):
-    """The gradients of weight and bias by one kernel, or None: along rows first, or where channels lie side by side, not."""
+    """The gradients of weight and bias by one kernel, or None: along rows first, or where channels lie side by side,
+    not.
+    """
     last = x.ndim - 1
     if affine_shape[last] != 1 or mean is None:
         return None
@@ -191,7 +193,8 @@ def _normalize(m, input, weight, bias, layout):
     x = _working(input).reshape(layout.shape)
     weight, bias = (v if v is None else _working(v).reshape(layout.affine_shape) for v in (weight, bias))
     if layout.centered and _has_columns(x, layout.axes):
-        out, mean, variance = _standardized_columns(m, x, weight, bias, layout.affine_shape, layout.count, float(layout.eps))
+        out, mean, variance = _standardized_columns(m, x, weight, bias, layout.affine_shape, layout.count,
+                                                    float(layout.eps))
     else:
         out, mean, variance = m.fused(_standardized, x, weight, bias, layout.axes, float(layout.count or math.nan),
                                       float(layout.eps), layout.centered)
@@ -424,8 +427,8 @@ def _last_dimensions(name, input, normalized_shape, weight, bias, eps, centered=
     if not isinstance(normalized_shape, (tuple, list)):
         raise TypeError(f"{name}(): argument 'normalized_shape' must be tuple of ints, not "
                         f'{type(normalized_shape).__name__}')
-    layout = _last_layout(name, input._array.shape, tuple(normalized_shape), None if weight is None else weight._array.shape,
-                          None if bias is None else bias._array.shape, eps, centered)
+    layout = _last_layout(name, input._array.shape, tuple(normalized_shape), None if weight is None
+                          else weight._array.shape, None if bias is None else bias._array.shape, eps, centered)
     need_floating(name, input._array)
     return layout
 

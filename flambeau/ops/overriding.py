@@ -40,7 +40,8 @@ def override(function, args, kwargs):
 
 
 def asking(function, name, lenient=()):
-    """The function under a public name, with the answers of classes that answer calls themselves: what `export` publishes.
+    """The function under a public name, with the answers of classes that answer calls themselves: what `export`
+    publishes.
 
     Plain tensors cost it a look at their classes. Its code is written for the function's parameters at its first call.
     A function without tensors stays as it is. Raises TypeError for what is no tensor where one must be: for `lenient`
@@ -75,7 +76,8 @@ def _write_asking(call, function):
     required = count if several else count - len(function.__defaults__ or ())
     lenient, defaults = call.__globals__['_lenient'], function.__kwdefaults__ or {}
     classes = [(p, 'PLAIN' if p in lenient else 'TENSOR') for p in positional + keywords if p in TENSORS]
-    checks = [f'type({p}) in {known}' if known == 'PLAIN' or p in positional[:required] or p in keywords and p not in defaults
+    checks = [f'type({p}) in {known}' if known == 'PLAIN' or p in positional[:required] or p in keywords
+              and p not in defaults
               else f'({p} is None or type({p}) in {known})' for p, known in classes]
     checks += [f'{"TENSOR" if s in SEVERAL else "PLAIN"}.issuperset(map(type, {s}))' for s in several]
     checks += [f'(not {r} or PLAIN.issuperset(map(type, {r}.values())))' for r in rest]
@@ -98,21 +100,23 @@ def _write_asking(call, function):
 
 VARIADIC, NAMED = inspect.CO_VARARGS, inspect.CO_VARKEYWORDS
 UNASKED = object()
-PLAIN = {Tensor, Parameter, int, float, bool, complex, str, type(None), slice, type(Ellipsis)}  # classes that answer no call
+# classes that answer no call
+PLAIN = {Tensor, Parameter, int, float, bool, complex, str, type(None), slice, type(Ellipsis)}
 TENSOR = {Tensor, Parameter}
 # parameters of published functions that are tensors or hold some
-TENSORS = frozenset("""input other target weight bias mask self A B M L b x y x1 x2 tensor tensors first second value key query
-    vec2 matrices a operands exponent condition real imag abs angle running_mean running_var input1 input2 anchor positive
-    negative indices theta grid LU_data LU_pivots LU LD pivots tau window attn_mask log_probs targets input_lengths
-    target_lengths logits in_proj_weight in_proj_bias bias_k bias_v out_proj_weight out_proj_bias key_padding_mask
-    q_proj_weight k_proj_weight v_proj_weight static_k static_v pos_weight var linear_weight linear_bias offsets
-    per_sample_weights w_ih w_hh b_ih b_hh hx the_template fweights aweights repeats input_mask other_mask
-    _random_samples boundaries sorted_sequence tensor1 tensor2 mean std bins q args""".split())
-# those that may be numbers or lists too
+TENSORS = frozenset("""input other target weight bias mask self A B M L b x y x1 x2 tensor tensors first second value
+    key query vec2 matrices a operands exponent condition real imag abs angle running_mean running_var input1 input2
+    anchor positive negative indices theta grid LU_data LU_pivots LU LD pivots tau window attn_mask log_probs targets
+    input_lengths target_lengths logits in_proj_weight in_proj_bias bias_k bias_v out_proj_weight out_proj_bias
+    key_padding_mask q_proj_weight k_proj_weight v_proj_weight static_k static_v pos_weight var linear_weight
+    linear_bias offsets per_sample_weights w_ih w_hh b_ih b_hh hx the_template fweights aweights repeats input_mask
+    other_mask _random_samples boundaries sorted_sequence tensor1 tensor2 mean std bins q args""".split())
+# parameters for any number of tensors
 SEVERAL = {'tensors', 'operands', 'matrices'}
-LENIENT = frozenset("""exponent tensors hx input_lengths target_lengths mean std repeats bins q args self value matrices operands
-    var key input_mask other_mask mask indices _random_samples tau M""".split())
-
+# those that may be numbers or lists too
+LENIENT = frozenset("""exponent tensors hx input_lengths target_lengths mean std repeats bins q args self value var key
+    input_mask other_mask mask indices _random_samples tau M""".split())
+# those that must be given, if only as None
 NULLABLE = frozenset('bias bias_k bias_v in_proj_weight in_proj_bias out_proj_bias running_mean running_var'.split())
 
 
@@ -139,7 +143,8 @@ def answers(function, args, options):
 def refuse_other(function, name, position, value):
     """Raises the TypeError of what is no tensor where one must be."""
     hint = '' if value is None or isinstance(value, str) else ': torch.tensor(...) makes one of it'
-    raise TypeError(f"{function}(): argument '{name}' (position {position}) must be Tensor, not {type(value).__name__}{hint}")
+    raise TypeError(f"{function}(): argument '{name}' (position {position}) must be Tensor, not "
+                    f"{type(value).__name__}{hint}")
 
 
 def answered(*values):

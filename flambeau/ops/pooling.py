@@ -476,8 +476,8 @@ def _declare_max_pool(dims):
 
     With `return_indices` also the flat position of each maximum in its plane, which `max_unpool{dims}d` takes.
     """
-    declared = composite(max_pool, name=operation, namespace='torch nn.functional', method=False, widen=False, replay=True,
-                         label=f'MaxPool{dims}DWithIndicesBackward0')
+    declared = composite(max_pool, name=operation, namespace='torch nn.functional', method=False, widen=False,
+                         replay=True, label=f'MaxPool{dims}DWithIndicesBackward0')
 
     def with_indices(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=True):
         return declared(input, kernel_size, stride, padding, dilation, ceil_mode, True)
@@ -517,8 +517,8 @@ def _declare_adaptive_max_pool(dims):
         return _pair_for_batch(m, pair, unbatched) if return_indices else same_for_batch(m, pair[0], unbatched)
 
     adaptive_max_pool.__doc__ = f"""The maximum over `output_size` bins that cover the last {dims} dimension(s)."""
-    declared = composite(adaptive_max_pool, name=operation, namespace='nn.functional', method=False, widen=False, replay=True,
-                         label=f'AdaptiveMaxPool{dims}DBackward0')
+    declared = composite(adaptive_max_pool, name=operation, namespace='nn.functional', method=False, widen=False,
+                         replay=True, label=f'AdaptiveMaxPool{dims}DBackward0')
 
     def with_indices(input, output_size, return_indices=True):
         return declared(input, output_size, True)
@@ -654,8 +654,8 @@ def _declare_avg_pool(dims):
 
     Padding counts as zeros unless `count_include_pad` is false.
     """
-    return composite(formula, name=operation, namespace='torch nn.functional' if dims == 1 else 'nn.functional', replay=True,
-                     method=False, widen=False, label=f'AvgPool{dims}DBackward0')
+    return composite(formula, name=operation, namespace='torch nn.functional' if dims == 1 else 'nn.functional',
+                     replay=True, method=False, widen=False, label=f'AvgPool{dims}DBackward0')
 
 
 def _declare_adaptive_avg_pool(dims):

@@ -88,7 +88,8 @@ def saved_output(out, index):
 
 
 def binary_recorder(op):
-    """record(input, other, a, b) -> the node of a two-operand call with default options, or None where nothing is wanted.
+    """record(input, other, a, b) -> the node of a two-operand call with default options, or None where nothing is
+    wanted.
 
     GENERAL where gradients name the result, which this short way does not save.
     """

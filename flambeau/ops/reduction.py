@@ -116,5 +116,6 @@ def product_of_others(m, input):
     n = input.shape[-1]
     ones = m.ones_like(m.narrow(input, -1, 0, min(n, 1)))
     before = m.cumprod(m.cat([ones, m.narrow(input, -1, 0, max(n - 1, 0))], -1), -1)
-    after = m.flip(m.cumprod(m.cat([ones, m.flip(m.narrow(input, -1, min(n, 1), max(n - 1, 0)), (-1,))], -1), -1), (-1,))
+    after = m.flip(m.cumprod(m.cat([ones, m.flip(m.narrow(input, -1, min(n, 1), max(n - 1, 0)), (-1,))], -1), -1),
+                   (-1,))
     return before * after

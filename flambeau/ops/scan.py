@@ -87,7 +87,8 @@ def logcumsumexp(m, input, dim):
         raise RuntimeError(f"\"logcumsumexp_out_cpu\" not implemented for '{dtypes.of(input.dtype)}'")
     if input.dtype.kind == 'c':
         top = input.real.max(axis=axis_of(dim, input.ndim), keepdims=True) if input.size else 0
-        return _scanned(m, input, dim, None, np.logaddexp, lambda x, axis: np.log(np.cumsum(np.exp(x - top), axis)) + top)
+        return _scanned(m, input, dim, None, np.logaddexp, lambda x,
+                        axis: np.log(np.cumsum(np.exp(x - top), axis)) + top)
     return _scanned(m, input, dim, None, np.logaddexp, lambda x, axis: np.logaddexp.accumulate(x, axis))
 
 

@@ -29,8 +29,8 @@ def with_dimensions(array: np.ndarray) -> np.ndarray:
 
 
 def check_elements(name: str, shape: tuple[int, ...], dim: int, index: np.ndarray) -> None:
-    """Raises RuntimeError for an `index` along `dim` of an array of `shape` that is out of range, has another dtype than
-    int64 or int32, or more places in another dimension than the array."""
+    """Raises RuntimeError for an `index` along `dim` of an array of `shape` that is out of range, has another dtype
+    than int64 or int32, or more places in another dimension than the array."""
     if index.size == 0:
         return
     if index.dtype not in (np.int64, np.int32):
@@ -59,7 +59,9 @@ def element_places(shape: tuple[int, ...], dim: int, index: np.ndarray) -> np.nd
 
 @functools.lru_cache(maxsize=64)
 def _steps(shape: tuple[int, ...], dim: int, sizes: tuple[int, ...]):
-    """Where the first elements along `dim` lie in a flattened array of `shape`, for the first `sizes` of other dimensions."""
+    """Where the first elements along `dim` lie in a flattened array of `shape`, for the first `sizes` of other
+    dimensions.
+    """
     stride, found = 1, None
     for d in reversed(range(len(shape))):
         if d != dim and sizes[d] > 1:

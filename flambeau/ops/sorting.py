@@ -394,8 +394,8 @@ def unique_consecutive(m, input, return_inverse=False, return_counts=False, dim=
         rows, dim = _slices(input, dim, 'unique_consecutive')
     begins = _begins(rows)
     found = REFERENCE.kernel('indexing.chosen', rows, begins) if rows.ndim == 1 else None
-    return _with_extras(rows[begins] if found is None else found, begins, np.cumsum(begins) - 1 if return_inverse else None,
-                        input, dim, return_inverse, return_counts)
+    return _with_extras(rows[begins] if found is None else found, begins, np.cumsum(begins) - 1 if return_inverse
+                        else None, input, dim, return_inverse, return_counts)
 
 
 def _unique_by_counting(rows: np.ndarray, shape, return_inverse: bool, return_counts: bool):

@@ -199,7 +199,8 @@ def logit(m, input, eps=None):
 def entr(m, input):
     """-input * log(input), 0 at 0 and -inf below."""
     safe = m.where(input > 0, input, m.ones_like(input))
-    value = m.where(input > 0, -input * m.log(safe), m.where(input == 0, m.zeros_like(input), -math.inf + m.zeros_like(input)))
+    value = m.where(input > 0, -input * m.log(safe),
+                    m.where(input == 0, m.zeros_like(input), -math.inf + m.zeros_like(input)))
     return m.where(m.isnan(input), input, value)
 
 

@@ -14,8 +14,8 @@ from .overriding import answered, override
 from .reference import LARGE, REFERENCE
 from .results import named
 
-__all__ = ['change', 'writable', 'shares_elements', 'overwritten', 'inplace_entry', 'deliver', 'refuse_out', 'refuse_shared_out', 'refuse_partial_overlap',
-           'refuse_write', 'constant', 'unrecorded']
+__all__ = ['change', 'writable', 'shares_elements', 'overwritten', 'inplace_entry', 'deliver', 'refuse_out',
+           'refuse_shared_out', 'refuse_partial_overlap', 'refuse_write', 'constant', 'unrecorded']
 
 new = object.__new__
 ndarray = np.ndarray
@@ -163,7 +163,8 @@ def refuse_write(tensor, operation):
     node = tensor._node
     if node is LEAF:
         raise RuntimeError(f'a leaf Variable that requires grad is being used in an in-place operation: {operation} on '
-                           f'{tensor.dtype} {list(tensor.shape)}. Do it under torch.no_grad(), or on a copy (.clone()).')
+                           f'{tensor.dtype} {list(tensor.shape)}. Do it under torch.no_grad(), or on a copy '
+                           '(.clone()).')
     if node.__class__ is View:
         edge = node.resolve(tensor)
         if node.base._node is LEAF:
@@ -195,21 +196,23 @@ def shares_elements(array):
 def writable(array, operation, overlapping=False):
     """The array, to be written by an operation; with overlapping, one on the memory that expanded elements share.
 
-    Expanded arrays are locked, and so are their parts, until one whose elements lie apart is written. Raises RuntimeError
-    for elements in one place and for read-only memory.
+    Expanded arrays are locked, and so are their parts, until one whose elements lie apart is written. Raises
+    RuntimeError for elements in one place and for read-only memory.
     """
     if array.flags.writeable:
         return array
     if shares_elements(array):
         if not overlapping:
-            raise RuntimeError(f'unsupported operation: {operation} would write more than once to one memory location of '
-                               f'an expanded tensor, {dtypes.of(array.dtype)} {list(array.shape)}. Please clone() the tensor '
+            raise RuntimeError(f'unsupported operation: {operation} would write more than once to one memory location '
+                               f'of an expanded tensor, {dtypes.of(array.dtype)} {list(array.shape)}. Please clone() '
+                               'the tensor '
                                'before performing the operation.')
         array = array.view()
     try:
         array.flags.writeable = True
     except ValueError:
-        raise RuntimeError(f'{operation} cannot write {dtypes.of(array.dtype)} {list(array.shape)}: it lies in read-only '
+        raise RuntimeError(f'{operation} cannot write {dtypes.of(array.dtype)} {list(array.shape)}: it lies in '
+                           'read-only '
                            'memory. Please clone() the tensor before performing the operation.') from None
     return array
 
@@ -325,7 +328,8 @@ def refuse_partial_overlap(op, values, out):
             same = array.shape == place.shape and array.strides == place.strides and \
                 array.ctypes.data == place.ctypes.data
             if not same and np.shares_memory(array, place):
-                raise RuntimeError(f'unsupported operation: some elements of an input of {op.name}() and of the written-to '
+                raise RuntimeError(f'unsupported operation: some elements of an input of {op.name}() and of the '
+                                   'written-to '
                                    'tensor refer to a single memory location. Please clone() the tensor first.')
 
 

@@ -109,8 +109,8 @@ class Optimizer:
         self.param_groups: list[dict[str, Any]] = []
         if not hasattr(params, '__iter__') and not hasattr(params, '__getitem__'):
             cure = ': pass model.parameters()' if hasattr(params, 'parameters') else ''
-            raise TypeError(f'params argument given to the optimizer should be an iterable of Tensors or dicts, but got '
-                            f'{type(params).__name__}{cure}')
+            raise TypeError(f'params argument given to the optimizer should be an iterable of Tensors or dicts, but '
+                            f'got {type(params).__name__}{cure}')
         groups = list(params)
         if not groups:
             raise ValueError('optimizer got an empty parameter list')

@@ -57,7 +57,8 @@ def _compare(actual, expected, path, options):
         return
     for value in (actual, expected):
         if not isinstance(value, (Tensor, int, float, complex, np.ndarray, np.generic)):
-            raise TypeError(f'No comparison pair was able to handle inputs of type {type(actual)} and {type(expected)}.')
+            raise TypeError(f'No comparison pair was able to handle inputs of type {type(actual)} and '
+                            f'{type(expected)}.')
     _compare_tensors(*(_tensor(v) for v in (actual, expected)), path, options,
                      numbers=not isinstance(actual, Tensor) and not isinstance(expected, Tensor))
 
@@ -75,7 +76,8 @@ def _compare_tensors(actual, expected, path, options, numbers=False):
     if options['check_dtype'] and not numbers and actual.dtype is not expected.dtype:
         _fail(f'The values for attribute \'dtype\' do not match: {actual.dtype} != {expected.dtype}.', path, options)
     if options['check_stride'] and actual.stride() != expected.stride():
-        _fail(f"The values for attribute 'stride()' do not match: {actual.stride()} != {expected.stride()}.", path, options)
+        _fail(f"The values for attribute 'stride()' do not match: {actual.stride()} != {expected.stride()}.", path,
+              options)
     rtol, atol = (options['rtol'], options['atol']) if options['rtol'] is not None else tolerances_of(actual, expected)
     a, e = (_wide(t._array) for t in (actual, expected))
     difference, allowed = np.abs(a - e), atol + rtol * np.abs(e)

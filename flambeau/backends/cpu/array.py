@@ -40,9 +40,11 @@ def driver(name):
 
 
 def signature():
-    """signature(arguments...): a key that tells apart arrays of different dtypes, shapes or strides, and nothing else."""
+    """signature(arguments...): a key that tells apart arrays of different dtypes, shapes or strides, and nothing else.
+    """
     from .properties import jit_is_on
     if jit_is_on():
         from .build import signature
         return signature()
-    return lambda *arguments: tuple([(x.shape, x.strides, x.dtype) if x.__class__ is xp.ndarray else 0 for x in arguments])
+    return lambda *arguments: tuple([(x.shape, x.strides, x.dtype) if x.__class__ is xp.ndarray else 0
+                                     for x in arguments])

@@ -75,7 +75,8 @@ def forward(query, key, value, scale, causal):
     threads = get_num_threads()
     scratch = allocated(threads * pitch * rows, np.float32)
     compiled(attention.forward, features, rows, uneven, bool(causal))(
-        q, k, v, written, turned, scratch, _strides(q, k, v, written), threads, batch, heads, keys, panels, upper, float(scale))
+        q, k, v, written, turned, scratch, _strides(q, k, v, written), threads, batch, heads, keys, panels, upper,
+        float(scale))
     return out
 
 
@@ -93,6 +94,6 @@ def backward(g, out, query, key, value, scale, causal):
     threads = get_num_threads()
     scratch = allocated(threads * (padded * 2 * features + pitch * 2 * attention.GROUP * rows), np.float32)
     compiled(attention.backward, features, rows, uneven, key_rows, key_uneven, bool(causal))(
-        q, k, v, out, g, dq, dk, dv, scratch, _strides(q, k, v, out, g, dq, dk, dv), threads, batch, heads, keys, panels, upper,
-        key_panels, key_upper, float(scale))
+        q, k, v, out, g, dq, dk, dv, scratch, _strides(q, k, v, out, g, dq, dk, dv), threads, batch, heads, keys,
+        panels, upper, key_panels, key_upper, float(scale))
     return dq.reshape(query.shape), dk.reshape(key.shape), dv.reshape(value.shape)

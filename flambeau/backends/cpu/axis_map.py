@@ -1,7 +1,7 @@
 """Maps of the last two axes of float32 arrays by generated kernels; what does not fit answers None. Knows no operation.
 
-A map (None: identity) has `rows`, `columns` and entries (row, column, weight or None) sorted by row; `first` and `count`
-say where those of a row are.
+A map (None: identity) has `rows`, `columns` and entries (row, column, weight or None) sorted by row; `first` and
+`count` say where those of a row are.
 """
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ def _mapped_channels(x, maps):
 def _mapped_planes(x, maps, height, width, shape):
     """Maps of planes of height and width that lie one behind the other, as an array of a shape."""
     rows, columns = (n if m is None else m.rows for n, m in zip((height, width), maps))
-    if 0 in (rows, columns) or maps[1] is not None and (width > axis_map.MOST_COLUMNS or maps[1].count.max() > MOST_TAPS):
+    if 0 in (rows, columns) or maps[1] is not None and (width > axis_map.MOST_COLUMNS
+                                                        or maps[1].count.max() > MOST_TAPS):
         return None
     row_kind, *row_tables = _rows(maps[0])
     column_kind, taps, pitch, *column_tables = _columns(maps[1])

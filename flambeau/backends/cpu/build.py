@@ -86,7 +86,9 @@ def kernel_text(generator, *arguments):
 # ---- LLVM
 
 class _Machine:
-    """LLVM's target machine, and the engine that holds all code loaded. Never freed: code may run as long as Python does."""
+    """LLVM's target machine, and the engine that holds all code loaded. Never freed: code may run as long as Python
+    does.
+    """
 
     def __init__(self):
         import llvmlite.binding as llvm
@@ -95,8 +97,8 @@ class _Machine:
         llvm.initialize_native_asmprinter()
         name, features = processor()
         triple = llvm.get_process_triple()
-        self.made = functools.partial(llvm.Target.from_triple(triple).create_target_machine, cpu=name, features=features,
-                                      opt=2, reloc='default', codemodel='jitdefault', jit=True)
+        self.made = functools.partial(llvm.Target.from_triple(triple).create_target_machine, cpu=name,
+                                      features=features, opt=2, reloc='default', codemodel='jitdefault', jit=True)
         self.target_machine = self.made()
         self.engine = self.new_engine()
         self.loaded = []
@@ -183,7 +185,8 @@ def signature():
 
 @functools.lru_cache(maxsize=None)
 def cache_directory():
-    """The folder of compiled kernels (FLAMBEAU_CACHE, else the user's cache folder), or None where none can be written."""
+    """The folder of compiled kernels (FLAMBEAU_CACHE, else the user's cache folder), or None where none can be written.
+    """
     asked = os.environ.get('FLAMBEAU_CACHE')
     base = Path(asked) if asked else Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'flambeau'
     try:

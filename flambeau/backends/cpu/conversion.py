@@ -24,7 +24,8 @@ def _fits(x, dtype):
 def _alike(x, y):
     """Whether elements lie in the same order, in memory without gaps."""
     return x.flags.c_contiguous and y.flags.c_contiguous or all(
-        n == 1 or a * x.itemsize == b * y.itemsize for n, a, b in zip(x.shape, y.strides, x.strides)) and x.nbytes == 1 + sum(
+        n == 1 or a * x.itemsize == b * y.itemsize
+        for n, a, b in zip(x.shape, y.strides, x.strides)) and x.nbytes == 1 + sum(
         (n - 1) * s for n, s in zip(x.shape, x.strides)) + x.itemsize - 1
 
 

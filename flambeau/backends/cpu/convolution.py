@@ -249,7 +249,8 @@ def _filter_in_weight(g, x, before, kind):
     form, space, sizes, cut = _cut_filter_in_weight(kind, x.shape, g.shape[2], g.shape[3:], get_num_threads())
     out = allocated((g.shape[2], x.shape[2], 3, 3), FLOAT)
     compiled(minimal_in_weight, kind, *form)(
-        x, g, out, *[allocated(size, FLOAT) for size in space], *sizes, *before, *cut, *_strides(x)[:3], *_strides(g)[:3])
+        x, g, out, *[allocated(size, FLOAT) for size in space], *sizes, *before, *cut, *_strides(x)[:3],
+        *_strides(g)[:3])
     return out
 
 
@@ -286,7 +287,8 @@ def _plan(images, outputs, channels, lines, parts, size, stride, dilation, eleme
         table.append((begin, runs, taps // max(1, runs), beside))
         begin += whole * channels * lines * taps
     bank = ((band - 1) * stride[0] + reach) * columns * channels + 64
-    return (element, rows, vectors), whole, table, (columns, band, block, bank), -(-strips // cuts), sum(n for n, _ in parts)
+    threads = sum(n for n, _ in parts)
+    return (element, rows, vectors), whole, table, (columns, band, block, bank), -(-strips // cuts), threads
 
 
 @functools.lru_cache(maxsize=256)
@@ -398,7 +400,8 @@ def correlation(x, w, geometry, bias=None):
 
 @functools.lru_cache(maxsize=4096)
 def _cut_planar(shape, weight_shape, size, steps):
-    """How `_planes` cuts its work: what the kernel is made for, numbers of a thread's memory, numbers for the kernel."""
+    """How `_planes` cuts its work: what the kernel is made for, numbers of a thread's memory, numbers for the kernel.
+    """
     channels, (lines, taps, _, rows) = shape[1], weight_shape
     lanes = tile_columns(target()) // 2
     pitch = -(-rows // lanes) * lanes
@@ -420,7 +423,8 @@ def _planes(x, w, out, before, steps):
     weight = np.empty((lines, taps, channels, form[2]), FLOAT)
     weight[..., :rows] = w
     scratch, threads = _scratch(bank)
-    compiled(planar, *form, steps)(x, weight, out, scratch, threads, *x.shape, *out.shape[2:], lines, taps, *before, *cut)
+    compiled(planar, *form, steps)(x, weight, out, scratch, threads, *x.shape, *out.shape[2:], lines, taps, *before,
+                                   *cut)
     return out
 
 
@@ -549,8 +553,8 @@ def _in_weight(g, x, outputs, channels, kernel, placed, stride, before, dilation
     made = allocated((groups * outputs, channels, *kernel), g.dtype)
     scratch, threads = _scratch(bank, g.dtype)
     compiled(weight_gradient, element, rows, placed.in_pixels)(
-        x, g, made, scratch, threads, *placed[:3], channels, *x.shape[2:], outputs, *size, kernel[0], *stride, *dilation,
-        *before, *cut, *placed.x, *placed.out, *parts)
+        x, g, made, scratch, threads, *placed[:3], channels, *x.shape[2:], outputs, *size, kernel[0], *stride,
+        *dilation, *before, *cut, *placed.x, *placed.out, *parts)
     return made
 
 

@@ -63,8 +63,8 @@ def _group(x, groups):
 def _cut_planes(shape, weight_shape, sizes, stride, dilation, offsets, groups, element):
     """How `_along_planes` cuts its work.
 
-    What the kernel is made for, what brings the weight into its order of blocks of lines, a table of offsets, numbers of a
-    thread's memory, and numbers for the kernel.
+    What the kernel is made for, what brings the weight into its order of blocks of lines, a table of offsets, numbers
+    of a thread's memory, and numbers for the kernel.
     """
     (images, _, height, width), (_, outputs, depth, all_lines, taps) = shape, weight_shape
     lanes, registers, parts = _lanes(element), target().registers, len(offsets)
@@ -197,8 +197,8 @@ def correlation(x, w, geometry, bias=None):
         return _along_channels(x, w[:, 0], _empty(shape, True, x.dtype), geometry.stride, geometry.dilation, before,
                                bias)
     made = _along_planes(_dense(x), w.reshape(groups, -1, *w.shape[1:]), allocated(shape, x.dtype), out[1], out,
-                         geometry.stride, geometry.dilation[0], before, _offsets(w.shape[3], geometry.dilation[1]), groups,
-                         bias)
+                         geometry.stride, geometry.dilation[0], before, _offsets(w.shape[3], geometry.dilation[1]),
+                         groups, bias)
     return _dense(made, in_pixels)
 
 
@@ -212,14 +212,16 @@ def _phases(stride, padding, dilation, kernel, rows):
     left = max(part[4] for part in columns if part is not None)
     offsets = [() if part is None else tuple(left - part[4] + k * part[3] for k in range(part[2])) for part in columns]
     taps = [first + k * step for first, step, count, *_ in filter(None, columns) for k in reversed(range(count))]
-    found = [_phase(row, stride[0], padding[0], dilation[0], kernel[0]) or (kernel[0], 1, 0, 1, 0) for row in range(rows)]
+    found = [_phase(row, stride[0], padding[0], dilation[0], kernel[0]) or (kernel[0], 1, 0, 1, 0)
+             for row in range(rows)]
     return left, tuple(offsets), taps, [(first, step, apart, top) for first, step, _, apart, top in found]
 
 
 def _adjoint_along_planes(g, w, geometry, out, groups):
     """Writes into `out` the adjoint of a correlation with w (groups, outputs, depth, ...), as `_along_planes`."""
     (stride, across), spatial, padding = geometry.stride, out.shape[2:], tuple(p for p, _ in geometry.padding)
-    left, offsets, taps, rows = _phases(geometry.stride, padding, geometry.dilation, w.shape[3:], min(stride, spatial[0]))
+    left, offsets, taps, rows = _phases(geometry.stride, padding, geometry.dilation, w.shape[3:],
+                                        min(stride, spatial[0]))
     for row, (first, step, apart, top) in enumerate(rows):
         _along_planes(g, w[:, :, :, first::step][:, :, :, ::-1, taps], out[:, :, row::stride], spatial[1],
                       (-(-(spatial[0] - row) // stride), -(-spatial[1] // across)), (1, 1), apart, (top, left), offsets,
@@ -229,7 +231,8 @@ def _adjoint_along_planes(g, w, geometry, out, groups):
 def _adjoint_along_channels(g, w, geometry, shape):
     """The adjoint of a correlation with w (channels, lines, taps), channels side by side: phase by phase."""
     phases = [[_phase(k, stride, before, dilation, kernel) for k in range(min(stride, n))]
-              for stride, (before, _), dilation, kernel, n in zip(geometry.stride, geometry.padding, geometry.dilation, w.shape[1:], shape[2:])]
+              for stride, (before, _), dilation, kernel, n in zip(geometry.stride, geometry.padding, geometry.dilation,
+                                                                  w.shape[1:], shape[2:])]
     out = _empty(shape, True, g.dtype)
     for (y, row), (x, column) in itertools.product(*map(enumerate, phases)):
         part = out[:, :, y::geometry.stride[0], x::geometry.stride[1]]

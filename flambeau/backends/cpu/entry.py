@@ -1,6 +1,7 @@
 """Entry points: kernels as builtin functions of Python, called without ctypes, whose arguments are arrays and numbers.
 
-The text written here follows CPython's vectorcall protocol (METH_FASTCALL) and NumPy's array structure. Knows no kernel.
+The text written here follows CPython's vectorcall protocol (METH_FASTCALL) and NumPy's array structure.
+Knows no kernel.
 """
 from __future__ import annotations
 
@@ -20,8 +21,8 @@ PYTHON = {'PyLong_AsLongLong': 'i64 (ptr)', 'PyFloat_AsDouble': 'double (ptr)', 
           'PyEval_SaveThread': 'ptr ()', 'PyEval_RestoreThread': 'void (ptr)', 'PyLong_FromLongLong': 'ptr (i64)',
           'PyFloat_FromDouble': 'ptr (double)', 'PyErr_SetString': 'void (ptr, ptr)',
           'PyBytes_FromStringAndSize': 'ptr (ptr, i64)'}
-# signature(arguments...) -> bytes that tell apart arrays of different dtypes, shapes or strides: of each 8 bytes of its dtype
-# (kind, letter, byte order, number), then how many dimensions it has, sizes and strides. Other arguments are 0.
+# signature(arguments...) -> bytes that tell apart arrays of different dtypes, shapes or strides: of each 8 bytes of its
+# dtype (kind, letter, byte order, number), then how many dimensions it has, sizes and strides. Other arguments are 0.
 SIGNATURE = '''
 @flambeau_ndarray = external global i8
 @flambeau_type_error = external global i8
@@ -119,7 +120,7 @@ def register_symbols():
 
 
 def entry_text(function) -> str:
-    """The LLVM text of `function`'s entry point: takes apart the arguments, lets other threads run, calls the kernel."""
+    """The LLVM text of `function`'s entry point: takes arguments apart, lets other threads run, calls the kernel."""
     count = len(function.parameters)
     lines, converted = [], []
     for k, parameter in enumerate(function.parameters):
@@ -127,18 +128,21 @@ def entry_text(function) -> str:
         kind = parameter.type
         if kind.__class__ is Pointer:
             lines += [f'  %tp{k} = getelementptr i8, ptr %o{k}, i64 8', f'  %t{k} = load ptr, ptr %tp{k}',
-                      f'  %is{k} = icmp eq ptr %t{k}, @flambeau_ndarray', f'  br i1 %is{k}, label %array{k}, label %other{k}',
+                      f'  %is{k} = icmp eq ptr %t{k}, @flambeau_ndarray',
+                      f'  br i1 %is{k}, label %array{k}, label %other{k}',
                       f'other{k}:', f'  %no{k} = icmp eq ptr %o{k}, @flambeau_none',
                       f'  br i1 %no{k}, label %next{k}, label %refuse',
-                      f'array{k}:', f'  %dp{k} = getelementptr i8, ptr %o{k}, i64 {ARRAY_DATA}', f'  %d{k} = load ptr, ptr %dp{k}',
-                      f'  br label %next{k}', f'next{k}:', f'  %a{k} = phi ptr [ %d{k}, %array{k} ], [ null, %other{k} ]']
+                      f'array{k}:', f'  %dp{k} = getelementptr i8, ptr %o{k}, i64 {ARRAY_DATA}',
+                      f'  %d{k} = load ptr, ptr %dp{k}', f'  br label %next{k}', f'next{k}:',
+                      f'  %a{k} = phi ptr [ %d{k}, %array{k} ], [ null, %other{k} ]']
         elif kind.is_float:
             lines.append(f'  %w{k} = call double @PyFloat_AsDouble(ptr %o{k})')
             lines.append(f'  %a{k} = fadd double %w{k}, -0.0' if kind.bits == 64 else
                          f'  %a{k} = fptrunc double %w{k} to {llvm_type(kind)}')
         else:
             lines.append(f'  %w{k} = call i64 @PyLong_AsLongLong(ptr %o{k})')
-            lines.append(f'  %a{k} = add i64 %w{k}, 0' if kind.bits == 64 else f'  %a{k} = trunc i64 %w{k} to {llvm_type(kind)}')
+            lines.append(f'  %a{k} = add i64 %w{k}, 0' if kind.bits == 64 else
+                         f'  %a{k} = trunc i64 %w{k} to {llvm_type(kind)}')
         converted.append(f'{llvm_type(kind)} %a{k}')
     numbers = any(p.type.__class__ is not Pointer for p in function.parameters)
     if numbers:
@@ -161,8 +165,9 @@ def entry_text(function) -> str:
         *head, '@flambeau_none = external global i8', '@flambeau_ndarray = external global i8',
         '@flambeau_type_error = external global i8', f'@message = private constant [{size} x i8] {text}',
         f'define ptr @entry_{function.name}(ptr %self, ptr %args, i64 %count) nounwind {{', 'entry:',
-        f'  %enough = icmp eq i64 %count, {count}', '  br i1 %enough, label %start, label %refuse', 'start:', *lines, *ends,
-        'refuse:', '  call void @PyErr_SetString(ptr @flambeau_type_error, ptr @message)', '  ret ptr null', '}'])
+        f'  %enough = icmp eq i64 %count, {count}', '  br i1 %enough, label %start, label %refuse', 'start:', *lines,
+        *ends, 'refuse:', '  call void @PyErr_SetString(ptr @flambeau_type_error, ptr @message)', '  ret ptr null',
+        '}'])
 
 
 def _returned(kind):
@@ -190,7 +195,8 @@ def _statements(block):
 
 
 class _MethodDefinition(ctypes.Structure):
-    _fields_ = [('name', ctypes.c_char_p), ('address', ctypes.c_void_p), ('flags', ctypes.c_int), ('doc', ctypes.c_char_p)]
+    _fields_ = [('name', ctypes.c_char_p), ('address', ctypes.c_void_p), ('flags', ctypes.c_int),
+                ('doc', ctypes.c_char_p)]
 
 
 def builtin(name, address):

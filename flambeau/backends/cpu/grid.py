@@ -25,8 +25,8 @@ def _run(generator, x, index, first, second, *numbers):
     """Runs a kernel on planes (batch, channels, size) and two more arrays."""
     batch, taps, count = index.shape
     first, second = np.ascontiguousarray(first), np.ascontiguousarray(second)
-    compiled(generator)(np.ascontiguousarray(x), np.ascontiguousarray(index, np.int32), first, second, batch, *x.shape[1:], taps,
-                        count, *numbers)
+    compiled(generator)(np.ascontiguousarray(x), np.ascontiguousarray(index, np.int32), first, second, batch,
+                        *x.shape[1:], taps, count, *numbers)
 
 
 def sampled(x, index, weight):

@@ -1,4 +1,5 @@
-"""Index arrays and masks over arrays in C order by generated kernels; what does not fit answers None. Knows no operation.
+"""Index arrays and masks over arrays in C order by generated kernels; what does not fit answers None. Knows no
+operation.
 
 Places are int64, and must lie within the array: callers check, since nothing may be written before that.
 """
@@ -40,12 +41,13 @@ def _way(ufunc):
 
 
 def combine_rows(table, axis, rows, values, ufunc):
-    """Writes values (0-d: for all), along an axis one for each of `rows`, to those rows of `table`, or combines them, in
-    order. True where done."""
+    """Writes values (0-d: for all), along an axis one for each of `rows`, to those rows of `table`, or combines them,
+    in order. True where done."""
     kind = _number(table.dtype) if ufunc is not None else _words(table.dtype)
     n, width = table.shape[axis], math.prod(table.shape[axis + 1:])
     outer = math.prod(table.shape[:axis])
-    if (outer * rows.size * width < SMALLEST or kind is None or values.dtype != table.dtype or not table.flags.c_contiguous
+    if (outer * rows.size * width < SMALLEST or kind is None or values.dtype != table.dtype
+        or not table.flags.c_contiguous
             or _way(ufunc) is None or rows.min() < 0 or rows.max() >= n):
         return None
     compiled(indexing.combine_rows, kind, _way(ufunc), 'rows' if values.ndim else 'single')(
@@ -85,7 +87,9 @@ def read(x, axis, index):
 
 
 def sum_bags(x, rows, sizes):
-    """The sums of the rows of a matrix that `rows`, within it, name: of the first sizes[0] of them, the next sizes[1], ..."""
+    """The sums of the rows of a matrix that `rows`, within it, name: of the first sizes[0] of them, the next sizes[1],
+    ...
+    """
     kind = _number(x.dtype)
     if kind is None or not x.flags.c_contiguous:
         return None
@@ -112,7 +116,8 @@ def take_rows(x, axis, rows):
     if kind is None:
         return None
     if width == 1:
-        compiled(indexing.elements, kind, 'read', True, False)(x, rows, y, outer, n, 1, count, 0, LONG, max(1, LONG // count))
+        compiled(indexing.elements, kind, 'read', True, False)(x, rows, y, outer, n, 1, count, 0, LONG,
+                                                               max(1, LONG // count))
     else:
         width = size // kind.bytes
         compiled(indexing.take_rows, kind)(x, rows, y, outer, n, count, width, max(1, LONG // width))
@@ -120,7 +125,8 @@ def take_rows(x, axis, rows):
 
 
 def combine(x, axis, index, y, ufunc):
-    """Writes `y` (0-d: for all) to the places in `x` that `index` names along an axis, or combines it. True where done."""
+    """Writes `y` (0-d: for all) to the places in `x` that `index` names along an axis, or combines it. True where done.
+    """
     if axis == 0 and index.ndim > 1 and not any(index.strides[1:]) and x.shape[1:] == index.shape[1:]:
         return combine_rows(x, 0, index[(slice(None),) + (0,) * (index.ndim - 1)], y, ufunc)
     kind = _number(x.dtype) if ufunc is not None else _words(x.dtype)
@@ -148,9 +154,12 @@ def chosen(x, mask):
 
 
 def spread(x, mask, y):
-    """Writes the elements of `y`, as many as are true, to those of `x` where a mask of its shape is true. True where done."""
+    """Writes the elements of `y`, as many as are true, to those of `x` where a mask of its shape is true. True where
+    done.
+    """
     kind = _words(x.dtype)
-    if mask.size < SMALLEST or kind is None or not (x.flags.c_contiguous and mask.flags.c_contiguous) or y.dtype != x.dtype:
+    if mask.size < SMALLEST or kind is None or not (x.flags.c_contiguous
+                                                    and mask.flags.c_contiguous) or y.dtype != x.dtype:
         return None
     ends = _ends(mask, PIECE)
     if y.shape != (ends[-1],):

@@ -6,8 +6,8 @@ spin for some tens of microseconds, then sleep on a futex. Where threads or fute
 caller.
 
 `flambeau_parallel(body, context, count, threads)` calls `body(context, chunk, thread)` for every chunk. While the
-pool is busy, or has more than `threads` threads (how many there is memory for), the caller runs all its chunks itself and
-as thread 0: memory that is kept per thread must belong to one call and be reached through its context.
+pool is busy, or has more than `threads` threads (how many there is memory for), the caller runs all its chunks itself
+and as thread 0: memory that is kept per thread must belong to one call and be reached through its context.
 """
 from __future__ import annotations
 

@@ -75,7 +75,8 @@ def copied(out, array):
     if out.size < SMALLEST or size not in WORDS or out.dtype != array.dtype or out.dtype.hasobject:
         return None
     if min(array.strides) < 0:  # neighbours in the other order, but for those that lie side by side in the copy
-        forward = tuple(slice(None, None, -1 if s == -size and p != size else 1) for s, p in zip(array.strides, out.strides))
+        forward = tuple(slice(None, None, -1 if s == -size and p != size else 1)
+                        for s, p in zip(array.strides, out.strides))
         out, array = out[forward], array[forward]
     plan = None if np.may_share_memory(out, array) else _plan(out.shape, array.strides, out.strides, size)
     if plan is None:
@@ -87,7 +88,8 @@ def copied(out, array):
 
 @functools.lru_cache(maxsize=1024)
 def _plan(shape, sources, places, size):
-    """(the kernel that copies between arrays of these strides and its options, the numbers to call it with), or None."""
+    """(the kernel that copies between arrays of these strides and its options, the numbers to call it with), or None.
+    """
     if any(s % size for s in (*sources, *places)):
         return None
     axes = _merged(shape, [s // size for s in sources], [s // size for s in places])

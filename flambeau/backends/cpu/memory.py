@@ -4,9 +4,9 @@ A fresh large block costs a page fault for every page, many times what most oper
 replaced (NEP 49); this one is native code made at first use. All blocks are aligned to 64 bytes. Those under 64 KB are
 the C library's, and a few of up to 1 KB wait on shelves; larger ones are mapped in 16 sizes per power of two, with huge
 pages from 2 MB on, and wait in a list per size, last in first out. A new one is mapped only when all that is held and
-waits stays within twice the most that arrays have held so far (`SLACK`, `AMPLE`), and at most half the machine's memory waits: what
-waited longest goes back to the system. NumPy's allocator belongs to a context: Python threads where nobody called
-`install` use NumPy's own. Knows no kernel.
+waits stays within twice the most that arrays have held so far (`SLACK`, `AMPLE`), and at most half the machine's memory
+waits: what waited longest goes back to the system. NumPy's allocator belongs to a context: Python threads where nobody
+called `install` use NumPy's own. Knows no kernel.
 """
 from __future__ import annotations
 

@@ -26,7 +26,8 @@ def _fits(x, window):
 
 def _channels_last(x):
     """Whether channels lie side by side, and are enough for a vector."""
-    return x.ndim == 4 and x.shape[1] >= FEWEST_CHANNELS and not x.flags.c_contiguous and x.transpose(LAST).flags.c_contiguous
+    return x.ndim == 4 and x.shape[1] >= FEWEST_CHANNELS and not x.flags.c_contiguous \
+        and x.transpose(LAST).flags.c_contiguous
 
 
 def _laid_out(shape, dtype, last):
@@ -48,7 +49,8 @@ def _ordered(x):
 
 
 def largest(x, out, window, first):
-    """The maxima of windows over `x` (batch, channels and one or two axes), and their flat positions unless `first` is None.
+    """The maxima of windows over `x` (batch, channels and one or two axes), and their flat positions unless `first` is
+    None.
 
     first: the positions given where a window holds nothing above minus infinity.
     """

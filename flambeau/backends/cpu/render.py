@@ -14,8 +14,8 @@ __all__ = ['module_text']
 INTEGER = {'add': 'add', 'sub': 'sub', 'mul': 'mul', 'and': 'and', 'or': 'or', 'xor': 'xor', 'shl': 'shl'}
 FLOAT = {'add': 'fadd', 'sub': 'fsub', 'mul': 'fmul', 'div': 'fdiv', 'rem': 'frem'}
 FLOAT_COMPARE = {'eq': 'oeq', 'ne': 'une', 'lt': 'olt', 'le': 'ole', 'gt': 'ogt', 'ge': 'oge'}
-FLOAT_FUNCTIONS = {'abs': 'fabs', 'sqrt': 'sqrt', 'floor': 'floor', 'ceil': 'ceil', 'trunc': 'trunc', 'rint': 'roundeven',
-                   'copysign': 'copysign'}
+FLOAT_FUNCTIONS = {'abs': 'fabs', 'sqrt': 'sqrt', 'floor': 'floor', 'ceil': 'ceil', 'trunc': 'trunc',
+                   'rint': 'roundeven', 'copysign': 'copysign'}
 
 
 @functools.lru_cache(maxsize=None)
@@ -163,7 +163,7 @@ class FunctionText:
         if s.op == 'shr':
             return f'{"ashr" if signed else "lshr"} {rest}'
         if s.op == 'neg':
-            return f'sub {llvm(kind)} zeroinitializer, {self.name(x)}' if kind.lanes else f'sub {llvm(kind)} 0, {self.name(x)}'
+            return f'sub {llvm(kind)} {"zeroinitializer" if kind.lanes else 0}, {self.name(x)}'
         if s.op == 'abs':
             return self.intrinsic(f'llvm.abs.{suffix(kind)}', kind, x, 'i1 false')
         raise ValueError(f'{s.op} of {kind} has no text')
@@ -273,7 +273,9 @@ class FunctionText:
         return name
 
     def _to_bfloat(self, x, kind):
-        """float32 rounded to bfloat16 by its bits: an instruction for it, where there is one, loses the smallest; nan stays."""
+        """float32 rounded to bfloat16 by its bits: an instruction for it, where there is one, loses the smallest; nan
+        stays.
+        """
         lanes, wide = kind.lanes, llvm(i32.like(kind))
 
         step = self._made
@@ -369,7 +371,8 @@ class FunctionText:
         return f'getelementptr i8, {self.typed(p)}, i64 0'
 
     def _in_memory(self, type):
-        """The type that stands in memory for one: a byte for a truth value, bits for what the processor does not know."""
+        """The type that stands in memory for one: a byte for a truth value, bits for what the processor does not know.
+        """
         if type.__class__ is not Pointer and type.kind == 'b':
             return type.__class__('u', 8, type.lanes)
         return type.__class__('u', 16, type.lanes) if self._is_unknown(type) else type
@@ -547,7 +550,8 @@ class FunctionText:
         body = self._body(s.blocks[0])
         self.entry, self.lines = outer
         self.regions[position] = (
-            f'define internal void @{name}(ptr %context, i64 {s.attributes["index"].name}, i64 {s.attributes["thread"].name}) '
+            f'define internal void @{name}(ptr %context, i64 {s.attributes["index"].name}, i64 '
+            f'{s.attributes["thread"].name}) '
             'nounwind {\nentry:\n' + '\n'.join(head + body) + '\n  ret void\n}')
 
 

@@ -1,7 +1,7 @@
 """Calls written out: what a formula did with arrays of given shapes, as a function that does it again with others.
 
-A formula whose work follows from shapes, strides, dtypes and options launches the same kernels at every call, and for a few
-numbers the Python between its launches takes longer than these. `replayed` runs such a formula twice, notes what is
+A formula whose work follows from shapes, strides, dtypes and options launches the same kernels at every call, and for a
+few numbers the Python between its launches takes longer than these. `replayed` runs such a formula twice, notes what is
 launched on which arrays, and writes that out. It gives up where anything but a kernel made an array. Knows no kernel.
 """
 from __future__ import annotations
@@ -162,7 +162,7 @@ class _Script:
             return f'({"".join(self._number(*pair) + ", " for pair in zip(x, same))})'
         if x is not None and not isinstance(x, (int, float, np.integer)) or x != same and x == x:
             raise _Otherwise
-        return repr(x) if x is None else f'float({str(x)!r})' if isinstance(x, float) and not math.isfinite(x) else str(x)
+        return f'float({str(x)!r})' if isinstance(x, float) and not math.isfinite(x) else str(x)
 
     def _result(self, x, name):
         """The name of an array that a call answers."""

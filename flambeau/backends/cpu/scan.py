@@ -12,7 +12,8 @@ from .replay import allocated
 
 __all__ = ['extremes', 'values']
 
-BLOCK = 2064        # elements of a single row that one lane goes through; no power of two, or they would crowd the cache
+# elements of a single row that one lane goes through; no power of two, or they would crowd the cache
+BLOCK = 2064
 KINDS = frozenset('float32 float64 int64 float16 bfloat16'.split())
 WIDE = {types.f32: np.float32, types.f64: np.float64, types.i64: np.int64}  # dtypes of running values
 PLACED = frozenset('float32 float64 int32 int64'.split())

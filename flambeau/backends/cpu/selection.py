@@ -29,8 +29,10 @@ LONGEST = 1 << 31   # of rows, whose places are numbers of 32 bits
 
 
 def extremes(x, axis, largest, values):
-    """(the largest or smallest along an axis, or None unless `values`, the first places of these), without that axis."""
-    if types.name_of(x.dtype) not in COMPARED or not computes(x.dtype) or not x.flags.c_contiguous or x.shape[axis] >= LONGEST:
+    """(the largest or smallest along an axis, or None unless `values`, the first places of these), without that axis.
+    """
+    if types.name_of(x.dtype) not in COMPARED or not computes(x.dtype) or not x.flags.c_contiguous \
+            or x.shape[axis] >= LONGEST:
         return None
     outer, n, width = math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1:])
     if width < NARROWEST:
@@ -107,7 +109,8 @@ def _reaching(x, k, rows, n, options, segments, per_segment):
 def searched(bounds, values, right):
     """Where values would be put into sorted rows (one for all, or one for each row of values), as int64."""
     n, count = bounds.shape[-1], values.shape[-1] if values.ndim else 1
-    if values.size < FEWEST or types.name_of(values.dtype) not in SEARCHED or bounds.dtype != values.dtype or not 0 < n < LONGEST:
+    if values.size < FEWEST or types.name_of(values.dtype) not in SEARCHED or bounds.dtype != values.dtype \
+            or not 0 < n < LONGEST:
         return None
     rows = bounds.size // n
     if rows == 1:

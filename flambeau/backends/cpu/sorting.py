@@ -1,4 +1,6 @@
-"""The stable order of arrays along an axis, by a generated radix sort; what does not fit answers None. Knows no operation."""
+"""The stable order of arrays along an axis, by a generated radix sort; what does not fit answers None. Knows no
+operation.
+"""
 from __future__ import annotations
 
 import numpy as np
