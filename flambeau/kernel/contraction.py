@@ -135,8 +135,8 @@ def product(target, element, rows, uneven, edge, turned, pack_x, pack_y, biased,
 
     Panels have `rows` rows, and where `uneven` the last of them one less; `edge` is how many vectors the last columns
     take (0: none are left over). `turned`: the rows of x are neighbours in memory, else its columns; `pack_x` says
-    whether panels of such are copied first, `pack_y` how those of y are: None, 'rows', 'turned', or 'pairs'. Strides are
-    in words. `flipped`: what is written is the result's transpose, and the bias is one for rows.
+    whether panels of such are copied first, `pack_y` how those of y are: None, 'rows', 'turned', or 'pairs'. Strides
+    are in words. `flipped`: what is written is the result's transpose, and the bias is one for rows.
     """
     forms = Forms(target, element)
     word, result = pointer(forms.sum), pointer(forms.result)

@@ -68,6 +68,8 @@ def reduction(op, values, size):
 COUNTED = ('dim', 'dim0', 'dim1', 'dim2', 'start_dim', 'end_dim', 'dimension')
 KNOWN = {*COUNTED, 'shape', 'size', 'dims', 'sizes', 'index', 'start', 'length', 'split_size_or_sections', 'chunks',
          'offset', 'step'}
+KNOWN = {*COUNTED, 'shape', 'size', 'dims', 'sizes', 'index', 'start', 'length', 'split_size_or_sections', 'chunks',
+         'offset', 'step'}
 
 
 def view(op, values, size):

@@ -78,7 +78,8 @@ def to(input, *args, device=None, dtype=None, non_blocking=False, copy=False, me
     `to(dtype)`, `to(device)`, `to(device, dtype)`, `to(other)`; raises TypeError for anything else.
     """
     if input.__class__ is not Tensor and answered(input, *args):
-        return override(to, (input, *args), {'device': device, 'dtype': dtype, 'copy': copy, 'memory_format': memory_format})
+        return override(to, (input, *args),
+                        {'device': device, 'dtype': dtype, 'copy': copy, 'memory_format': memory_format})
     for argument in args:
         if isinstance(argument, dtypes.dtype):
             dtype = argument

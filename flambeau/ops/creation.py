@@ -78,7 +78,8 @@ def _array_of_sequence(data, dtype):
     if dtype is None:
         dtype = _dtype_of(leaves)
     plain = [v.item() if isinstance(v, (Tensor, np.generic)) else v for v in leaves] \
-        if any(isinstance(v, (Tensor, np.generic)) for v in leaves[:1] + leaves[-1:]) or dtype.category != dtypes.FLOAT \
+        if any(isinstance(v, (Tensor, np.generic))
+               for v in leaves[:1] + leaves[-1:]) or dtype.category != dtypes.FLOAT \
         else leaves
     if any(isinstance(v, np.ndarray) for v in plain[:1]):
         return np.array(plain).astype(dtype.numpy).reshape(shape)
@@ -129,7 +130,8 @@ def _collect(data, shape, depth, leaves):
             raise ValueError(f'expected sequence of length {shape[depth]} at dim {depth}, got a tensor of shape '
                              f'{list(data.shape)}')
         array = data._array if isinstance(data, Tensor) else data
-        leaves.extend(array.reshape(-1).tolist() if array.dtype.kind != 'V' else array.astype(np.float32).reshape(-1).tolist())
+        leaves.extend(array.reshape(-1).tolist() if array.dtype.kind != 'V'
+                      else array.astype(np.float32).reshape(-1).tolist())
         return
     if not isinstance(data, (list, tuple, range)):
         raise TypeError(f'not a sequence: {data!r} at dim {depth}, where the first element has {shape[depth]} items')
@@ -223,9 +225,9 @@ def from_numpy(ndarray):
         raise TypeError(f'expected np.ndarray (got {type(ndarray).__name__})')
     dtypes.of(ndarray.dtype)
     if any(s < 0 for s in ndarray.strides):
-        raise ValueError('At least one stride in the given numpy array is negative, and tensors with negative strides are '
-                         'not currently supported. (You can probably work around this by making a copy of your array '
-                         ' with array.copy().)')
+        raise ValueError('At least one stride in the given numpy array is negative, and tensors with negative strides '
+                         'are not currently supported. (You can probably work around this by making a copy of your '
+                         'array  with array.copy().)')
     return wrap(ndarray.view() if ndarray.dtype.isnative else ndarray.astype(ndarray.dtype.newbyteorder('=')))
 
 
@@ -325,7 +327,8 @@ def _creator(name):
                     memory_format=preserve_format):
         if input.__class__ is not Tensor:
             if answered(input):
-                return override(create_like, (input,), {'dtype': dtype, 'device': device, 'requires_grad': requires_grad})
+                return override(create_like, (input,),
+                                {'dtype': dtype, 'device': device, 'requires_grad': requires_grad})
             require_tensors(name + '_like', input=input)
         if device is not None:
             resolve(device)
@@ -345,7 +348,7 @@ def _creator(name):
         return create(*size, dtype=dtypes.asked(dtype) or input.dtype, device=device, requires_grad=requires_grad)
     for function, label in ((create, name), (create_like, name + '_like'), (create_new, 'new_' + name)):
         function.__name__ = function.__qualname__ = label
-        function.__doc__ = f'A tensor of {name}.' if name != 'empty' else 'A tensor whose values are whatever was there.'
+        function.__doc__ = f'A tensor {"whose values are whatever was there" if name == "empty" else "of " + name}.'
     create, create_like = export()(create), export(asks=False)(create_like)
     export('', method=True)(create_new)
     return create, create_like
@@ -419,7 +422,8 @@ def empty_strided(size, stride, *, dtype=None, layout=None, device=None, require
     from ..storage import restrided
     resolve(device)
     if len(size) != len(stride):
-        raise RuntimeError(f'dimensionality of sizes ({len(size)}) must match dimensionality of strides ({len(stride)})')
+        raise RuntimeError(f'dimensionality of sizes ({len(size)}) must match dimensionality of strides '
+                           f'({len(stride)})')
     span = 1 + sum((n - 1) * s for n, s in zip(size, stride)) if 0 not in tuple(size) else 1
     memory = np.empty(span, (dtypes.asked(dtype) or dtypes.get_default_dtype()).numpy)
     return new_tensor(restrided(memory, tuple(size), tuple(stride)), requires_grad)
@@ -430,8 +434,8 @@ def empty_permuted(size, physical_layout, **options):
     """An uninitialised dense tensor whose dimensions lie in memory in the given order."""
     order = tuple(physical_layout)
     if len(order) != len(size):
-        raise RuntimeError(f'Number of dimensions in size does not match the length of the physical_layout; i.e. len(size) = '
-                           f'{len(size)} is not equal to len(physical_layout) = {len(order)}')
+        raise RuntimeError(f'Number of dimensions in size does not match the length of the physical_layout; i.e. '
+                           f'len(size) = {len(size)} is not equal to len(physical_layout) = {len(order)}')
     if any(not 0 <= d < len(order) for d in order):
         raise RuntimeError(f'Dimension out of range (expected to be between 0 and {len(order) - 1}, but got {order})')
     if len(set(order)) != len(order):
@@ -444,7 +448,8 @@ def empty_permuted(size, physical_layout, **options):
 def new_empty_strided(input, size, stride, *, dtype=None, device=None, requires_grad=False, layout=None,
                       pin_memory=False):
     """An uninitialised tensor with given strides in the dtype of this one."""
-    return empty_strided(size, stride, dtype=dtypes.asked(dtype) or input.dtype, device=device, requires_grad=requires_grad)
+    return empty_strided(size, stride, dtype=dtypes.asked(dtype) or input.dtype, device=device,
+                         requires_grad=requires_grad)
 
 
 # ---- ranges
@@ -500,7 +505,8 @@ def arange(start=None, end=None, step=1, *, out=None, dtype=None, layout=None, d
 def range_(start, end, step=1, *, out=None, dtype=None, layout=None, device=None, requires_grad=False):
     """start, start + step, ... up to and including end."""
     count = math.floor((end - start) / step) + 1
-    array = (start + np.arange(count, dtype=np.float64) * step).astype((dtypes.asked(dtype) or dtypes.get_default_dtype()).numpy)
+    array = (start + np.arange(count, dtype=np.float64) * step).astype((dtypes.asked(dtype)
+                                                                        or dtypes.get_default_dtype()).numpy)
     return new_tensor(array, requires_grad) if out is None else _into(out, array)
 
 
@@ -661,7 +667,8 @@ def type_(input, dtype=None, non_blocking=False):
 
 @export('', method=True)
 def apply_(input, callable):
-    """Overwrites each element by callable(element), one call after another: slow, for functions that no operation has."""
+    """Overwrites each element by callable(element), one call after another: slow, for functions that no operation has.
+    """
     return change(input, 'apply_', lambda before: wrap(_called(callable, input)))
 
 

@@ -196,7 +196,8 @@ def _cross_entropy_gradient(m, g, input, target, weight, ignore_index, reduction
 def _cross_entropy(m, input, target, weight, ignore_index, reduction):
     """The cross entropy of classes, a target of each row of a matrix."""
     need_floating('cross_entropy', input)
-    if weight is None and target.size and not 0 <= ignore_index < input.shape[1] and not outside(target, input.shape[1]):
+    classes = input.shape[1]
+    if weight is None and target.size and not 0 <= ignore_index < classes and not outside(target, classes):
         plan = m.planned(_class_losses, (input, target.reshape(-1, 1)))
         if plan:
             losses = plan(input, target.reshape(-1, 1))

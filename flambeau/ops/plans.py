@@ -11,8 +11,8 @@ _all = []
 class Plans(dict):
     """What calls of one operation run, by what tells them apart; no more than so many are kept.
 
-    A formula that is one kernel is a function from the first call on. What can be replayed is noted when it has been met OFTEN:
-    a call that is not made again would not be worth it.
+    A formula that is one kernel is a function from the first call on. What can be replayed is noted when it has been
+    met OFTEN: a call that is not made again would not be worth it.
     """
 
     def __init__(self):

@@ -1,4 +1,6 @@
-"""Elementwise operations of several operands, and those on complex parts: where, clamp, lerp, addcmul, polar and others."""
+"""Elementwise operations of several operands, and those on complex parts: where, clamp, lerp, addcmul, polar and
+others.
+"""
 from __future__ import annotations
 
 import functools
@@ -26,8 +28,8 @@ OPERANDS = {Tensor, float, int, bool}
 
 # ---- choosing
 
-@elementwise(name='_where', namespace='', method=False, number_first=True, label='WhereBackward0', promote=('input', 'other'),
-             grad={'input': lambda m, g, condition: m.where(condition, g, m.zeros_like(g)),
+@elementwise(name='_where', namespace='', method=False, number_first=True, label='WhereBackward0',
+             promote=('input', 'other'), grad={'input': lambda m, g, condition: m.where(condition, g, m.zeros_like(g)),
                    'other': lambda m, g, condition: m.where(condition, m.zeros_like(g), g)})
 def _where(m, condition, input, other):
     return m.where(condition, input, other)
@@ -35,7 +37,8 @@ def _where(m, condition, input, other):
 
 @export(asks=False)
 def where(condition, input=None, other=None, *, out=None):
-    """`input` where the condition holds, `other` elsewhere; with the condition alone, the coordinates where it holds."""
+    """`input` where the condition holds, `other` elsewhere; with the condition alone, the coordinates where it holds.
+    """
     if condition.__class__ is Tensor and condition._array.dtype.kind == 'b' and (
             input.__class__ is Tensor and other.__class__ in OPERANDS or other.__class__ is Tensor and
             input.__class__ in OPERANDS) and out is None:
@@ -101,7 +104,8 @@ def _bound(value, kind):
 min_, max_ = min, max
 
 
-@elementwise(name='_clamp_tensors', namespace='', method=False, label='ClampBackward0', promote=('input', 'min', 'max'), grad={
+@elementwise(name='_clamp_tensors', namespace='', method=False, label='ClampBackward0',
+             promote=('input', 'min', 'max'), grad={
     'input': lambda m, g, input, min, max: m.where((input >= min) & (input <= max), g, m.zeros_like(g)),
     'min': lambda m, g, input, min, max: m.where((input < min) & (min < max), g, m.zeros_like(g)),
     'max': lambda m, g, input, min, max: m.where((input > max) | (max < min), g, m.zeros_like(g))})
@@ -126,7 +130,8 @@ def _clamp_max_tensor(m, input, max):
 def _clamp(input, min, max):
     if not isinstance(input, Tensor):
         require_tensors('clamp', input=input)
-    if input._array.dtype.kind == 'f' and min.__class__ in REAL_OR_NONE and max.__class__ in REAL_OR_NONE and min is not max:
+    if input._array.dtype.kind == 'f' and min is not max and min.__class__ in REAL_OR_NONE \
+            and max.__class__ in REAL_OR_NONE:
         return _clamp_to_numbers(input, None if min is None else float(min), None if max is None else float(max))
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
@@ -240,8 +245,8 @@ def addcmul(m, input, tensor1, tensor2, *, value=1):
 def addcdiv(m, input, tensor1, tensor2, *, value=1):
     """input + value * tensor1 / tensor2, of floating point numbers."""
     if tensor1.dtype.kind in 'bui':
-        raise RuntimeError('Integer division with addcdiv is no longer supported, and in a future  release addcdiv will '
-                           'perform a true division of tensor1 and tensor2.')
+        raise RuntimeError('Integer division with addcdiv is no longer supported, and in a future  release addcdiv '
+                           'will perform a true division of tensor1 and tensor2.')
     return input + _times(value, tensor1 / tensor2)
 
 
@@ -252,7 +257,8 @@ def addcdiv(m, input, tensor1, tensor2, *, value=1):
 def lerp(m, input, end, weight):
     """input + weight * (end - input), exact at both ends."""
     if input.dtype.kind in 'bui':
-        raise RuntimeError(f"\"lerp_cpu\" not implemented for '{dtypes.of(input.dtype)}': it takes floating point numbers")
+        raise RuntimeError(f"\"lerp_cpu\" not implemented for '{dtypes.of(input.dtype)}': it takes floating point "
+                           "numbers")
     step = end - input
     return m.where(m.abs(weight) < 0.5, input + weight * step, end - step * (1 - weight))
 
@@ -349,7 +355,8 @@ def float_power(input, exponent, *, out=None):
 def float_power_(input, exponent):
     """In-place form of `float_power`, for double precision tensors."""
     if input.dtype not in (dtypes.float64, dtypes.complex128):
-        raise RuntimeError(f'the base given to float_power_ has dtype {input.dtype} but the operation\'s result requires '
+        raise RuntimeError(f'the base given to float_power_ has dtype {input.dtype} but the operation\'s result '
+                           'requires '
                            'dtype Double')
     return change(input, 'float_power_', lambda before: float_power(before, exponent))
 
@@ -472,12 +479,15 @@ def complex_(real, imag, *, out=None):
     """Complex numbers of real and imaginary parts."""
     require_tensors('complex', real=real, imag=imag)
     if out is not None and out.dtype is not real.dtype.to_complex():
-        raise RuntimeError(f'Expected object of scalar type {real.dtype.to_complex()} but got scalar type {out.dtype} for '
+        raise RuntimeError(f'Expected object of scalar type {real.dtype.to_complex()} but got scalar type {out.dtype} '
+                           'for '
                            "argument 'out'")
     if real.dtype is not imag.dtype:
-        raise RuntimeError(f'Expected object of scalar type {real.dtype} but got scalar type {imag.dtype} for second argument')
+        raise RuntimeError(f'Expected object of scalar type {real.dtype} but got scalar type {imag.dtype} for second '
+                           'argument')
     if real.dtype.category != dtypes.FLOAT or real.dtype is dtypes.bfloat16:
-        raise RuntimeError(f'Expected both inputs to be Half, Float or Double tensors but got {real.dtype} and {imag.dtype}')
+        raise RuntimeError(f'Expected both inputs to be Half, Float or Double tensors but got {real.dtype} and '
+                           f'{imag.dtype}')
     result = _complex(real, imag)
     return result if out is None else _delivered('complex', result, out)
 
@@ -499,7 +509,8 @@ def chalf(input):
     raise NotImplementedError('complex32 (ComplexHalf) tensors are not available: use .cfloat()')
 
 
-@opaque(returns=('mantissa', 'exponent'), grad={'input': lambda m, g, outputs: g[0] / m.exp2(m.cast_like(outputs[1], g[0]))})
+@opaque(returns=('mantissa', 'exponent'),
+        grad={'input': lambda m, g, outputs: g[0] / m.exp2(m.cast_like(outputs[1], g[0]))})
 def frexp(m, input):
     """Mantissas in [0.5, 1) and exponents of floating point numbers."""
     if input.dtype.kind != 'f':
@@ -532,12 +543,14 @@ def _filled(input, value):
     if not isinstance(value, Tensor):
         return _filled_with_number(input, value)
     if value.dim():
-        raise RuntimeError(f'fill_ only supports 0-dimension value tensor but got tensor with {value.dim()} dimensions.')
+        raise RuntimeError(f'fill_ only supports 0-dimension value tensor but got tensor with {value.dim()} '
+                           'dimensions.')
     return _filled_with_tensor(input, PUBLIC.cast(value, input.dtype))
 
 
 def _fill_over(input, value, name):
-    if type(input) is Tensor and isinstance(value, NUMBERS) and input._array.flags.writeable and unrecorded(input, name):
+    if type(input) is Tensor and isinstance(value, NUMBERS) and input._array.flags.writeable \
+            and unrecorded(input, name):
         REFERENCE.copy(input._array, converted_number(value, input.dtype))
         note_write(input, name)
         return input

@@ -90,12 +90,13 @@ def _extreme_along(name, largest):
             raise RuntimeError(f"{name}(): does not support complex input")
         if dim is None:
             if not input.numel():
-                raise RuntimeError(f'{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the '
+                raise RuntimeError(f'{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify '
+                                   'the '
                                    "reduction dim with the 'dim' argument.")
             return _delivered(name, of_all(input), out)
         return _delivered(name, pair(*along(input, dim, keepdim)), out)
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = f'The {name}imum of all elements, of each slice along a dimension (with places), or of two tensors.'
+    function.__doc__ = f'The {name}imum of all elements, of slices along a dimension (with places), or of two tensors.'
     return export(method=True, asks=False)(function)
 
 
@@ -115,7 +116,8 @@ def _argument(name, largest):
             raise RuntimeError(f'{name}(): does not support bool input')
         if dim is None:
             if not input.size:
-                raise IndexError(f'{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the '
+                raise IndexError(f'{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify '
+                                 'the '
                                  "reduction dim with the 'dim' argument.")
             index = _places(input.reshape(-1), 0, largest)
             return index.reshape((1,) * input.ndim) if keepdim else index
@@ -142,12 +144,14 @@ _AMINMAX = return_type('aminmax', ('min', 'max'))
 def aminmax(input, *, dim=None, keepdim=False, out=None):
     """The smallest and the largest element, of all or along a dimension."""
     if not input.numel() and dim is None:
-        raise RuntimeError('aminmax(): cannot compute aminmax over an empty dimension as the operation has no identity.')
+        raise RuntimeError('aminmax(): cannot compute aminmax over an empty dimension as the operation has no '
+                           'identity.')
     if dim is not None and input.dim() and not input.shape[dim]:
         raise IndexError(f'aminmax(): Expected reduction dim {dim} to have non-zero size.')
     for place in out or ():
         if place.dtype is not input.dtype:
-            raise RuntimeError(f'aminmax(): Expected out tensor to have dtype {input.dtype}, but got {place.dtype} instead')
+            raise RuntimeError(f'aminmax(): Expected out tensor to have dtype {input.dtype}, but got {place.dtype} '
+                               'instead')
     over = () if dim is None else dim
     result = _AMINMAX(PUBLIC.amin(input, over, keepdim), PUBLIC.amax(input, over, keepdim))
     return _delivered('aminmax', result, out)
@@ -413,12 +417,13 @@ def cov(input, *, correction=1, fweights=None, aweights=None):
         if given is None:
             continue
         if given.dim() > 1 or given.numel() != x.shape[1]:
-            raise RuntimeError(f'cov(): expected {name} to have the same numel as there are observations in the input but '
-                               f'got {given.numel()} != {x.shape[1]}')
+            raise RuntimeError(f'cov(): expected {name} to have the same numel as there are observations in the input '
+                               f'but got {given.numel()} != {x.shape[1]}')
         if given.numel() and given.min().item() < 0:
             raise RuntimeError(f'cov(): {name} cannot be negative')
         if name == 'fweights' and given.dtype.category > dtypes.INTEGER:
-            raise RuntimeError(f'cov(): expected fweights to have integral dtype but got fweights with {given.dtype} dtype')
+            raise RuntimeError(f'cov(): expected fweights to have integral dtype but got fweights with {given.dtype} '
+                               'dtype')
         weights = given.to(x.dtype) if weights is None else weights * given
     if weights is None:
         mean, freedom = x.mean(1, True), builtin_max(x.shape[1] - correction, 0)

@@ -86,7 +86,8 @@ def view_as_shape(m, input, shape):
     if len(shape) == 1 and isinstance(shape[0], dtypes.dtype):
         return reinterpreted(input, shape[0])
     if not shape and input.size != 1:
-        raise ArgumentTypeError(f'view() received no size for a tensor of shape {list(input.shape)}: give one, or a dtype')
+        raise ArgumentTypeError(f'view() received no size for a tensor of shape {list(input.shape)}: give one, or a '
+                                'dtype')
     try:
         if min(shape, default=0) >= -1:
             return input.reshape(shape, copy=False)
@@ -107,11 +108,13 @@ def reinterpreted(array, dtype):
     if array.dtype.itemsize == dtype.itemsize:
         return array.view(dtype.numpy)
     if not array.ndim:
-        raise RuntimeError(f'self.dim() cannot be 0 to view {dtypes.of(array.dtype)} as {dtype} (different element sizes)')
+        raise RuntimeError(f'self.dim() cannot be 0 to view {dtypes.of(array.dtype)} as {dtype} (different element '
+                           'sizes)')
     try:
         return array.view(dtype.numpy)
     except ValueError as error:
-        raise RuntimeError(f'cannot view {dtypes.of(array.dtype)} of shape {list(array.shape)} as {dtype}: {error}') from None
+        raise RuntimeError(f'cannot view {dtypes.of(array.dtype)} of shape {list(array.shape)} as {dtype}: '
+                           f'{error}') from None
 
 
 @export('', method=True)
@@ -298,7 +301,8 @@ def _expanded(old, steps, shape):
     extra = len(shape) - len(old)
     if extra < 0:
         raise RuntimeError(f'expand({list(old)}, size={list(shape)}): the number of sizes provided '
-                           f'({len(shape)}) must be greater or equal to the number of dimensions in the tensor ({len(old)})')
+                           f'({len(shape)}) must be greater or equal to the number of dimensions in the tensor '
+                           f'({len(old)})')
     strides, sizes = [0] * extra, list(shape[:extra])
     if sizes and min(sizes) < 0:
         raise RuntimeError(f"The expanded size of the tensor ({min(sizes)}) isn't allowed in a leading, non-existing "
@@ -356,7 +360,8 @@ def select(m, input, dim, index):
         raise IndexError('select() cannot be applied to a 0-dim tensor.')
     axis, index = axis_of(dim, input.ndim), index.__index__()
     if not -input.shape[axis] <= index < input.shape[axis]:
-        raise IndexError(f'select(): index {index} out of range for tensor of size {list(input.shape)} at dimension {axis}')
+        raise IndexError(f'select(): index {index} out of range for tensor of size {list(input.shape)} at dimension '
+                         f'{axis}')
     return input[(slice(None),) * axis + (index, ...)]
 
 
@@ -449,7 +454,8 @@ def _span(shape, strides):
 
 
 @opaque(method=False, namespace='', grad={
-    'input': lambda m, g, base_strides, shape, strides, offset: m.as_strided_part(g, base_strides, shape, strides, offset)})
+    'input': lambda m, g, base_strides, shape, strides,
+    offset: m.as_strided_part(g, base_strides, shape, strides, offset)})
 def as_strided_adjoint(m, input, base_shape, base_strides, shape, strides, offset):
     """The gradient of a strided view in its base: each element added up where it lies.
 
@@ -527,8 +533,8 @@ def _sections(input, split_size_or_sections, dim):
     if isinstance(split_size_or_sections, (tuple, list)):
         sections = [n.__index__() for n in split_size_or_sections]
         if any(n < 0 for n in sections) or builtin_sum(sections) != size:
-            raise RuntimeError(f'split_with_sizes expects split_sizes to sum exactly to {size} (input tensor\'s size at '
-                               f'dimension {dim}), but got split_sizes={sections}')
+            raise RuntimeError(f'split_with_sizes expects split_sizes to sum exactly to {size} (input tensor\'s size '
+                               f'at dimension {dim}), but got split_sizes={sections}')
     else:
         step = split_size_or_sections.__index__()
         if step < 0:

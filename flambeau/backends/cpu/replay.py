@@ -79,7 +79,9 @@ def replayed(formula, m, arguments):
 
 
 def _apart(arguments):
-    """The arguments, each array at an address of its own: later ones may be different where these are the same. Or None."""
+    """The arguments, each array at an address of its own: later ones may be different where these are the same. Or
+    None.
+    """
     found, addresses = [], set()
     for x in arguments:
         if x.__class__ is ndarray:
