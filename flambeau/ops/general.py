@@ -4,6 +4,8 @@ Evaluators of the kinds of operation; `call.py` takes shorter ways where a call 
 """
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .. import dtypes
@@ -223,9 +225,18 @@ def evaluate_elementwise(op):
 
 def large_plan(op, arrays):
     """The generated kernel of an operation on large arrays, which computes half types in float32 by itself; or None."""
-    if any(a.__class__ is ndarray and a.size >= LARGE for a in arrays):
+    if any(a.__class__ is ndarray and a.size >= LARGE for a in arrays) or op.kind == 'elementwise' and _makes_large(arrays):
         return REFERENCE.kernel('fusion.planned', op.flat, op.fixed(arrays))
     return None
+
+
+def _makes_large(arrays):
+    """Whether small arrays broadcast to a large one."""
+    shapes = [a.shape for a in arrays if a.__class__ is ndarray]
+    try:
+        return math.prod(map(math.prod, shapes)) >= LARGE and math.prod(np.broadcast_shapes(*shapes)) >= LARGE
+    except ValueError:  # which the formula refuses with what met
+        return False
 
 
 def refuse_shapes(op, arrays):

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import dtypes
 from ..errors import require_tensors
+from ..tensor import wrap
 from .arithmetic import conjugated
 from .contraction import matmul, same_dtype
 from .definition import PUBLIC, composite, export, reduction
@@ -280,7 +281,7 @@ def vander(x, N=None, increasing=False):
     if count < 0:
         raise RuntimeError(f'N must be non-negative, got {N}')
     x = x.long() if x.dtype is dtypes.bool_ else x
-    columns = PUBLIC.stack([x ** k for k in range(count)], 1) if count else x.new_zeros((x.shape[0], 0))
+    columns = x.unsqueeze(1) ** wrap(np.arange(count))
     return columns if increasing else columns.flip(1)
 
 
