@@ -7,10 +7,10 @@ import importlib
 import pkgutil
 
 CORE = ('conversion', 'arithmetic', 'mathematics', 'pointwise', 'reduction', 'statistics', 'scan', 'view', 'joining',
-        'contraction', 'creation', 'sampling', 'indexing', 'scatter', 'activation', 'softmax')
+        'contraction', 'creation', 'sampling', 'places', 'indexing', 'scatter', 'activation', 'softmax')
 # what operations are declared with
-FRAME = ('definition', 'batching', 'call', 'general', 'record', 'results', 'writing', 'overriding', 'reference',
-         'promotion')
+FRAME = ('definition', 'batching', 'call', 'general', 'record', 'results', 'writing', 'writers', 'keys', 'overriding',
+         'reference', 'promotion')
 
 _loaded = set()
 

@@ -11,7 +11,7 @@ from ..errors import require_tensors, warn
 from .activation import need_floating
 from .contraction import linear
 from .definition import export, opaque
-from .indexing import bounds, outside
+from .keys import bounds, outside
 from .loss import reduced, reduction_of
 from .reference import LARGE, REFERENCE
 from .softmax import log_softmax

@@ -6,7 +6,7 @@ import numpy as np
 from ..autograd.graph import note_write
 from ..tensor import Tensor, wrap
 from .definition import composite, export, opaque
-from .indexing import accumulate_rows, bounds, take_rows
+from .keys import accumulate_rows, bounds, take_rows
 from .reference import LARGE
 
 __all__ = ['embedding', 'embedding_bag', 'one_hot']

@@ -75,12 +75,12 @@ def _write_asking(call, function):
     head = [*positional, *(['*' + s for s in several] or ['*'] * bool(keywords)), *keywords, *['**' + r for r in rest]]
     required = count if several else count - len(function.__defaults__ or ())
     lenient, defaults = call.__globals__['_lenient'], function.__kwdefaults__ or {}
-    classes = [(p, 'PLAIN' if p in lenient else 'TENSOR') for p in positional + keywords if p in TENSORS]
-    checks = [f'type({p}) in {known}' if known == 'PLAIN' or p in positional[:required] or p in keywords
+    classes = [(p, 'SILENT' if p in lenient else 'TENSOR') for p in positional + keywords if p in TENSORS]
+    checks = [f'type({p}) in {known}' if known == 'SILENT' or p in positional[:required] or p in keywords
               and p not in defaults
               else f'({p} is None or type({p}) in {known})' for p, known in classes]
-    checks += [f'{"TENSOR" if s in SEVERAL else "PLAIN"}.issuperset(map(type, {s}))' for s in several]
-    checks += [f'(not {r} or PLAIN.issuperset(map(type, {r}.values())))' for r in rest]
+    checks += [f'{"TENSOR" if s in SEVERAL else "SILENT"}.issuperset(map(type, {s}))' for s in several]
+    checks += [f'(not {r} or SILENT.issuperset(map(type, {r}.values())))' for r in rest]
     given = [*positional[:required], *['*' + s for s in several]]
     options = [f'{p!r}: {p}' for p in positional[required:] + keywords] + ['**' + r for r in rest]
     lines = [f'def {name}({", ".join(head)}):',
@@ -90,7 +90,7 @@ def _write_asking(call, function):
     passed = [*positional, *['*' + s for s in several], *[f'{k}={k}' for k in keywords], *['**' + r for r in rest]]
     lines.append(f'    return _body({", ".join(passed)})')
     scope = call.__globals__
-    scope.update(answers=answers, UNASKED=UNASKED, PLAIN=PLAIN, TENSOR=TENSOR)
+    scope.update(answers=answers, UNASKED=UNASKED, SILENT=SILENT, TENSOR=TENSOR)
     made = {}
     exec(compile('\n'.join(lines), f'<flambeau.{name}>', 'exec'), made)
     call.__code__, call.__defaults__ = made[name].__code__, function.__defaults__
@@ -101,7 +101,7 @@ def _write_asking(call, function):
 VARIADIC, NAMED = inspect.CO_VARARGS, inspect.CO_VARKEYWORDS
 UNASKED = object()
 # classes that answer no call
-PLAIN = {Tensor, Parameter, int, float, bool, complex, str, type(None), slice, type(Ellipsis)}
+SILENT = {Tensor, Parameter, int, float, bool, complex, str, type(None), slice, type(Ellipsis)}
 TENSOR = {Tensor, Parameter}
 # parameters of published functions that are tensors or hold some
 TENSORS = frozenset("""input other target weight bias mask self A B M L b x y x1 x2 tensor tensors first second value
@@ -157,7 +157,7 @@ def answered(*values):
 def _find_overriding(value, found):
     for v in value:
         kind = type(v)
-        if kind in PLAIN:
+        if kind in SILENT:
             continue
         if kind is tuple or kind is list or isinstance(v, (tuple, list)):
             _find_overriding(v, found)

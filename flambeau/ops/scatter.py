@@ -12,8 +12,8 @@ import numpy as np
 
 from .. import dtypes
 from .definition import composite, opaque
-from .indexing import (ALL, IN_PLACE, accumulate_rows, destination, number_array, outside, put_at, require_same_dtype,
-                       take_rows, writing)
+from .keys import ALL, accumulate_rows, number_array, outside, put_at, require_same_dtype, take_rows
+from .writers import IN_PLACE, destination, writing
 from .reference import LARGE, REFERENCE, axes_of
 from .view import axis_of
 
