@@ -63,12 +63,12 @@ def test_kernels_agree_with_the_reference(case):
 @pytest.mark.parametrize('case', MINIMAL)
 def test_minimal_filtering_is_as_exact_as_the_direct_sum(case, monkeypatch):
     given = x, w, g, geometry = _given(case)
-    assert kernels._is_minimal(x.shape[1], w.shape[0], w.shape[2:], g.shape, geometry.stride, (1, 1))
+    assert kernels.is_minimal(x.shape[1], w.shape[0], w.shape[2:], g.shape, geometry.stride, (1, 1))
     wide = x.astype(np.float64), w.astype(np.float64), g.astype(np.float64)
     expected = (convolve(*wide[:2], geometry), gradient_in_input(wide[2], wide[1], geometry, x.shape[2:]),
                 gradient_in_weight(wide[2], wide[0], geometry, (3, 3)))
     minimal = results(kernels, *given)
-    monkeypatch.setattr(kernels, '_is_minimal', lambda *_: False)
+    monkeypatch.setattr(kernels, 'is_minimal', lambda *_: False)
     for got, direct, want in zip(minimal, results(kernels, *given), expected, strict=True):
         error, usual, size = (np.sqrt(np.square(made).mean()) for made in (got - want, direct - want, want))
         assert 0 < error < max(1.2 * usual, 3e-7 * size)

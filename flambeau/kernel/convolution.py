@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from .ir import Builder
 from .tiles import Forms, add_products, transposed, woven
-from .types import f32, i32, i64, pointer
+from .types import i32, i64, pointer
 
 __all__ = ['band_copy', 'direct', 'weight_gradient']
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import math
 
-from .types import Pointer, Type, boolean, f32, f64, i32, i64
+from .types import Pointer, Type, boolean, f64, i32, i64
 
 __all__ = ['Builder', 'Function', 'Statement', 'Value', 'Variable', 'C_LIBRARY', 'PURE']
 

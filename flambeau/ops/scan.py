@@ -6,7 +6,7 @@ import numpy as np
 from .. import dtypes
 from ..errors import require_tensors
 from .definition import composite, export, opaque
-from .reference import LARGE, REFERENCE
+from .reference import REFERENCE
 from .view import axis_of
 
 __all__ = ['cumsum', 'cumprod', 'logcumsumexp', 'diff', 'trapezoid']

@@ -16,7 +16,7 @@ from .definition import PUBLIC, export, opaque
 from .publishing import published
 from .view import axis_of
 
-__all__ = ['fft', 'ifft', 'rfft', 'irfft', 'fftn', 'stft', 'istft']
+__all__ = ['fft', 'ifft', 'rfft', 'irfft', 'stft', 'istft']
 
 
 # ---- the three transforms; `forward` says the sign of the exponent, `scale` multiplies the unscaled sum

@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from ..ops import update
-from ..tensor import Tensor, wrap
+from ..tensor import wrap
 from .optimizer import Optimizer, ParamsT, as_number, check, check_lr
 from .pieces import check_gradients, note_updates, update_whole
 

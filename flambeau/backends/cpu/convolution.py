@@ -49,22 +49,22 @@ class Placed(NamedTuple):
     in_pixels: bool
 
 
-def _applies(geometry, x, w):
+def suits(geometry, x, w):
     """Whether these are arrays that kernels take."""
     dims = len(geometry.stride) + 2
     return (x.dtype in ELEMENTS and w.dtype == x.dtype and x.ndim == w.ndim == dims and 0 < x.size < 1 << 31
             and 0 < w.size < 1 << 31)
 
 
-def _is_in_pixels(array):
+def is_in_pixels(array):
     """Whether channels lie side by side, as in channels_last."""
     return not array.flags.c_contiguous and array.transpose(0, 2, 3, 1).flags.c_contiguous
 
 
-def _dense(array, in_pixels=False):
+def dense_images(array, in_pixels=False):
     """The array in C order, or with its channels side by side."""
     if in_pixels:
-        return _dense(array.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+        return dense_images(array.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
     if array.flags.c_contiguous:
         return array
     made = dense(array)
@@ -73,7 +73,7 @@ def _dense(array, in_pixels=False):
 
 def _placed(x, out, groups):
     """Images of groups of channels, of arrays with the same order of dimensions."""
-    in_pixels = _is_in_pixels(x)
+    in_pixels = is_in_pixels(x)
     strides = []
     for array in (x, out):
         images, channels, height, width = array.shape
@@ -94,10 +94,10 @@ def _met(x, geometry):
 
 def _matrices(x):
     """The channels of all pixels, as (images, channels, pixels); of small images as (1, channels, pixels of all)."""
-    if _is_in_pixels(x):
+    if is_in_pixels(x):
         return x.transpose(0, 2, 3, 1).reshape(-1, x.shape[1]).T[None]
     if len(x) > 1 and x[0, 0].size < MERGED:
-        return _dense(x.swapaxes(0, 1)).reshape(1, x.shape[1], -1)
+        return dense_images(x.swapaxes(0, 1)).reshape(1, x.shape[1], -1)
     return x.reshape(*x.shape[:2], -1)
 
 
@@ -113,7 +113,7 @@ def _pointwise(matrix, x, bias=None):
     if height == width == 1:
         made = matmul(x.reshape(images, channels), matrix.T, None, bias)
         return None if made is None else made.reshape(images, -1, 1, 1)
-    if _is_in_pixels(x):
+    if is_in_pixels(x):
         made = matmul(x.transpose(0, 2, 3, 1).reshape(-1, channels), matrix.T, None, bias)
         return None if made is None else made.reshape(images, height, width, -1).transpose(0, 3, 1, 2)
     columns = _matrices(x)
@@ -124,15 +124,15 @@ def _pointwise(matrix, x, bias=None):
         _add_to_planes(made, bias)
     if len(columns) == images:
         return made.reshape(images, -1, height, width)
-    return _dense(made.reshape(-1, images, height, width).swapaxes(0, 1))
+    return dense_images(made.reshape(-1, images, height, width).swapaxes(0, 1))
 
 
-def _split(length, most):
+def part_size(length, most):
     """The size of near-equal parts, none longer than `most`."""
     return -(-length // -(-length // most))
 
 
-def _scratch(bank, dtype=FLOAT):
+def thread_memory(bank, dtype=FLOAT):
     """(memory of `bank` numbers for each thread, how many threads it is for)."""
     threads = get_num_threads()
     return allocated(threads * bank, dtype), threads
@@ -141,10 +141,10 @@ def _scratch(bank, dtype=FLOAT):
 def _rows_of_band(out, stride, lines, numbers_per_row):
     """Rows of output whose rows of input fit a band."""
     rows = max(1, (BAND // max(1, numbers_per_row) - lines) // stride + 1)
-    return _split(out, min(rows, out))
+    return part_size(out, min(rows, out))
 
 
-def _strides(array):
+def strides_of(array):
     return [s // array.itemsize for s in array.strides]
 
 
@@ -158,16 +158,17 @@ def _strip(tiles):
     return tile_columns(target()) // (2 if tiles <= tile_columns(target()) // 2 else 1)
 
 
-def _kind(stride, adjoint=False):
+def filter_kind(stride, adjoint=False):
     """The kind of Winograd's filtering for these steps, or None."""
     if adjoint or stride != (1, 1):
         return (ADJOINT if adjoint else KINDS).get(stride)
     return KINDS[stride] if PRECISION['float32'] == 'highest' else 'coarse'
 
 
-def _is_minimal(channels, outputs, taps, shape, stride, dilation, groups=1, adjoint=False):
+def is_minimal(channels, outputs, taps, shape, stride, dilation, groups=1, adjoint=False):
     """Whether Winograd's filtering is quicker for an output of this shape."""
-    return _repays(_kind(stride, adjoint), channels, outputs, tuple(taps), shape, stride, dilation, groups, adjoint)
+    return _repays(filter_kind(stride, adjoint), channels, outputs, tuple(taps), shape, stride, dilation, groups,
+                   adjoint)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -191,7 +192,7 @@ def _panels(count):
 
 @functools.lru_cache(maxsize=4096)
 def _cut_filter(kind, shape, outputs, size, threads):
-    """How `_filter` cuts its work: what the kernel is made for, sizes of its memory, numbers for the kernel."""
+    """How `write_filtered` cuts its work: what the kernel is made for, sizes of its memory, numbers for the kernel."""
     images, inner, channels, height, width = shape
     places, lanes = FILTERINGS[kind].places, tile_columns(target()) // 2
     tiles = _tiles((images * inner, outputs, *size), FILTERINGS[kind].tile)
@@ -212,7 +213,7 @@ def _cut_filter(kind, shape, outputs, size, threads):
         panels, upper, wide, together, bank, plane, sums_at, sums_plane, inner)
 
 
-def _filter(x, w, out, before, kind):
+def write_filtered(x, w, out, before, kind):
     """Writes into `out` the correlation with 3x3 taps by a kind of Winograd's minimal filtering.
 
     x and out are (images, inner images, channels, rows, columns) in any order whose planes are dense.
@@ -223,13 +224,13 @@ def _filter(x, w, out, before, kind):
     flipped = w.strides[2] < 0
     compiled(minimal, kind, *form, flipped, deep)(
         x, w[:, :, ::-1, ::-1] if flipped else w, out, allocated(space[0], FLOAT), allocated(space[1], FLOAT), *sizes,
-        *before, *_strides(w)[:2], *cut, *_strides(x)[:3], *_strides(out)[:3])
+        *before, *strides_of(w)[:2], *cut, *strides_of(x)[:3], *strides_of(out)[:3])
     return out
 
 
 @functools.lru_cache(maxsize=4096)
 def _cut_filter_in_weight(kind, shape, outputs, size, threads):
-    """How `_filter_in_weight` cuts its work, as `_cut_filter`."""
+    """How `filtered_in_weight` cuts its work, as `_cut_filter`."""
     images, inner, channels, height, width = shape
     strip, places = tile_columns(target()), FILTERINGS[kind].places
     panels, rows, upper = _panels(channels)
@@ -244,13 +245,13 @@ def _cut_filter_in_weight(kind, shape, outputs, size, threads):
         panels, upper, slab, input_plane, input_pitch, gradient_plane, gradient_pitch, inner)
 
 
-def _filter_in_weight(g, x, before, kind):
-    """The gradient in 3x3 taps by a kind of Winograd's minimal filtering, for images as in `_filter`."""
+def filtered_in_weight(g, x, before, kind):
+    """The gradient in 3x3 taps by a kind of Winograd's minimal filtering, for images as in `write_filtered`."""
     form, space, sizes, cut = _cut_filter_in_weight(kind, x.shape, g.shape[2], g.shape[3:], get_num_threads())
     out = allocated((g.shape[2], x.shape[2], 3, 3), FLOAT)
     compiled(minimal_in_weight, kind, *form)(
-        x, g, out, *[allocated(size, FLOAT) for size in space], *sizes, *before, *cut, *_strides(x)[:3],
-        *_strides(g)[:3])
+        x, g, out, *[allocated(size, FLOAT) for size in space], *sizes, *before, *cut, *strides_of(x)[:3],
+        *strides_of(g)[:3])
     return out
 
 
@@ -268,8 +269,9 @@ def _cut(size, stride, reach, span, numbers):
 
 @functools.lru_cache(maxsize=4096)
 def _plan(images, outputs, channels, lines, parts, size, stride, dilation, element):
-    """How `_direct` cuts its work for parts of (taps of a row, column to start from): what the kernel is made for, the
-    outputs of whole strips, (where panels begin, runs, taps of a run, column) of each part, and numbers for the kernel.
+    """How `write_direct` cuts its work for parts of (taps of a row, column to start from): what the kernel is made for,
+    the outputs of whole strips, (where panels begin, runs, taps of a run, column) of each part, and numbers for the
+    kernel.
     """
     span = max(beside + (taps - 1) * dilation[1] + 1 for taps, beside in parts)
     reach, lanes = (lines - 1) * dilation[0] + 1, tile_columns(target(), element) // 2
@@ -280,7 +282,7 @@ def _plan(images, outputs, channels, lines, parts, size, stride, dilation, eleme
     cuts = min(strips, max(1, -(-CHUNKS // (images * -(-size[0] // band) * -(-size[1] // block)))))
     whole = strips * vectors * lanes
     most = min(tile_rows(target()) if vectors == 2 else lanes, lanes)  # a tile is written by turning squares of lanes
-    rows = most if block < size[1] else _split(size[1], most)
+    rows = most if block < size[1] else part_size(size[1], most)
     table, begin = [], 0
     for taps, beside in parts:
         runs = 1 if dilation[1] == 1 else taps
@@ -292,7 +294,7 @@ def _plan(images, outputs, channels, lines, parts, size, stride, dilation, eleme
 
 
 @functools.lru_cache(maxsize=256)
-def _zeros(size, dtype):
+def read_zeros(size, dtype):
     """Zeros that nobody writes to."""
     return np.zeros(size, dtype)
 
@@ -311,7 +313,7 @@ def _begun(bias, groups, whole):
     return begin
 
 
-def _direct(x, parts, out, placed, size, stride, before, dilation, bias=None):
+def write_direct(x, parts, out, placed, size, stride, before, dilation, bias=None):
     """Writes into `out` bias + the cross-correlation of x, padded by `before` at the top and left, and weights.
 
     `parts` [(weight (groups, outputs, channels, lines, taps) of any strides, column to start from)]: as many neighbours
@@ -322,13 +324,13 @@ def _direct(x, parts, out, placed, size, stride, before, dilation, bias=None):
     form, whole, table, cut, strips, taps = _plan(
         placed.images * placed.inner, outputs, channels, lines,
         tuple((part.shape[4], beside) for part, beside in parts), tuple(size), stride, dilation, ELEMENTS[x.dtype])
-    begin = _zeros(groups * whole, x.dtype) if bias is None else _begun(bias, groups, whole)
+    begin = read_zeros(groups * whole, x.dtype) if bias is None else _begun(bias, groups, whole)
     table = _table(tuple((_distance(weight, part), *line) for (part, _), line in zip(parts, table)))
     run = compiled(direct, *form, len(parts) == 1 and weight.flags.c_contiguous, len(parts), placed.in_pixels)
-    scratch, threads = _scratch(cut[-1], x.dtype)
+    scratch, threads = thread_memory(cut[-1], x.dtype)
     run(table, x, weight, begin, out, allocated(groups * whole * channels * lines * taps, x.dtype), scratch, threads,
         *placed[:3], channels, *x.shape[2:], outputs, *size, lines, *stride, *dilation, *before, *cut, *placed.x,
-        *placed.out, out.strides[2] // out.itemsize, out.shape[3], strips, taps, *_strides(weight))
+        *placed.out, out.strides[2] // out.itemsize, out.shape[3], strips, taps, *strides_of(weight))
     return out
 
 
@@ -351,16 +353,17 @@ def _of_group(array, group, groups):
 def _correlate(x, w, out, stride, before, dilation, bias=None):
     """Writes into `out` bias + the correlation of x, in the same order, and w (groups, outputs, channels, *taps)."""
     groups, outputs, channels, *taps = w.shape
-    if x.dtype == FLOAT and _is_minimal(channels, outputs, taps, out.shape, stride, dilation, groups):
-        in_pixels = _is_in_pixels(x)
-        x, made = _dense(x), allocated(out.shape, FLOAT) if in_pixels else out
+    if x.dtype == FLOAT and is_minimal(channels, outputs, taps, out.shape, stride, dilation, groups):
+        in_pixels = is_in_pixels(x)
+        x, made = dense_images(x), allocated(out.shape, FLOAT) if in_pixels else out
         for group in range(groups):
-            _filter(_of_group(x, group, groups), w[group], _of_group(made, group, groups), before, _kind(stride))
-        return biased(_dense(made, in_pixels), bias)
-    return _direct(x, [(w, 0)], out, _placed(x, out, groups), out.shape[2:], stride, before, dilation, bias)
+            write_filtered(_of_group(x, group, groups), w[group], _of_group(made, group, groups), before,
+                           filter_kind(stride))
+        return biased(dense_images(made, in_pixels), bias)
+    return write_direct(x, [(w, 0)], out, _placed(x, out, groups), out.shape[2:], stride, before, dilation, bias)
 
 
-def _empty(shape, in_pixels, dtype, make=allocated):
+def images_of(shape, in_pixels, dtype, make=allocated):
     """An array of images whose channels lie one behind the other, or side by side."""
     images, channels, *size = shape
     return make((images, *size, channels), dtype).transpose(0, 3, 1, 2) if in_pixels else make(shape, dtype)
@@ -378,23 +381,23 @@ def correlation(x, w, geometry, bias=None):
 
     It has its channels side by side where x or w has.
     """
-    if len(geometry.stride) != 2 or not _applies(geometry, x, w):
+    if len(geometry.stride) != 2 or not suits(geometry, x, w):
         return None
     out, groups = geometry.output(x.shape[2:], w.shape[2:]), geometry.groups
     shape = (x.shape[0], w.shape[0], *out)
     if min(out) <= 0 or math.prod(shape) * w[0].size < SMALL:
         return None
-    in_pixels, before = _is_in_pixels(x) or _is_in_pixels(w), tuple(p for p, _ in geometry.padding)
+    in_pixels, before = is_in_pixels(x) or is_in_pixels(w), tuple(p for p, _ in geometry.padding)
     if _is_pointwise(geometry, w.shape[2:]):
         bias = bias if bias is None else np.ascontiguousarray(bias)
-        return _pointwise(w[:, :, 0, 0], _dense(_met(x, geometry), in_pixels), bias)
-    x = _dense(x, in_pixels)
+        return _pointwise(w[:, :, 0, 0], dense_images(_met(x, geometry), in_pixels), bias)
+    x = dense_images(x, in_pixels)
     if (groups == 1 and x.dtype == FLOAT and w.shape[0] <= tile_rows(target())
             and geometry.stride == geometry.dilation == (1, 1)
-            and not _is_minimal(x.shape[1], w.shape[0], w.shape[2:], shape, (1, 1), (1, 1))):
-        made = _planes(_dense(x), w.transpose(2, 3, 1, 0), allocated(shape, FLOAT), before, (1, 1))
-        return biased(_dense(made, in_pixels), bias)
-    made = _empty(shape, _is_in_pixels(x), x.dtype)
+            and not is_minimal(x.shape[1], w.shape[0], w.shape[2:], shape, (1, 1), (1, 1))):
+        made = _planes(dense_images(x), w.transpose(2, 3, 1, 0), allocated(shape, FLOAT), before, (1, 1))
+        return biased(dense_images(made, in_pixels), bias)
+    made = images_of(shape, is_in_pixels(x), x.dtype)
     return _correlate(x, _by_group(w, groups), made, geometry.stride, before, geometry.dilation, bias)
 
 
@@ -422,13 +425,13 @@ def _planes(x, w, out, before, steps):
     lines, taps, channels, rows = w.shape
     weight = np.empty((lines, taps, channels, form[2]), FLOAT)
     weight[..., :rows] = w
-    scratch, threads = _scratch(bank)
+    scratch, threads = thread_memory(bank)
     compiled(planar, *form, steps)(x, weight, out, scratch, threads, *x.shape, *out.shape[2:], lines, taps, *before,
                                    *cut)
     return out
 
 
-def _phase(offset, stride, padding, dilation, kernel):
+def phase_of(offset, stride, padding, dilation, kernel):
     """Of inputs offset, offset + stride, ...: (first tap, step, number of taps, their dilation, padding before).
 
     Input i meets tap k of output (i + padding - k * dilation) / stride, where that is whole.
@@ -445,7 +448,7 @@ def _phase(offset, stride, padding, dilation, kernel):
 def _adjoint_in_planes(g, w, geometry, out):
     """Writes into `out` the adjoint of a correlation for all phases of the strides at once."""
     axes = zip(geometry.stride, geometry.padding, geometry.dilation, w.shape[2:])
-    phases = [[(offset, _phase(offset, stride, before, dilation, kernel)) for offset in range(stride)]
+    phases = [[(offset, phase_of(offset, stride, before, dilation, kernel)) for offset in range(stride)]
               for stride, (before, _), dilation, kernel in axes]
     phases = [[(offset, found) for offset, found in axis if found] for axis in phases]
     before = [max(found[4] for _, found in axis) for axis in phases]
@@ -459,22 +462,22 @@ def _adjoint_in_planes(g, w, geometry, out):
     return _planes(g, made.reshape(*sizes, w.shape[0], -1), out, before, geometry.stride)
 
 
-def _blank(shape, geometry, kernel, dtype):
+def blank(shape, geometry, kernel, dtype):
     """An array for an adjoint: of zeros where some of its elements meet no tap."""
     met = all(min(k, s // math.gcd(s, d)) == s for k, s, d in zip(kernel, geometry.stride, geometry.dilation))
     return (allocated if met else np.zeros)(shape, dtype)
 
 
-def _adjoint(g, w, geometry, out, placed):
-    """Writes into `out`, which `_blank` made, the adjoint of a correlation in rows and columns with w.
+def write_adjoint(g, w, geometry, out, placed):
+    """Writes into `out`, which `blank` made, the adjoint of a correlation in rows and columns with w.
 
     w is (groups, outputs, channels, lines, taps). For each phase of the rows, all phases of the columns go together.
     """
     (stride, across), (padding, beside) = geometry.stride, (p for p, _ in geometry.padding)
-    columns = [_phase(x, across, beside, geometry.dilation[1], w.shape[4]) for x in range(across)]
+    columns = [phase_of(x, across, beside, geometry.dilation[1], w.shape[4]) for x in range(across)]
     apart, left = max(part[3:] for part in columns if part)
     for row in range(min(stride, out.shape[2])):
-        rows, phase = out[:, :, row::stride], _phase(row, stride, padding, geometry.dilation[0], w.shape[3])
+        rows, phase = out[:, :, row::stride], phase_of(row, stride, padding, geometry.dilation[0], w.shape[3])
         if phase is None:
             continue
         first, step, _, apart_y, top = phase
@@ -483,40 +486,42 @@ def _adjoint(g, w, geometry, out, placed):
             first, step, _, _, before = part or (w.shape[4], 1, 0, 1, left)
             parts.append((lines[..., first::step][..., ::-1], left - before))
         size = rows.shape[2], -(-out.shape[3] // across)
-        _direct(g, parts, rows, placed, size, (1, 1), (top, left), (apart_y, apart))
+        write_direct(g, parts, rows, placed, size, (1, 1), (top, left), (apart_y, apart))
     return out
 
 
 def correlation_adjoint(g, w, geometry, spatial):
     """The adjoint of `correlation` in x of sizes `spatial`: a correlation for each phase of the strides."""
-    if len(geometry.stride) != 2 or not _applies(geometry, g, w) or g.size * w[0].size < SMALL or min(spatial) <= 0:
+    if len(geometry.stride) != 2 or not suits(geometry, g, w) or g.size * w[0].size < SMALL or min(spatial) <= 0:
         return None
-    in_pixels, groups, strides = _is_in_pixels(g) or _is_in_pixels(w), geometry.groups, geometry.stride
-    g = _dense(g, in_pixels)
+    in_pixels, groups, strides = is_in_pixels(g) or is_in_pixels(w), geometry.groups, geometry.stride
+    g = dense_images(g, in_pixels)
     shape = (g.shape[0], groups * w.shape[1], *spatial)
     if _is_pointwise(geometry, w.shape[2:]):
         made = _pointwise(w[:, :, 0, 0].T, g)
         if made is None or strides == (1, 1):
             return made
-        whole = _empty(shape, in_pixels, g.dtype, np.zeros)
+        whole = images_of(shape, in_pixels, g.dtype, np.zeros)
         _met(whole, geometry)[...] = made
         return whole
     if (groups == 1 and g.dtype == FLOAT and math.prod(strides) * shape[1] <= 2 * tile_rows(target())
-            and not _is_minimal(g.shape[1], shape[1], w.shape[2:], shape, strides, geometry.dilation)):
-        return _dense(_adjoint_in_planes(_dense(g), w, geometry, allocated(shape, FLOAT)), in_pixels)
+            and not is_minimal(g.shape[1], shape[1], w.shape[2:], shape, strides, geometry.dilation)):
+        return dense_images(_adjoint_in_planes(dense_images(g), w, geometry, allocated(shape, FLOAT)), in_pixels)
     channels, odd = g.shape[1] // groups, all(before % 2 for before, _ in geometry.padding)
     if (g.dtype == FLOAT and odd
-            and _is_minimal(channels, w.shape[1], w.shape[2:], shape, strides, geometry.dilation, groups, True)):
-        g, made, before = _dense(g), allocated(shape, FLOAT), [(1 - before) // 2 for before, _ in geometry.padding]
+            and is_minimal(channels, w.shape[1], w.shape[2:], shape, strides, geometry.dilation, groups, True)):
+        g, made, before = dense_images(g), allocated(shape, FLOAT), [(1 - before) // 2
+                                                                     for before, _ in geometry.padding]
         for group, weight in enumerate(_by_group(w, groups).swapaxes(1, 2)):
-            _filter(_of_group(g, group, groups), weight, _of_group(made, group, groups), before, _kind(strides, True))
-        return _dense(made, in_pixels)
+            write_filtered(_of_group(g, group, groups), weight, _of_group(made, group, groups), before,
+                           filter_kind(strides, True))
+        return dense_images(made, in_pixels)
     if strides != (1, 1):
-        g, made = _dense(g), _blank(shape, geometry, w.shape[2:], g.dtype)
-        return _dense(_adjoint(g, _by_group(w, groups), geometry, made, _placed(g, made, groups)), in_pixels)
+        g, made = dense_images(g), blank(shape, geometry, w.shape[2:], g.dtype)
+        return dense_images(write_adjoint(g, _by_group(w, groups), geometry, made, _placed(g, made, groups)), in_pixels)
     before = tuple(d * (k - 1) - p for d, k, (p, _) in zip(geometry.dilation, w.shape[2:], geometry.padding))
     flipped = _by_group(w, groups).swapaxes(1, 2)[..., ::-1, ::-1]
-    return _correlate(g, flipped, _empty(shape, _is_in_pixels(g), g.dtype), strides, before, geometry.dilation)
+    return _correlate(g, flipped, images_of(shape, is_in_pixels(g), g.dtype), strides, before, geometry.dilation)
 
 
 def _pointwise_in_weight(g, x):
@@ -530,14 +535,14 @@ def _pointwise_in_weight(g, x):
 
 @functools.lru_cache(maxsize=4096)
 def _cut_in_weight(groups, outputs, channels, kernel, size, stride, dilation, element):
-    """How `_in_weight` cuts its work: rows of its tiles, numbers of a thread's memory, numbers for the kernel."""
+    """How `direct_in_weight` cuts its work: rows of its tiles, numbers of a thread's memory, numbers for the kernel."""
     (lines, taps), strip = kernel, tile_columns(target(), element)
     strips = -(-outputs // strip)
-    part = _split(channels, max(NARROW, -(-channels * groups // CHUNKS)))
+    part = part_size(channels, max(NARROW, -(-channels * groups // CHUNKS)))
     runs, reach, span = 1 if dilation[1] == 1 else taps, (lines - 1) * dilation[0] + 1, (taps - 1) * dilation[1] + 1
     band, block = _cut(size, stride, reach, span, part)
     columns = (block - 1) * stride[1] + span
-    rows = _split(taps // runs * part, tile_rows(target()))
+    rows = part_size(taps // runs * part, tile_rows(target()))
     outer_at = -(-(((band - 1) * stride[0] + reach) * columns * part + 64) // 16) * 16
     total_at, total = outer_at + band * block * strip, lines * runs * (taps // runs * part + rows) * strip
     cuts = max(-(-CHUNKS // (-(-channels // part) * groups)), -(-strips * total // BAND))
@@ -546,12 +551,12 @@ def _cut_in_weight(groups, outputs, channels, kernel, size, stride, dilation, el
     return rows, bank, (columns, band, block, bank), (runs, taps // runs, part, wide, outer_at, total_at)
 
 
-def _in_weight(g, x, outputs, channels, kernel, placed, stride, before, dilation):
-    """The gradient in weights (outputs and channels of a group, *kernel), of images placed as in `_direct`."""
+def direct_in_weight(g, x, outputs, channels, kernel, placed, stride, before, dilation):
+    """The gradient in weights (outputs and channels of a group, *kernel), of images placed as in `write_direct`."""
     groups, size, element = placed.groups, g.shape[2:], ELEMENTS[g.dtype]
     rows, bank, cut, parts = _cut_in_weight(groups, outputs, channels, kernel, size, stride, dilation, element)
     made = allocated((groups * outputs, channels, *kernel), g.dtype)
-    scratch, threads = _scratch(bank, g.dtype)
+    scratch, threads = thread_memory(bank, g.dtype)
     compiled(weight_gradient, element, rows, placed.in_pixels)(
         x, g, made, scratch, threads, *placed[:3], channels, *x.shape[2:], outputs, *size, kernel[0], *stride,
         *dilation, *before, *cut, *placed.x, *placed.out, *parts)
@@ -561,17 +566,17 @@ def _in_weight(g, x, outputs, channels, kernel, placed, stride, before, dilation
 def correlation_in_weight(g, x, geometry, kernel):
     """The gradient of `correlation` in w of sizes `kernel`, for the gradient g of its output."""
     groups, stride, dilation = geometry.groups, geometry.stride, geometry.dilation
-    if len(stride) != 2 or not _applies(geometry, g, x) or g.size * x.shape[1] // groups * math.prod(kernel) < SMALL:
+    if len(stride) != 2 or not suits(geometry, g, x) or g.size * x.shape[1] // groups * math.prod(kernel) < SMALL:
         return None
-    in_pixels, before = _is_in_pixels(g) and _is_in_pixels(x), tuple(p for p, _ in geometry.padding)
+    in_pixels, before = is_in_pixels(g) and is_in_pixels(x), tuple(p for p, _ in geometry.padding)
     outputs, channels = g.shape[1] // groups, x.shape[1] // groups
-    if x.dtype == FLOAT and channels >= 8 and _is_minimal(channels, outputs, kernel, g.shape, stride, dilation, groups):
-        g, x = _dense(g), _dense(x)
-        made = [_filter_in_weight(*(_of_group(a, group, groups) for a in (g, x)), before, _kind(stride))
+    if x.dtype == FLOAT and channels >= 8 and is_minimal(channels, outputs, kernel, g.shape, stride, dilation, groups):
+        g, x = dense_images(g), dense_images(x)
+        made = [filtered_in_weight(*(_of_group(a, group, groups) for a in (g, x)), before, filter_kind(stride))
                 for group in range(groups)]
         return np.concatenate(made) if groups > 1 else made[0]
-    g = _dense(g, in_pixels)
+    g = dense_images(g, in_pixels)
     if _is_pointwise(geometry, kernel):
-        return _pointwise_in_weight(g, _dense(_met(x, geometry), in_pixels))
-    x = _dense(x, in_pixels)
-    return _in_weight(g, x, outputs, channels, tuple(kernel), _placed(x, g, groups), stride, before, dilation)
+        return _pointwise_in_weight(g, dense_images(_met(x, geometry), in_pixels))
+    x = dense_images(x, in_pixels)
+    return direct_in_weight(g, x, outputs, channels, tuple(kernel), _placed(x, g, groups), stride, before, dilation)

@@ -2,12 +2,11 @@
 from __future__ import annotations
 
 import functools
-import math
 import struct
 
 import numpy as np
 
-from ...kernel.types import Pointer, f32, i32, i64
+from ...kernel.types import Pointer, f32, i32
 
 __all__ = ['module_text']
 

@@ -12,9 +12,9 @@ from types import SimpleNamespace
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from .convolution import (FLOAT, SMALL, Placed, _adjoint, _applies as fit, _blank, _direct, _filter, _filter_in_weight,
-                          _in_weight, _is_minimal, _kind, _phase, _strides)
-from .depthwise import _adjoint_along_planes, _along_planes, _in_weight_along_planes, _offsets
+from .convolution import (FLOAT, SMALL, Placed, blank, direct_in_weight, filter_kind, filtered_in_weight, is_minimal,
+                          phase_of, strides_of, suits as fit, write_adjoint, write_direct, write_filtered)
+from .depthwise import adjoint_along_planes, along_planes, in_weight_along_planes, tap_offsets
 
 __all__ = ['correlation', 'correlation_adjoint', 'correlation_in_weight']
 
@@ -64,8 +64,8 @@ def _depthwise(x, w, geometry, bias=None):
     made = np.empty((*x.shape[:2], *size), x.dtype)
     slices = _slices(x, 2, geometry.padding[0][0], (size[0] - 1) * step + w.shape[2])
     for z in range(size[0]):
-        _along_planes(slices[:, :, z * step], w, made[:, :, z], size[2], size[1:], plane.stride, plane.dilation[0],
-                      [p for p, _ in plane.padding], _offsets(w.shape[4], plane.dilation[1]), geometry.groups, bias)
+        along_planes(slices[:, :, z * step], w, made[:, :, z], size[2], size[1:], plane.stride, plane.dilation[0],
+                      [p for p, _ in plane.padding], tap_offsets(w.shape[4], plane.dilation[1]), geometry.groups, bias)
     return made
 
 
@@ -75,14 +75,14 @@ def _depthwise_adjoint(g, w, geometry, spatial):
     depth, made = w.shape[2], np.empty((*g.shape[:2], *spatial), g.dtype)
     slices = _slices(g, 2, depth - 1 - geometry.padding[0][0], spatial[0] + depth - 1)
     for z in range(spatial[0]):
-        _adjoint_along_planes(slices[:, :, z], w[:, :, ::-1], _in_plane(geometry), made[:, :, z], geometry.groups)
+        adjoint_along_planes(slices[:, :, z], w[:, :, ::-1], _in_plane(geometry), made[:, :, z], geometry.groups)
     return made
 
 
 def _depthwise_in_weight(g, x, geometry, kernel):
     g, step = np.ascontiguousarray(g), geometry.stride[0]
     slices = _slices(x, 2, geometry.padding[0][0], (g.shape[2] - 1) * step + kernel[0])
-    return sum(_in_weight_along_planes(g[:, :, z], slices[:, :, z * step], kernel[0], tuple(kernel[1:]),
+    return sum(in_weight_along_planes(g[:, :, z], slices[:, :, z * step], kernel[0], tuple(kernel[1:]),
                                        _in_plane(geometry), geometry.groups) for z in range(g.shape[2]))
 
 
@@ -101,7 +101,7 @@ def _windows(x, before, count, depth, step, dilation):
 
 def _placed(windows, out):
     """Where kernels find the windows, and the output (batch, slices, channels, rows, columns)."""
-    return Placed(*windows.shape[:2], 1, tuple(_strides(windows)[:3]), tuple(_strides(out)[:3]), False)
+    return Placed(*windows.shape[:2], 1, tuple(strides_of(windows)[:3]), tuple(strides_of(out)[:3]), False)
 
 
 def _in_plane(geometry):
@@ -112,15 +112,16 @@ def _in_plane(geometry):
 def _goes_by_filtering(windows, out, taps, plane):
     """Whether Winograd's filtering takes windows and an output, or its gradient (batch, slices, channels, ...)."""
     shape = (out.shape[0] * out.shape[1], *out.shape[2:])
-    return windows.dtype == FLOAT and _is_minimal(windows.shape[2], shape[1], taps, shape, plane.stride, plane.dilation)
+    return windows.dtype == FLOAT and is_minimal(windows.shape[2], shape[1], taps, shape, plane.stride, plane.dilation)
 
 
 def _correlate(windows, w, out, plane, before, bias=None):
     """Writes into `out` (batch, slices, outputs, ...) bias + the correlation with w (outputs, channels, *taps)."""
     if not _goes_by_filtering(windows, out, w.shape[2:], plane):
-        return _direct(windows[:, 0], [(w[None], 0)], out[:, 0], _placed(windows, out), out.shape[3:], plane.stride,
+        return write_direct(windows[:, 0], [(w[None], 0)], out[:, 0], _placed(windows, out), out.shape[3:],
+                            plane.stride,
                        before, plane.dilation, bias)
-    _filter(windows, w, out, before, _kind(plane.stride))
+    write_filtered(windows, w, out, before, filter_kind(plane.stride))
     if bias is not None:
         out += bias[:, None, None]
 
@@ -146,11 +147,11 @@ def correlation_adjoint(g, w, geometry, spatial):
     """The adjoint of `correlation` in x of sizes `spatial`: for each phase of the slices, one in two dimensions."""
     if not _applies(geometry, g, w) or g.size * w[0].size < SMALL or min(spatial) <= 0:
         return None
-    made, stride = _blank((g.shape[0], w.shape[1], *spatial), geometry, w.shape[2:], g.dtype), geometry.stride[0]
+    made, stride = blank((g.shape[0], w.shape[1], *spatial), geometry, w.shape[2:], g.dtype), geometry.stride[0]
     plane = _in_plane(geometry)
     for offset in range(min(stride, spatial[0])):
         out = made[:, :, offset::stride].swapaxes(1, 2)
-        phase = _phase(offset, stride, geometry.padding[0][0], geometry.dilation[0], w.shape[2])
+        phase = phase_of(offset, stride, geometry.padding[0][0], geometry.dilation[0], w.shape[2])
         if phase is None:
             continue
         first, step, count, apart, before = phase
@@ -160,7 +161,7 @@ def correlation_adjoint(g, w, geometry, spatial):
             around = tuple(d * (k - 1) - p for d, k, (p, _) in zip(plane.dilation, w.shape[3:], plane.padding))
             _correlate(windows, part.swapaxes(0, 1)[..., ::-1, ::-1], out, plane, around)
         else:
-            _adjoint(windows[:, 0], part[None], plane, out[:, 0], _placed(windows, out))
+            write_adjoint(windows[:, 0], part[None], plane, out[:, 0], _placed(windows, out))
     return made
 
 
@@ -174,8 +175,9 @@ def correlation_in_weight(g, x, geometry, kernel):
                        geometry.dilation[0])
     g, before = np.ascontiguousarray(g).swapaxes(1, 2), tuple(p for p, _ in plane.padding)
     if _goes_by_filtering(windows, g, taps, plane):
-        made = _filter_in_weight(g, windows, before, _kind(plane.stride))
+        made = filtered_in_weight(g, windows, before, filter_kind(plane.stride))
     else:
-        made = _in_weight(g[:, 0], windows[:, 0], g.shape[2], windows.shape[2], taps, _placed(windows, g), plane.stride,
+        made = direct_in_weight(g[:, 0], windows[:, 0], g.shape[2], windows.shape[2], taps, _placed(windows, g),
+                                plane.stride,
                           before, plane.dilation)
     return np.ascontiguousarray(made.reshape(g.shape[2], kernel[0], x.shape[1], *taps).swapaxes(1, 2))
