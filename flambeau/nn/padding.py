@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from ..ops.pad import pad
+from .families import family
 from .module import Module
 
 __all__ = [kind + f'Pad{dims}d' for kind in ('Constant', 'Zero', 'Reflection', 'Replication', 'Circular')
@@ -38,22 +39,7 @@ class _ConstantPadNd(_PadNd):
         return f'padding={self.padding}, value={self.value}'
 
 
-class ConstantPad1d(_ConstantPadNd):
-    """Pads the last dimension with a value."""
-
-    dims = 1
-
-
-class ConstantPad2d(_ConstantPadNd):
-    """Pads the last 2 dimensions with a value."""
-
-    dims = 2
-
-
-class ConstantPad3d(_ConstantPadNd):
-    """Pads the last 3 dimensions with a value."""
-
-    dims = 3
+_CONSTANT = family('ConstantPad', 'Pads the last {dims} dimensions of {shape} with a value.', _ConstantPadNd)
 
 
 class _ZeroPad:
@@ -64,60 +50,12 @@ class _ZeroPad:
         return f'{self.padding}'
 
 
-class ZeroPad1d(_ZeroPad, ConstantPad1d):
-    """Pads the last dimension with zeros."""
-
-
-class ZeroPad2d(_ZeroPad, ConstantPad2d):
-    """Pads the last 2 dimensions with zeros; `padding` is (left, right, top, bottom) or one int."""
-
-
-class ZeroPad3d(_ZeroPad, ConstantPad3d):
-    """Pads the last 3 dimensions with zeros."""
-
-
 class _ReflectionPadNd(_PadNd):
     mode = 'reflect'
 
 
-class ReflectionPad1d(_ReflectionPadNd):
-    """Mirrors (N, C, L) or (C, L) at its ends."""
-
-    dims = 1
-
-
-class ReflectionPad2d(_ReflectionPadNd):
-    """Mirrors (N, C, H, W) or (C, H, W) at its edges."""
-
-    dims = 2
-
-
-class ReflectionPad3d(_ReflectionPadNd):
-    """Mirrors (N, C, D, H, W) or (C, D, H, W) at its faces."""
-
-    dims = 3
-
-
 class _ReplicationPadNd(_PadNd):
     mode = 'replicate'
-
-
-class ReplicationPad1d(_ReplicationPadNd):
-    """Repeats the end elements of (N, C, L) or (C, L)."""
-
-    dims = 1
-
-
-class ReplicationPad2d(_ReplicationPadNd):
-    """Repeats the edges of (N, C, H, W) or (C, H, W)."""
-
-    dims = 2
-
-
-class ReplicationPad3d(_ReplicationPadNd):
-    """Repeats the faces of (N, C, D, H, W) or (C, D, H, W)."""
-
-    dims = 3
 
 
 class _CircularPadNd(_PadNd):
@@ -129,19 +67,10 @@ class _CircularPadNd(_PadNd):
         return super().forward(input)
 
 
-class CircularPad1d(_CircularPadNd):
-    """Continues (N, C, L) or (C, L) from its other end."""
-
-    dims = 1
-
-
-class CircularPad2d(_CircularPadNd):
-    """Continues (N, C, H, W) or (C, H, W) from the opposite edges."""
-
-    dims = 2
-
-
-class CircularPad3d(_CircularPadNd):
-    """Continues (N, C, D, H, W) or (C, D, H, W) from the opposite faces."""
-
-    dims = 3
+globals().update(
+    _CONSTANT,
+    **family('ZeroPad', 'Pads the last {dims} dimensions of {shape} with zeros: `padding` before and after each, from '
+             'the last, or one int.', _ZeroPad, _CONSTANT),
+    **family('ReflectionPad', 'Mirrors {shape} at its borders.', _ReflectionPadNd),
+    **family('ReplicationPad', 'Repeats the elements at the borders of {shape}.', _ReplicationPadNd),
+    **family('CircularPad', 'Continues {shape} from its opposite borders.', _CircularPadNd))

@@ -1,8 +1,13 @@
-"""Pooling layers. The formulas are in ops/pooling.py."""
+"""Pooling layers. The formulas are in ops/pooling.py.
+
+>>> nn.MaxPool2d(2)(torch.zeros(1, 3, 8, 8)).shape
+torch.Size([1, 3, 4, 4])
+"""
 from __future__ import annotations
 
 from ..ops import pooling
 from ..ops.windows import per_axis
+from .families import family
 from .module import Module
 
 __all__ = [f'{kind}{dims}d' for dims in (1, 2, 3) for kind in
@@ -38,28 +43,6 @@ class _MaxPoolNd(_Pool):
                                             self.ceil_mode, self.return_indices)
 
 
-class MaxPool1d(_MaxPoolNd):
-    """Maximum over windows of (N, C, L) or (C, L)."""
-
-    dims = 1
-
-
-class MaxPool2d(_MaxPoolNd):
-    """Maximum over windows of (N, C, H, W) or (C, H, W).
-
-    >>> nn.MaxPool2d(2)(torch.zeros(1, 3, 8, 8)).shape
-    torch.Size([1, 3, 4, 4])
-    """
-
-    dims = 2
-
-
-class MaxPool3d(_MaxPoolNd):
-    """Maximum over windows of (N, C, D, H, W) or (C, D, H, W)."""
-
-    dims = 3
-
-
 class _MaxUnpoolNd(_Pool):
     shown = ('kernel_size', 'stride', 'padding')
 
@@ -71,24 +54,6 @@ class _MaxUnpoolNd(_Pool):
 
     def forward(self, input, indices, output_size=None):
         return pooling.MAX_UNPOOLS[self.dims](input, indices, self.kernel_size, self.stride, self.padding, output_size)
-
-
-class MaxUnpool1d(_MaxUnpoolNd):
-    """Puts the values of a `MaxPool1d` with return_indices back."""
-
-    dims = 1
-
-
-class MaxUnpool2d(_MaxUnpoolNd):
-    """Puts the values of a `MaxPool2d` with return_indices back."""
-
-    dims = 2
-
-
-class MaxUnpool3d(_MaxUnpoolNd):
-    """Puts the values of a `MaxPool3d` with return_indices back."""
-
-    dims = 3
 
 
 class _AvgPoolNd(_Pool):
@@ -110,9 +75,7 @@ class _AvgPoolNd(_Pool):
                                             self.count_include_pad, self.divisor_override)
 
 
-class AvgPool1d(_AvgPoolNd):
-    """Average over windows of (N, C, L) or (C, L)."""
-
+class _AvgPool1d(_AvgPoolNd):
     dims = 1
     __constants__ = ['kernel_size', 'stride', 'padding', 'ceil_mode', 'count_include_pad']
 
@@ -126,18 +89,6 @@ class AvgPool1d(_AvgPoolNd):
     def forward(self, input):
         return pooling.AVG_POOLS[1](input, self.kernel_size, self.stride, self.padding, self.ceil_mode,
                                     self.count_include_pad)
-
-
-class AvgPool2d(_AvgPoolNd):
-    """Average over windows of (N, C, H, W) or (C, H, W)."""
-
-    dims = 2
-
-
-class AvgPool3d(_AvgPoolNd):
-    """Average over windows of (N, C, D, H, W) or (C, D, H, W)."""
-
-    dims = 3
 
 
 class _LPPoolNd(_Pool):
@@ -155,24 +106,6 @@ class _LPPoolNd(_Pool):
         return pooling.LP_POOLS[self.dims](input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
 
 
-class LPPool1d(_LPPoolNd):
-    """The p-norm over windows of (N, C, L) or (C, L)."""
-
-    dims = 1
-
-
-class LPPool2d(_LPPoolNd):
-    """The p-norm over windows of (N, C, H, W) or (C, H, W)."""
-
-    dims = 2
-
-
-class LPPool3d(_LPPoolNd):
-    """The p-norm over windows of (N, C, D, H, W) or (C, D, H, W)."""
-
-    dims = 3
-
-
 class _AdaptiveMaxPoolNd(_Pool):
     __constants__ = ['output_size', 'return_indices']
     shown = ('output_size',)
@@ -186,24 +119,6 @@ class _AdaptiveMaxPoolNd(_Pool):
         return pooling.ADAPTIVE_MAX_POOLS[self.dims](input, self.output_size, self.return_indices)
 
 
-class AdaptiveMaxPool1d(_AdaptiveMaxPoolNd):
-    """Maximum over `output_size` bins of (N, C, L) or (C, L)."""
-
-    dims = 1
-
-
-class AdaptiveMaxPool2d(_AdaptiveMaxPoolNd):
-    """Maximum over `output_size` bins of (N, C, H, W) or (C, H, W)."""
-
-    dims = 2
-
-
-class AdaptiveMaxPool3d(_AdaptiveMaxPoolNd):
-    """Maximum over `output_size` bins of (N, C, D, H, W) or (C, D, H, W)."""
-
-    dims = 3
-
-
 class _AdaptiveAvgPoolNd(_Pool):
     __constants__ = ['output_size']
     shown = ('output_size',)
@@ -214,28 +129,6 @@ class _AdaptiveAvgPoolNd(_Pool):
 
     def forward(self, input):
         return pooling.ADAPTIVE_AVG_POOLS[self.dims](input, self.output_size)
-
-
-class AdaptiveAvgPool1d(_AdaptiveAvgPoolNd):
-    """Average over `output_size` bins of (N, C, L) or (C, L)."""
-
-    dims = 1
-
-
-class AdaptiveAvgPool2d(_AdaptiveAvgPoolNd):
-    """Average over `output_size` bins of (N, C, H, W) or (C, H, W).
-
-    >>> nn.AdaptiveAvgPool2d(1)(torch.zeros(1, 3, 8, 8)).shape
-    torch.Size([1, 3, 1, 1])
-    """
-
-    dims = 2
-
-
-class AdaptiveAvgPool3d(_AdaptiveAvgPoolNd):
-    """Average over `output_size` bins of (N, C, D, H, W) or (C, D, H, W)."""
-
-    dims = 3
 
 
 class _FractionalMaxPoolNd(_Pool):
@@ -264,13 +157,13 @@ class _FractionalMaxPoolNd(_Pool):
                                                        self.return_indices, _random_samples=self._random_samples)
 
 
-class FractionalMaxPool2d(_FractionalMaxPoolNd):
-    """Maximum over windows at pseudo-random steps of (N, C, H, W) or (C, H, W)."""
-
-    dims = 2
-
-
-class FractionalMaxPool3d(_FractionalMaxPoolNd):
-    """Maximum over windows at pseudo-random steps of (N, C, D, H, W) or (C, D, H, W)."""
-
-    dims = 3
+globals().update(
+    **family('MaxPool', 'Maximum over windows of {shape}.', _MaxPoolNd),
+    **family('MaxUnpool', 'Puts the values of a `MaxPool{dims}d` with return_indices back.', _MaxUnpoolNd),
+    **family('AvgPool', 'Average over windows of {shape}.', {1: _AvgPool1d, 2: _AvgPoolNd, 3: _AvgPoolNd}),
+    **family('LPPool', 'The p-norm over windows of {shape}.', _LPPoolNd),
+    **family('AdaptiveMaxPool', 'Maximum over `output_size` bins of {shape}.', _AdaptiveMaxPoolNd),
+    **family('AdaptiveAvgPool', 'Average over `output_size` bins of {shape}.', _AdaptiveAvgPoolNd),
+    **{name: layer for name, layer in family(
+        'FractionalMaxPool', 'Maximum over windows at pseudo-random steps of {shape}.', _FractionalMaxPoolNd).items()
+       if layer.dims > 1})
