@@ -18,7 +18,7 @@ from . import draws
 from .contraction import linear
 from .definition import PUBLIC, export, opaque
 from .over import over
-from .reference import REFERENCE
+from .reference import LARGE, REFERENCE
 from .sampling import _scale_kept
 
 __all__ = ['scaled_dot_product_attention', 'multi_head_attention_forward', 'additive_mask']
@@ -29,8 +29,9 @@ SMALL_MASK = 1 << 14
 
 # ---- the operation -------------------------------------------------------------------------------------------------
 
-def _shares(m, scores, mask):
-    """softmax(scores + mask), for `_weights`."""
+def _shares(m, scores, scale, mask):
+    """softmax(scores * scale + mask), for `_weights`."""
+    scores = scores * scale
     if mask is not None:
         scores = m.where(mask, scores, -math.inf) if _is_bool(mask) else scores + mask
     peak = m.amax(scores, -1, True)
@@ -41,11 +42,14 @@ def _shares(m, scores, mask):
 
 def _weights(m, query, key, mask, scale):
     """softmax(query @ key^T * scale + mask); mask: None, bool (True where a key is looked at) or added."""
-    scores = m.matmul(query * scale, m.transpose(key, -2, -1))
     if m is REFERENCE:
-        plan = m.planned(_shares, (scores, mask))
+        scores = m.matmul(query, m.transpose(key, -2, -1))
+        plan = m.planned(_shares, (scores, float(scale), mask))
         if plan:
-            return plan(scores, mask)
+            return plan(scores, float(scale), mask)
+        scores *= scale
+    else:
+        scores = m.matmul(query * scale, m.transpose(key, -2, -1))
     if mask is not None:
         scores = over(m, 'kept', scores, mask, -math.inf) if _is_bool(mask) else over(m, 'add', scores, mask)
     peak = m.stop(m.amax(scores, -1, True))
@@ -144,6 +148,8 @@ def attention(m, query, key, value, mask, kept, scale, factor, causal):
         if made is not None:
             return made
     *lead, rows, features = *query.shape[:-1], value.shape[-1]
+    if max(query.size, math.prod(lead) * rows * key.shape[-2]) <= LARGE:
+        return _attended(m, query, key, value, mask, kept, scale, factor).astype(query.dtype, copy=False)
     if len(lead) == 2:  # heads are joined again by a view
         out = np.empty((lead[0], rows, lead[1], features), query.dtype).swapaxes(1, 2)
     else:

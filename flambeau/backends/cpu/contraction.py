@@ -6,6 +6,7 @@ import numpy as np
 from ...kernel.contraction import product, vectors
 from ...kernel.tiles import tile_columns, tile_rows
 from .build import built, signature
+from .layout import own
 from .properties import target
 from .replay import allocated, is_noting, noted
 
@@ -76,7 +77,7 @@ def _plan(x, y, out, bias):
         return _widened
     if x.ndim > 3:
         return _flattened if out is None else None
-    if min(x.shape[-2], y.shape[-1]) < FEW:
+    if min(x.shape[-2], y.shape[-1]) < FEW and (x.ndim == 2 or x.size * y.shape[-1] >= WORTH_THREADS):
         thin = _Vectors(x, y)
         if thin.fits:
             return thin
@@ -180,7 +181,7 @@ class _Product:
         shape[padded_axis] += self.pad
         shape[-1] += shape[-1] % self.neighbours
         if shape == list(array.shape):
-            return np.ascontiguousarray(array)
+            return array if array.flags.c_contiguous else own(array)
         made = np.zeros(shape, array.dtype)
         made[tuple(map(slice, array.shape))] = array
         return made
@@ -255,14 +256,14 @@ class _Vectors:
         if self.swapped:
             x, y = y.swapaxes(-1, -2), x.swapaxes(-1, -2)
         if self.copied:
-            x = np.ascontiguousarray(x)
+            x = own(x)
         word, batched = self.word, x.ndim == 3
         made = allocated(self.shape, x.dtype)
         run = noted(self.run) if is_noting() else self.run
         run(x, y, made, *self.sizes, x.strides[0] // word if batched else 0, x.strides[-2] // word,
             y.strides[0] // word if batched else 0, self.stride, self.block)
         if self.swapped:
-            made = np.ascontiguousarray(made.swapaxes(-1, -2))
+            made = own(made.swapaxes(-1, -2))
         if bias is not None:
             add_to(made, bias)
         if out is None:

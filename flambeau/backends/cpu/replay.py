@@ -129,7 +129,7 @@ class _Script:
         if [f for f, *_ in self.notes.launches] != [f for f, *_ in other.launches] or not self.notes.launches:
             raise _Otherwise
         self.arguments = arguments
-        self.scope, self.lines = {}, []
+        self.scope, self.lines = {'ndarray': ndarray}, []
         self.known = {}  # address: (name, array); a kernel is given addresses
         for k, x in enumerate(arguments):
             if x.__class__ is ndarray:
@@ -185,9 +185,13 @@ class _Script:
             name, array = self.known[address]
             if function.__class__ is types.BuiltinFunctionType or array.shape == x.shape and array.strides == x.strides:
                 return name
-            if array.size != x.size or not (array.flags.c_contiguous and x.flags.c_contiguous):
+            if array.size == x.size:
+                again = array.reshape(x.shape)
+                if again.strides == x.strides and again.ctypes.data == address:
+                    return f'{name}.reshape({x.shape})'
+            if not array.flags.forc or array.dtype.kind == 'V' or x.dtype != array.dtype or min(x.strides, default=0) < 0:
                 raise _Otherwise
-            return f'{name}.reshape({x.shape})'
+            return f'ndarray({x.shape}, {name}.dtype, {name}, 0, {x.strides})'
         name = f'a{len(self.known)}'
         if id(x) not in self.notes.made and id(x.base) in self.notes.made and x.base.ctypes.data == address:
             x = same = x.base
