@@ -72,7 +72,7 @@ def reshape(m, input, shape):
     """The same elements in another shape: a view where strides allow it, else a copy. One size may be -1."""
     if input.flags.c_contiguous:
         try:
-            if min(shape, default=0) >= -1:
+            if not shape or min(shape) >= -1:
                 return input.reshape(shape)
         except (ValueError, TypeError):
             pass  # what does not fit is told below
@@ -89,7 +89,7 @@ def view_as_shape(m, input, shape):
         raise ArgumentTypeError(f'view() received no size for a tensor of shape {list(input.shape)}: give one, or a '
                                 'dtype')
     try:
-        if min(shape, default=0) >= -1:
+        if not shape or min(shape) >= -1:
             return input.reshape(shape, copy=False)
     except (ValueError, TypeError):
         pass  # what does not fit is told below
