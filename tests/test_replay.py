@@ -16,7 +16,8 @@ CALLS = {
     'adaptive_avg_pool2d': lambda x: F.adaptive_avg_pool2d(x, (3, 2)), 'adaptive_max_pool2d': lambda x: F.adaptive_max_pool2d(x, 2),
     'topk': lambda x: x.topk(2), 'smallest': lambda x: x.topk(3, 1, largest=False), 'sort': lambda x: x.sort(descending=True),
     'argsort': lambda x: x.argsort(2), 'cumsum': lambda x: x.cumsum(1), 'cumprod': lambda x: x.cumprod(-1),
-    'scatter_add': lambda x: x.scatter_add(1, (x > 0).long(), torch.ones_like(x)), 'topk of many': lambda x: x.flatten(1).topk(40),
+    'scatter_add': lambda x: x.scatter_add(1, (x > 0).long(), torch.ones_like(x)),
+    'topk of many': lambda x: x.flatten(1).topk(40),
     'layer_norm': lambda x: F.layer_norm(x, (x.shape[-1],)), 'embedding': lambda x: F.embedding((x[:, 0] > 0).long(), torch.ones(2, 3)),
     'cross_entropy': lambda x: F.cross_entropy(x[:, 0], (x[:, 1, 0] > 0).long(), reduction='none'),
     'products': lambda x: x @ x.transpose(-1, -2), 'gather': lambda x: x.gather(1, (x > 0).long()), 'norm': lambda x: x.norm(dim=1), 'masked_fill': lambda x: x.masked_fill(x > 0, 7.5),
@@ -117,11 +118,14 @@ def test_what_arrays_cannot_show_is_never_replayed():
 WEIGHT, BIAS = torch.randn(8, 4, 3, 3, generator=torch.Generator().manual_seed(1)), torch.arange(8.0)
 CONVOLUTIONS = {
     'conv2d': lambda x: F.conv2d(x, WEIGHT, padding=1), 'conv2d with steps': lambda x: F.conv2d(x, WEIGHT, BIAS, 2, 1),
-    'depthwise': lambda x: F.conv2d(x, WEIGHT[:4, :1], BIAS[:4], 1, 1, 1, 4), 'pointwise': lambda x: F.conv2d(x, WEIGHT[:, :, :1, :1], BIAS),
-    'one pixel': lambda x: F.conv2d(x[:, :, :1, :1], WEIGHT[:, :, 1:2, 1:2], BIAS), 'conv1d': lambda x: F.conv1d(x[:, :, 0], WEIGHT[:, :, 0], BIAS),
+    'depthwise': lambda x: F.conv2d(x, WEIGHT[:4, :1], BIAS[:4], 1, 1, 1, 4),
+    'pointwise': lambda x: F.conv2d(x, WEIGHT[:, :, :1, :1], BIAS),
+    'one pixel': lambda x: F.conv2d(x[:, :, :1, :1], WEIGHT[:, :, 1:2, 1:2], BIAS),
+    'conv1d': lambda x: F.conv1d(x[:, :, 0], WEIGHT[:, :, 0], BIAS),
     'conv_transpose2d': lambda x: F.conv_transpose2d(x, WEIGHT.transpose(0, 1), BIAS, 2),
     'minimal filtering': lambda x: F.conv2d(x.repeat(1, 4, 2, 2), WEIGHT.repeat(2, 4, 1, 1), BIAS.repeat(2), 1, 1),
-    'few outputs': lambda x: F.conv2d(x, WEIGHT[:3], BIAS[:3], 1, 1), 'groups': lambda x: F.conv2d(x, WEIGHT[:, :2], BIAS, groups=2),
+    'few outputs': lambda x: F.conv2d(x, WEIGHT[:3], BIAS[:3], 1, 1),
+    'groups': lambda x: F.conv2d(x, WEIGHT[:, :2], BIAS, groups=2),
     'steps of a pixel': lambda x: F.conv2d(x, WEIGHT[:, :, :1, :1], BIAS, 2),
 }
 
