@@ -1,7 +1,8 @@
-"""How operations are called: makes the public callables, and is the only place that picks array code or the general way.
+"""How operations are called: makes the public callables, and alone picks array code or the general way.
 
-A call of a small eager operation passes through one function here and ends in one array function. Whatever is rare (other
-types, subclasses, `out=`, mixed dtypes, observed recording) leaves that short way by a cheap test for the general one.
+A call of a small eager operation passes through one function here and ends in one array function. Whatever is rare
+(other types, subclasses, `out=`, mixed dtypes, observed recording) leaves that short way by a cheap test for the
+general one.
 Knows no operation by name, and nothing of how arrays are computed.
 """
 from __future__ import annotations
@@ -126,7 +127,8 @@ def binary_entry(op, general):
                             if node is GENERAL:
                                 return general(input, other)
                     try:
-                        result = kernel(a, b) if a.size < LARGE and (b is other or is_small(a, b)) else large(kernel, a, b)
+                        small = a.size < LARGE and (b is other or is_small(a, b))
+                        result = kernel(a, b) if small else large(kernel, a, b)
                     except (ValueError, OverflowError, TypeError, MemoryError):
                         return general(input, other)  # which says what does not fit
                     if result.__class__ is not ndarray:
@@ -136,7 +138,8 @@ def binary_entry(op, general):
                     out._node = node
                     out._counter = None
                     return out
-        elif number_first and (kind is float or kind is int) and not options and type(other) is Tensor and other._node is None:
+        elif number_first and (kind is float or kind is int) and not options and (
+                type(other) is Tensor and other._node is None):
             b = other._array  # a number first, as in 1 - x
             kernel = b.dtype in DIRECT_SCALARS and (kernels.get(b.dtype) or find(b.dtype))
             if kernel.__class__ is np.ufunc:
@@ -243,7 +246,8 @@ def write_entry(op, general, function):
     own = op.kernel is not None and op.kind != 'elementwise'
     function.__globals__.update(
         {k: v for k, v in globals().items() if k in _NEEDED}, m=REFERENCE, plans=Plans(),
-        signature=REFERENCE.signature, recorded=op.recordable and recorder(op, tensors_among(op)), node_class=op.node_class, plan=op.plan((0,)) if op.recordable and _takes_gradient(op) else None,
+        signature=REFERENCE.signature, recorded=op.recordable and recorder(op, tensors_among(op)),
+        node_class=op.node_class, plan=op.plan((0,)) if op.recordable and _takes_gradient(op) else None,
         formula=getattr(REFERENCE, op.kernel) if own else op.formula)
     function.__code__ = made.__code__
     if not op.variadic:
@@ -253,8 +257,8 @@ def write_entry(op, general, function):
     return function
 
 
-_NEEDED = frozenset("""LEAF PLAIN SavedOutput dtype_of ticket saved_versions Tensor Parameter View SIMPLE COMPUTED STATE OFF new ndarray record complete tensors_of
-    several_views raise_refusal np""".split())
+_NEEDED = frozenset("""LEAF PLAIN SavedOutput dtype_of ticket saved_versions Tensor Parameter View SIMPLE COMPUTED
+    STATE OFF new ndarray record complete tensors_of several_views raise_refusal np""".split())
 
 
 def _takes_gradient(op):
@@ -302,27 +306,30 @@ def entry_source(op):
     computing = ['    try:', f'        result = {run}']
     if looked_up:
         given = ', '.join(p + '_' if p in tensors else p for p in op.parameters)
-        computing = [*_looking_up(op, tensors, required, given), '    try:', f'        result = run({given}) if run else {run}',
+        computing = [*_looking_up(op, tensors, required, given), '    try:',
+                     f'        result = run({given}) if run else {run}',
                      *([f'        if result is None: result = {run}'] if op.replay else [])]
-    computing += ['    except Exception as error:',
-                  f'        {give_up}' if op.kind == 'elementwise' else f'        raise_refusal(operation, {values}, error)']
+    refused = give_up if op.kind == 'elementwise' else f'raise_refusal(operation, {values}, error)'
+    computing += ['    except Exception as error:', '        ' + refused]
     lines += FINISHING[op.kind](op, values, computing, give_up, tensors)
     return f'def {op.name}({head}):\n' + '\n'.join(lines) + '\n'
 
 
 def _unwrapping(op, tensors, required, give_up):
-    """Lines that take the arrays out of tensors, and leave for the general way where the formula cannot run as it is."""
+    """Lines that take the arrays out of tensors, and take the general way where the formula cannot run as it is."""
     lines, first = [], None
     uniform = op.kind == 'composite'
     if uniform:
         lines.append('    shared = None')
     for p in tensors:
-        lines += [f'    kind = {p}.__class__', '    if kind is Tensor or kind is Parameter:', f'        {p}_ = {p}._array',
+        lines += [f'    kind = {p}.__class__', '    if kind is Tensor or kind is Parameter:',
+                  f'        {p}_ = {p}._array',
                   f'        if {p}._node is not None: recording = True']
         if op.widen and op.kind != 'composite':
             lines.append(f'        if {p}_.dtype.itemsize == 2: {give_up}')
         if uniform:
-            lines += [f'        if shared is None: shared = {p}_.dtype', f'        elif {p}_.dtype is not shared: {give_up}']
+            lines += [f'        if shared is None: shared = {p}_.dtype',
+                      f'        elif {p}_.dtype is not shared: {give_up}']
         if p in required:
             if first is None:
                 first = p
@@ -397,20 +404,24 @@ def _finish_array(op, values, computing, give_up, tensors):
     recorded = ['    if recording and STATE.recording is not OFF:', f'        made = recorded(result, {given})',
                 '        if made is not None: return made'] if op.recordable else []
     several = f'if not isinstance(result, np.generic): return tensors_of(operation, result, None, {values})'
-    before = ['    if recording and STATE.recording is not OFF and STATE.recording is not PLAIN: ' + give_up] if op.recordable else []
+    before = [f'    if recording and STATE.recording is not OFF and STATE.recording is not PLAIN: {give_up}'
+              ] if op.recordable else []
     if noted is None:
         return [*before, *computing, *recorded, '    if result.__class__ is not ndarray:', '        ' + several,
                 '        result = np.asarray(result)', '    made = new(Tensor)',
                 '    made._array, made._node, made._counter = result, None, None', '    return made']
-    return [*before, *computing, '    if result.__class__ is not ndarray:', '        if not isinstance(result, np.generic):',
+    return [*before, *computing, '    if result.__class__ is not ndarray:',
+            '        if not isinstance(result, np.generic):',
             *['        ' + line for line in recorded], '        ' + several, '        result = np.asarray(result)',
-            '    node = counter_ = None', '    if recording and STATE.recording is not OFF and result.dtype.kind in "fcV":',
+            '    node = counter_ = None',
+            '    if recording and STATE.recording is not OFF and result.dtype.kind in "fcV":',
             *noted, '    made = new(Tensor)', '    made._array, made._node, made._counter = result, node, counter_',
             '    return made']
 
 
 def _finish_composite(op, values, computing, give_up, tensors):
-    return [f'    if {_recording(op)}: {give_up}', *computing, f'    return tensors_of(operation, result, None, {values})']
+    return [f'    if {_recording(op)}: {give_up}', *computing,
+            f'    return tensors_of(operation, result, None, {values})']
 
 
 def _finish_view(op, values, computing, give_up, tensors):

@@ -98,7 +98,7 @@ def recorder(op, tensors):
 
     None where no operand wants a gradient. `tensors`: the parameters that may be tensors. Only for plain recording.
     """
-    ways = {}  # which of them want a gradient, as bits -> (plan, save) with save(outputs, values...) what the node saves
+    ways = {}  # which of them want a gradient, as bits -> (plan, save); save(outputs, values...): what the node saves
 
     def way_for(needed):
         plan = op.plan(tuple(op.parameters.index(p) for k, p in enumerate(tensors) if needed >> k & 1))
@@ -114,13 +114,17 @@ def recorder(op, tensors):
                   '        if edge is not None:', '            edges.append(edge)', f'            needed += {1 << k}',
                   *([f'            shapes.append({p}._array.shape)'] if op.kind == 'elementwise' else [])]
     lines += [
-        '    if not needed: return None', '    plan, save = ways.get(needed) or way_for(needed)', '    node = new(node_class)',
+        '    if not needed: return None', '    plan, save = ways.get(needed) or way_for(needed)',
+        '    node = new(node_class)',
         '    node.edges, node.plan, node.shapes, node.sequence, node.extra = tuple(edges), plan, None, ticket(), None',
         '    node.saved, node.versions = (), None', '    made, outputs, recorded = outputs_of(op, result, node)',
-        *(['    if any([s != result.shape for s in shapes]): node.shapes = tuple(shapes)'] if op.kind == 'elementwise' else []),
+        *(['    if any([s != result.shape for s in shapes]): node.shapes = tuple(shapes)']
+          if op.kind == 'elementwise' else []),
         '    if recorded and save is not None:', f'        saved = node.saved = save(outputs, {values})',
         '        node.versions = saved_versions(saved)', '    return made']
-    scope = {**globals(), 'op': op, 'ways': ways, 'way_for': way_for, 'node_class': op.node_class, 'outputs_of': _outputs_of}
+    scope = {'op': op, 'ways': ways, 'way_for': way_for, 'node_class': op.node_class, 'outputs_of': _outputs_of,
+             'new': new, 'Tensor': Tensor, 'Parameter': Parameter, 'LEAF': LEAF, 'View': View, 'ticket': ticket,
+             'saved_versions': saved_versions}
     exec(f'def recorded(result, {values}):\n' + '\n'.join(lines), scope)
     return scope['recorded']
 
@@ -155,7 +159,8 @@ def _saver(parameters, fetches):
     for what, position in fetches:
         name = None if position is None or what == 'result' else parameters[position]
         found.append({
-            'value': lambda: name, 'shape': lambda: f'shapes_of({name})', 'dtype': lambda: f"getattr({name}, 'dtype', None)",
+            'value': lambda: name, 'shape': lambda: f'shapes_of({name})',
+            'dtype': lambda: f"getattr({name}, 'dtype', None)",
             'result': lambda: f'saved_output(outputs[{position}], {position})',
             'output': lambda: 'saved_output(outputs[0], None if outputs.__class__ is tuple else 0)',
             'outputs': lambda: '[saved_output(o, k) for k, o in enumerate(outputs)]'}[what]())
