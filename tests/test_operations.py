@@ -401,3 +401,14 @@ def test_channels_last_results_lie_as_pytorchs(name):
     (ours, strides), (theirs, expected) = found
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
     assert strides == expected or not jit_is_on()  # array functions lay results out by rules of their own
+
+
+@pytest.mark.parametrize('width', [1, 2, 3])
+def test_columns_are_changed_in_place_as_matrices_are(width):
+    base = flambeau.tensor(np.sin(np.arange(8.)).reshape(2, 4).astype('float32'))
+    for name in ('neg_', 'exp_', 'tanh_', 'sigmoid_', 'abs_', 'reciprocal_'):
+        x = base.clone()
+        getattr(x[:, :width], name)()
+        expected = base.clone()
+        expected[:, :width] = getattr(base[:, :width].clone(memory_format=flambeau.contiguous_format), name[:-1])()
+        flambeau.testing.assert_close(x, expected)

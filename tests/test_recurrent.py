@@ -277,3 +277,11 @@ def test_seeded_weights_and_dropout_are_those_of_pytorch(kind, options):
                         (result if kind == 'RNNCell' else result[0]).detach().numpy()])
     for ours, theirs in zip(*outputs):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_layers_of_one_unit_are_computed_in_float32_as_in_float64():
+    import flambeau
+    for kind in ('LSTM', 'GRU', 'RNN'):
+        layer, x = getattr(flambeau.nn, kind)(3, 1), flambeau.rand(5, 2, 3)
+        found = layer(x)[0]
+        flambeau.testing.assert_close(found.double(), layer.double()(x.double())[0], rtol=1e-5, atol=1e-6)

@@ -12,7 +12,7 @@ __all__ = ['over']
 
 
 def _sigmoid(x):
-    np.negative(x, x)
+    np.multiply(x, -1, x)  # np.negative over a strided array itself is wrong in NumPy 2.4
     np.exp(x, x)
     np.add(x, 1, x)
     return np.reciprocal(x, x)
