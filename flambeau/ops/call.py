@@ -127,7 +127,10 @@ def binary_entry(op, general):
                             if node is GENERAL:
                                 return general(input, other)
                     try:
-                        small = a.size < LARGE and (b is other or is_small(a, b))
+                        if b is other:
+                            small = a.size < LARGE
+                        else:
+                            small = a.size * b.size < LARGE or is_small(a, b)
                         result = kernel(a, b) if small else large(kernel, a, b)
                     except (ValueError, OverflowError, TypeError, MemoryError):
                         return general(input, other)  # which says what does not fit
@@ -152,8 +155,8 @@ def binary_entry(op, general):
 
 
 def is_small(a, b):
-    """Whether the result of two arrays, the first of which is small, is small too."""
-    return a.size * b.size < LARGE or b.size < LARGE and (
+    """Whether the result of two arrays is small."""
+    return a.size < LARGE and b.size < LARGE and (
         a.shape == b.shape or a.size == 1 or b.size == 1 or np.broadcast(a, b).size < LARGE)
 
 
