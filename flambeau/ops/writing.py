@@ -117,7 +117,7 @@ def unary_inplace(op, general, name):
             if kernel and array.size >= LARGE and large.wrote(array):
                 count_write(input, name, sys._getframe(1))
                 return input
-            if kernel.__class__ is ufunc:
+            if kernel.__class__ is ufunc and array.flags.forc:  # NumPy 2.4 negates over strided arrays wrongly
                 try:
                     kernel(array, array)
                 except (ValueError, TypeError):
