@@ -412,3 +412,21 @@ def test_columns_are_changed_in_place_as_matrices_are(width):
         expected = base.clone()
         expected[:, :width] = getattr(base[:, :width].clone(memory_format=flambeau.contiguous_format), name[:-1])()
         flambeau.testing.assert_close(x, expected)
+
+
+@pytest.mark.parametrize('shape', [(3,), (2, 3), (1,)])
+@pytest.mark.parametrize('p', [0.5, -1.0, 1.2, 5.0])
+def test_gradients_of_norms_of_few_numbers_keep_the_dtype(shape, p):
+    x, y = (flambeau.rand(shape).requires_grad_() for _ in range(2))
+    for result in (flambeau.nn.functional.pairwise_distance(x, y, p), flambeau.nn.functional.normalize(x, p, 0)):
+        found = flambeau.autograd.grad(result.sum(), [x])[0]
+        assert found.dtype is flambeau.float32
+
+
+def test_numbers_without_dimensions_are_read_and_written_by_index():
+    x, at = flambeau.tensor(2.0, requires_grad=True), flambeau.tensor(0)
+    for result in (x.gather(0, at), x.scatter(0, at, 2.5), x.scatter_add(0, at, x), x.sort()[0], x.topk(1)[0],
+                   x.index_reduce(0, at.reshape(1), x.detach().reshape(1), 'prod')):
+        assert result.shape == ()
+    x.sort()[0].backward()
+    assert x.grad == 1

@@ -475,7 +475,7 @@ def tensordot(a, b, dims=2, out=None):
     return result if out is None else write_out('tensordot', result, out)
 
 
-@export()
+@export(lenient=('operands',))
 def einsum(equation, *operands):
     """Sums of products in the notation of index letters: einsum('bij,bjk->bik', x, y). '...' stands for broadcast dims.
 

@@ -23,7 +23,7 @@ from .. import dtypes
 from ..autograd.graph import FREED, Node, told_writer
 from ..tensor import Parameter, Tensor
 from .overriding import asking
-from .reference import LARGE, REFERENCE
+from .reference import LARGE, REFERENCE, SEVERAL
 
 __all__ = ['Operation', 'elementwise', 'primitive', 'reduction', 'view', 'contraction', 'composite', 'opaque',
            'export', 'OPERATIONS', 'EXPORTS', 'PUBLIC', 'exports']
@@ -257,10 +257,14 @@ class Plan:
                 if parts is not None and not any(next(parts)):
                     grads.extend([None] * (1 if several is None else len(several)))
                     continue
-                if fusible:
-                    grad = m.fused(formula, cotangent, *self.operation.fixed([values[i] for i in picks]))
+                given = [values[i] for i in picks]
+                if not fusible:
+                    grad = formula(m, cotangent, *given)
+                elif self.operation.constants:
+                    plan = m.planned(formula, (cotangent, *self.operation.fixed(given)), SEVERAL)
+                    grad = plan(cotangent, *given) if plan else formula(m, cotangent, *given)
                 else:
-                    grad = formula(m, cotangent, *[values[i] for i in picks])
+                    grad = m.fused(formula, cotangent, *given)
                 if several is None:
                     grads.append(grad)
                 else:

@@ -368,7 +368,7 @@ def batch_norm(input, running_mean, running_var, weight=None, bias=None, trainin
     return _normalize_batch(input, weight, bias, running_mean, running_var, training, momentum, eps)[0]
 
 
-@export(name='batch_norm')
+@export(name='batch_norm', lenient=('weight',))
 def _torch_batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps, cudnn_enabled=True):
     """`nn.functional.batch_norm` with the arguments in another order."""
     return _normalize_batch(input, weight, bias, running_mean, running_var, training, momentum, eps)[0]
@@ -379,7 +379,7 @@ def _statistics(mean, variance, eps, shape):
     return mean.reshape(shape), (variance + eps).rsqrt().reshape(shape)
 
 
-@export()
+@export(lenient=('weight',))
 def native_batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps):
     """(output, batch mean, 1 / sqrt(batch variance + eps)) of batch_norm; the last two are empty if not training."""
     out, mean, variance = _normalize_batch(input, weight, bias, running_mean, running_var, training, momentum, eps)
@@ -413,7 +413,7 @@ def instance_norm(input, running_mean=None, running_var=None, weight=None, bias=
     return _normalize_instances(input, running_mean, running_var, weight, bias, momentum, eps)
 
 
-@export(name='instance_norm')
+@export(name='instance_norm', lenient=('weight',))
 def _torch_instance_norm(input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps,
                          cudnn_enabled=True):
     """`nn.functional.instance_norm` with the arguments in another order."""
@@ -466,7 +466,7 @@ def _torch_layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5,
     return layer_norm(input, normalized_shape, weight, bias, eps)
 
 
-@export()
+@export(lenient=('weight',))
 def native_layer_norm(input, normalized_shape, weight, bias, eps):
     """(output, mean, 1 / sqrt(variance + eps)) of layer_norm."""
     layout = _last_dimensions('native_layer_norm', input, normalized_shape, weight, bias, eps)
@@ -519,7 +519,7 @@ def _torch_group_norm(input, num_groups, weight=None, bias=None, eps=1e-5, cudnn
     return _normalize_groups('group_norm', input, num_groups, weight, bias, eps)[0]
 
 
-@export()
+@export(lenient=('weight',))
 def native_group_norm(input, weight, bias, N, C, HxW, group, eps):
     """(output, mean (N, group), 1 / sqrt(variance + eps) (N, group)) of group_norm for N samples, C channels of HxW."""
     if input.numel() != N * C * HxW:

@@ -94,8 +94,8 @@ def gather(m, input, dim, index, *, sparse_grad=False):
         x = m.dense(x)
     made = m.kernel('indexing.read', x, dim, places_of)
     if made is None:
-        made = x.reshape(-1).take(element_places(x.shape, dim, places_of)).reshape(index.shape)
-    return made
+        made = x.reshape(-1).take(element_places(x.shape, dim, places_of))
+    return made.reshape(index.shape)
 
 
 @opaque(namespace='', method=False, grad={'g': lambda m, g, dim, index: m.gather(g, dim, index)})
@@ -112,7 +112,7 @@ def _write_elements(m, name, input, dim, index, source, ufunc=None):
     if source.ndim or index.size != 1:
         source = source if source.ndim == 0 else _source_part(name, with_dimensions(source), index)
     out = destination(m, input)
-    if REFERENCE.kernel('indexing.combine', out, dim, index, source, ufunc):
+    if REFERENCE.kernel('indexing.combine', with_dimensions(out), dim, index, source, ufunc):
         return out
     places = element_places(x.shape, dim, index).reshape(-1)
     flat = out.reshape(-1)
