@@ -307,7 +307,8 @@ def test_refused_states_change_nothing():
 
 
 WRONG = r"""
-torch.ones(2, 3).view() | TypeError
+torch.ones(2, 3).view(()) | RuntimeError
+-torch.ones(2, dtype=torch.bool) | RuntimeError
 torch.ones(2, 3).view(-100, 2) | RuntimeError
 torch.gcd(torch.ones(1), torch.ones(1)) | NotImplementedError
 torch.lcm(torch.ones(1), torch.ones(1)) | NotImplementedError

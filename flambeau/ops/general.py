@@ -115,8 +115,10 @@ def refuse_operands(op, values, error):
         raise TypeError(f'{name}(): {error}, in {call}') from error
     if isinstance(error, TypeError):
         met = ', '.join(dict.fromkeys(str(v.dtype) for v in values if hasattr(v, 'dtype')))
-        advice = str(error).partition(', use ')[2] or 'another dtype, for example with .to(torch.float32)'
-        raise NotImplementedError(f'"{name}" not implemented for {met}, in {call}: use {advice}') from error
+        advice = str(error).partition(', use ')[2]  # of truth values, which PyTorch refuses by another error
+        refusal = RuntimeError if advice else NotImplementedError
+        advice = advice or 'another dtype, for example with .to(torch.float32)'
+        raise refusal(f'"{name}" not implemented for {met}, in {call}: use {advice}') from error
     told = 'their shapes do not broadcast together' if 'broadcast' in str(error) else error
     raise RuntimeError(f'{name}(): {told}, in {call}') from error
 

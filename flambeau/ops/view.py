@@ -86,8 +86,8 @@ def view_as_shape(m, input, shape):
     if len(shape) == 1 and isinstance(shape[0], dtypes.dtype):
         return reinterpreted(input, shape[0])
     if not shape and input.size != 1:
-        raise ArgumentTypeError(f'view() received no size for a tensor of shape {list(input.shape)}: give one, or a '
-                                'dtype')
+        raise RuntimeError(f"shape '[]' is invalid for input of size {input.size}: view() received no size for a tensor of "
+                           f'shape {list(input.shape)}; give one, or a dtype')
     try:
         if not shape or min(shape) >= -1:
             return input.reshape(shape, copy=False)
