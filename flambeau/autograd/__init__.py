@@ -47,8 +47,7 @@ def _roots(tensors, cotangents, create_graph, operation):
             raise RuntimeError(
                 f'{operation}(): element 0 of tensors does not require grad and does not have a grad_fn: nothing that '
                 f'this tensor of shape {list(tensor.shape)} was computed from requires a gradient. Was it computed '
-                'under '
-                'torch.no_grad(), from .detach() or .item(), or do the leaves lack requires_grad=True?')
+                'under torch.no_grad(), from .detach() or .item(), or do the leaves lack requires_grad=True?')
         if cotangent is None:
             if tensor._array.size != 1:
                 raise RuntimeError(f'grad can be implicitly created only for scalar outputs, not for one of shape '

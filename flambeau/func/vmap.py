@@ -369,8 +369,7 @@ def collect_sizes(value, dim, sizes):
     def collect(tensor, dim):
         if not isinstance(tensor, Tensor):
             raise ValueError(f'vmap: Got in_dim={dim} for an input but the input is of type {type(tensor)}. We cannot '
-                             'vmap '
-                             'over non-Tensor arguments, please use None as the respective in_dim')
+                             'vmap over non-Tensor arguments, please use None as the respective in_dim')
         if not isinstance(dim, int) or not -tensor.dim() <= dim < tensor.dim():
             raise ValueError(f'vmap: Got in_dim={dim} for an input, a Tensor of {tensor.dim()} dimensions: in_dim must '
                              f'lie in [{-tensor.dim()}, {tensor.dim() - 1}]')

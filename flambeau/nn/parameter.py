@@ -64,8 +64,7 @@ class UninitializedTensorMixin:
         if name not in cls._keeping:
             raise ValueError(
                 f'Attempted to use an uninitialized parameter in {name}. This error happens when you are using a '
-                '`LazyModule` '
-                'or explicitly manipulating `torch.nn.parameter.UninitializedParameter` objects. When using '
+                '`LazyModule` or explicitly manipulating `torch.nn.parameter.UninitializedParameter` objects. When using '
                 'LazyModules Call `forward` with a dummy batch to initialize the parameters before calling torch '
                 'functions')
         before = args[0]

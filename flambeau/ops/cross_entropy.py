@@ -197,18 +197,18 @@ def _cross_entropy(m, input, target, weight, ignore_index, reduction):
     """The cross entropy of classes, a target of each row of a matrix."""
     need_floating('cross_entropy', input)
     classes = input.shape[1]
-    if weight is None and target.size and not 0 <= ignore_index < classes and not outside(target, classes):
-        plan = m.planned(_class_losses, (input, target.reshape(-1, 1)))
-        if plan:
-            losses = plan(input, target.reshape(-1, 1))
-            total = reduction != 'none' and losses.size < LARGE and m.planned(TOTALS[reduction], (losses,), 1)
-            return total(losses) if total else _reduced(losses.reshape(-1), None, reduction)
-    classes, weights = _class_weights(target, weight, ignore_index, input.shape[1], input.dtype)
-    arguments = input, classes.reshape(-1, 1)
+    if weight is None and not 0 <= ignore_index < classes and not outside(target, classes):
+        chosen, weights = target, None  # found out by a kernel, so that the call can be replayed
+    else:
+        chosen, weights = _class_weights(target, weight, ignore_index, classes, input.dtype)
+    arguments = input, chosen.reshape(-1, 1)
     plan = m.planned(_class_losses, arguments)
     if not plan:
         return _nll_loss(m, m.log_softmax(input, 1), target, weight, ignore_index, reduction)
-    return _reduced(plan(*arguments).reshape(-1), weights, reduction)
+    losses = plan(*arguments)
+    total = weights is None and reduction in TOTALS and losses.size < LARGE and m.planned(
+        TOTALS[reduction], (losses,), 1)
+    return total(losses) if total else _reduced(losses.reshape(-1), weights, reduction)
 
 
 @export('nn.functional')

@@ -381,8 +381,7 @@ def block_diag(*tensors):
         require_tensors('block_diag', tensors=t)
         if t.dim() > 2:
             raise RuntimeError(f'torch.block_diag: Input tensors must have 2 or fewer dimensions. Input {k} has '
-                               f'{t.dim()} '
-                               'dimensions')
+                               f'{t.dim()} dimensions')
     tensors = [t if t.dim() == 2 else t.reshape(1, -1) for t in tensors]
     width = sum(t.shape[1] for t in tensors)
     rows, at = [], 0

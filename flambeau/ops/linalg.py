@@ -99,8 +99,7 @@ def vector_norm(m, input, ord=2, dim=None, keepdim=False, *, dtype=None):
         if 0 in sizes:
             raise RuntimeError(f'linalg.vector_norm cannot compute the {ord} norm on an empty '
                                f'{"tensor" if dim in (None, ()) else "dimension"} because the operation does not have '
-                               'an '
-                               'identity')
+                               'an identity')
     dim = None if dim == () else dim
     size = m.abs(input)
     if ord == 1:

@@ -356,8 +356,7 @@ def float_power_(input, exponent):
     """In-place form of `float_power`, for double precision tensors."""
     if input.dtype not in (dtypes.float64, dtypes.complex128):
         raise RuntimeError(f'the base given to float_power_ has dtype {input.dtype} but the operation\'s result '
-                           'requires '
-                           'dtype Double')
+                           'requires dtype Double')
     return change(input, 'float_power_', lambda before: float_power(before, exponent))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..autograd.graph import LEAF, Output, View, counter_of, saved_versions, ticket
 from ..autograd.modes import OFF, STATE
-from ..tensor import Parameter, Tensor, wrap
+from ..tensor import Parameter, Tensor
 from .record import complete, saved_output, shapes_of
 
 __all__ = ['recorder', 'tensors_of', 'viewing', 'several_views', 'named', 'return_type', 'return_types']
@@ -54,32 +54,12 @@ def _looking_at(op, source):
 
 def tensors_of(op, result, node, values):
     """The result of a formula over arrays as tensors, recorded by `node`."""
-    if node is None and result.__class__ is tuple:
-        return named(op, [_plain(r) for r in result])
-    if result.__class__ is ndarray or isinstance(result, np.generic):
-        out = wrap(result if result.__class__ is ndarray else np.asarray(result))
-        if node is not None and out._array.dtype.kind in 'fcV':
-            out._node = node
-            complete(node, values, (out,), False)
-        return out
-    if not isinstance(result, (tuple, list)):
+    if not isinstance(result, (ndarray, np.generic, tuple, list)):
         return result
-    outs, known = [], []
-    for k, r in enumerate(result):
-        out, meta = r, None
-        if r.__class__ is ndarray or isinstance(r, np.generic):
-            out = new(Tensor)
-            array = out._array = r if r.__class__ is ndarray else np.asarray(r)
-            out._node = out._counter = None
-            if node is not None and array.dtype.kind in 'fcV':
-                out._node = Output(node, k)
-                meta = array.shape, array.dtype
-        outs.append(out)
-        known.append(meta)
-    if node is not None:
-        node.note('outputs', lambda: known)
-        complete(node, values, outs, True)
-    return named(op, outs) if isinstance(result, tuple) else outs
+    made, outputs, recorded = _outputs_of(op, result, node)
+    if recorded:
+        complete(node, values, outputs, made is not outputs[0])
+    return made
 
 
 def _plain(result):
@@ -130,27 +110,22 @@ def recorder(op, tensors):
 
 
 def _outputs_of(op, result, node):
-    """(the results as users get them, the tensors among them, whether one has the node)."""
+    """(the results as users get them, the tensors among them, whether one has the node, which may be None)."""
     if result.__class__ is not tuple and result.__class__ is not list:
-        made = new(Tensor)
-        made._array = result if result.__class__ is ndarray else np.asarray(result)
-        recorded = made._array.dtype.kind in 'fcV'
-        made._node, made._counter = node if recorded else None, None
+        made = _plain(result)
+        recorded = node is not None and made._array.dtype.kind in 'fcV'
+        if recorded:
+            made._node = node
         return made, (made,), recorded
-    made, known = [], []
-    for k, array in enumerate(result):
-        meta, out = None, array
-        if array.__class__ is ndarray or isinstance(array, np.generic):
-            out = new(Tensor)
-            array = out._array = array if array.__class__ is ndarray else np.asarray(array)
-            out._node = out._counter = None
-            if array.dtype.kind in 'fcV':
+    outputs = [_plain(r) for r in result]
+    if node is not None:
+        known = [None] * len(outputs)
+        for k, out in enumerate(outputs):
+            if out.__class__ is Tensor and out._array.dtype.kind in 'fcV':
                 out._node = Output(node, k)
-                meta = array.shape, array.dtype
-        made.append(out)
-        known.append(meta)
-    node.extra = {'outputs': known}
-    return named(op, made) if result.__class__ is tuple else made, made, True
+                known[k] = out._array.shape, out._array.dtype
+        node.note('outputs', lambda: known)
+    return named(op, outputs) if result.__class__ is tuple else outputs, outputs, node is not None
 
 
 def _saver(parameters, fetches):

@@ -205,15 +205,13 @@ def writable(array, operation, overlapping=False):
         if not overlapping:
             raise RuntimeError(f'unsupported operation: {operation} would write more than once to one memory location '
                                f'of an expanded tensor, {dtypes.of(array.dtype)} {list(array.shape)}. Please clone() '
-                               'the tensor '
-                               'before performing the operation.')
+                               'the tensor before performing the operation.')
         array = array.view()
     try:
         array.flags.writeable = True
     except ValueError:
         raise RuntimeError(f'{operation} cannot write {dtypes.of(array.dtype)} {list(array.shape)}: it lies in '
-                           'read-only '
-                           'memory. Please clone() the tensor before performing the operation.') from None
+                           'read-only memory. Please clone() the tensor before performing the operation.') from None
     return array
 
 
@@ -329,8 +327,7 @@ def refuse_partial_overlap(op, values, out):
                 array.ctypes.data == place.ctypes.data
             if not same and np.shares_memory(array, place):
                 raise RuntimeError(f'unsupported operation: some elements of an input of {op.name}() and of the '
-                                   'written-to '
-                                   'tensor refer to a single memory location. Please clone() the tensor first.')
+                                   'written-to tensor refer to a single memory location. Please clone() the tensor first.')
 
 
 def deliver(op, result, out):

@@ -79,9 +79,7 @@ def replayed(formula, m, arguments):
 
 
 def _apart(arguments):
-    """The arguments, each array at an address of its own: later ones may be different where these are the same. Or
-    None.
-    """
+    """The arguments, each array at an address of its own, since later ones may differ where these are one; or None."""
     found, addresses = [], set()
     for x in arguments:
         if x.__class__ is ndarray:
