@@ -197,7 +197,7 @@ def _cross_entropy(m, input, target, weight, ignore_index, reduction):
     """The cross entropy of classes, a target of each row of a matrix."""
     need_floating('cross_entropy', input)
     classes = input.shape[1]
-    if weight is None and not 0 <= ignore_index < classes and not outside(target, classes):
+    if weight is None and target.size and not 0 <= ignore_index < classes and not outside(target, classes):
         chosen, weights = target, None  # found out by a kernel, so that the call can be replayed
     else:
         chosen, weights = _class_weights(target, weight, ignore_index, classes, input.dtype)

@@ -284,9 +284,7 @@ class Reference:
         elif x.dtype.kind == 'b' and dim is None and not keepdim:
             return self.xp.asarray(self.xp.count_nonzero(x))
         elif x.dtype.kind in 'bui':
-            axes = None if dim is None else axes_of(dim, x.ndim)
-            made = self.folded(self.xp.add, x, axes, keepdim)
-            return self.xp.add.reduce(x, axes, np.int64, None, keepdim) if made is None else made
+            return self.folded(self.xp.add, x, None if dim is None else axes_of(dim, x.ndim), keepdim, np.int64)
         return self.total(x, None if dim is None else axes_of(dim, x.ndim), keepdim)
 
     def total(self, x, axes, keepdim=False):
@@ -300,20 +298,19 @@ class Reference:
     def amax(self, x, dim=(), keepdim=False):
         if not x.size:
             refuse_empty('amax', x, dim)
-        axes = axes_of(dim, x.ndim)
-        made = self.folded(self.xp.maximum, x, axes, keepdim)
-        return self.xp.maximum.reduce(x, axis=axes, keepdims=keepdim) if made is None else made
+        return self.folded(self.xp.maximum, x, axes_of(dim, x.ndim), keepdim)
 
-    def folded(self, ufunc, x, axes, keepdim):
-        """What a generated kernel makes of the numbers of a large array over axes, or None."""
-        return self.kernel('fusion.folded', x, ufunc, axes, keepdim) if x.size >= LARGE and x.dtype.kind != 'c' else None
+    def folded(self, ufunc, x, axes, keepdim, dtype=None):
+        """The numbers of an array over axes (None: all) combined by an array function of two."""
+        made = None
+        if x.size >= LARGE and x.dtype.kind != 'c':
+            made = self.kernel('fusion.folded', x, ufunc, axes, keepdim)
+        return ufunc.reduce(x, axes, dtype, None, keepdim) if made is None else made
 
     def amin(self, x, dim=(), keepdim=False):
         if not x.size:
             refuse_empty('amin', x, dim)
-        axes = axes_of(dim, x.ndim)
-        made = self.folded(self.xp.minimum, x, axes, keepdim)
-        return self.xp.minimum.reduce(x, axis=axes, keepdims=keepdim) if made is None else made
+        return self.folded(self.xp.minimum, x, axes_of(dim, x.ndim), keepdim)
 
     def prod(self, x, dim=None, keepdim=False, *, dtype=None):
         if dtype is not None:
@@ -321,10 +318,7 @@ class Reference:
         elif x.dtype.kind in 'bui':
             x = self.cast(x, dtypes.int64)
         axes = axes_of(dim, x.ndim)
-        made = self.folded(self.xp.multiply, x, axes, keepdim)
-        if made is not None:
-            return made
-        return self.xp.multiply.reduce(x, axis=axes, keepdims=keepdim)
+        return self.folded(self.xp.multiply, x, axes, keepdim)
 
     def all(self, x, dim=None, keepdim=False):
         return self.xp.logical_and.reduce(x, axis=axes_of(dim, x.ndim), keepdims=keepdim)

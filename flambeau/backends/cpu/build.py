@@ -17,7 +17,7 @@ from . import launch, memory
 from .entry import SIGNATURE, builtin, entry_text, register_symbols
 from .properties import jit_is_on, processor, target
 from .render import module_text
-from .replay import is_noting, noted
+from .replay import launched
 
 __all__ = ['built', 'compiled', 'kernel_text', 'shown', 'signature', 'cache_directory']
 
@@ -32,8 +32,7 @@ def compiled(generator, *arguments):
     The generator returns a finished `Function`; `arguments` must have a repr that says all there is to know of them.
     What keeps the function for later must take it from `built`.
     """
-    function = built(generator, *arguments)
-    return noted(function) if is_noting() else function
+    return launched(built(generator, *arguments))
 
 
 def built(generator, *arguments):

@@ -8,7 +8,7 @@ from ...kernel.tiles import tile_columns, tile_rows
 from .build import built, signature
 from .layout import own
 from .properties import target
-from .replay import allocated, is_noting, noted
+from .replay import allocated, is_noting, launched, noted
 
 __all__ = ['matmul']
 
@@ -213,8 +213,7 @@ class _Product:
             x, y = y, x
         panels_x = allocated(self.panels_x, np.uint8) if self.panels_x else None
         panels_y = allocated(self.panels_y, np.uint8) if self.panels_y else None
-        run = noted(self.run) if is_noting() else self.run
-        run(x, y, out, bias, panels_x, panels_y, *self.numbers, int(accumulate))
+        launched(self.run)(x, y, out, bias, panels_x, panels_y, *self.numbers, int(accumulate))
         return out
 
 
@@ -259,8 +258,7 @@ class _Vectors:
             x = own(x)
         word, batched = self.word, x.ndim == 3
         made = allocated(self.shape, x.dtype)
-        run = noted(self.run) if is_noting() else self.run
-        run(x, y, made, *self.sizes, x.strides[0] // word if batched else 0, x.strides[-2] // word,
+        launched(self.run)(x, y, made, *self.sizes, x.strides[0] // word if batched else 0, x.strides[-2] // word,
             y.strides[0] // word if batched else 0, self.stride, self.block)
         if self.swapped:
             made = own(made.swapaxes(-1, -2))

@@ -13,7 +13,7 @@ from ...kernel import fusion, types
 from ...kernel.tracing import BroadcastSum, Narrow, Noted, Untraceable, trace
 from .build import built, signature
 from .layout import dense
-from .replay import is_noting, noted
+from .replay import launched
 
 __all__ = ['folded', 'planned', 'run', 'total', 'update', 'whole']
 
@@ -57,7 +57,7 @@ def planned(formula, arguments, steps=1, over=None):
             _steps[formula] = made.steps
         fits = made and made.steps >= steps and (over is None or made.kinds == ['full'] and made.made == [over[:2]])
         plan = _plans[key] = made.written(arguments, over is not None) if fits else False
-    return noted(plan) if plan and over is None and is_noting() else plan or None
+    return plan and (plan if over else launched(plan)) or None
 
 
 def run(formula, *arguments):
