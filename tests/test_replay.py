@@ -160,3 +160,68 @@ def test_calls_are_met_anew_with_more_threads():
             torch.testing.assert_close(F.conv2d(x, torch.ones(16, 16, 3, 3), padding=1), first[0], rtol=0, atol=0)
     finally:
         torch.set_num_threads(before)
+
+
+VIEWS = {
+    'reshape': (lambda x: x.reshape(2, -1), lambda a: a.reshape(a.shape[0], -1)),
+    'view': (lambda x: x[:, 1].view(2, 3, 4), lambda a: a[:, 1].reshape(2, 3, 4)),
+    'flatten': (lambda x: x.flatten(1, 2), lambda a: a.reshape(2, 9, 4)),
+    'unflatten': (lambda x: x.unflatten(-1, (2, 2)), lambda a: a.reshape(2, 3, 3, 2, 2)),
+    'squeeze': (lambda x: x[:1].squeeze(0), lambda a: a[0]), 'unsqueeze': (lambda x: x.unsqueeze(-1), lambda a: a[..., None]),
+    'expand': (lambda x: x[:, :1].expand(2, 5, 3, 4), lambda a: np.broadcast_to(a[:, :1], (2, 5, 3, 4))),
+    'select': (lambda x: x.select(1, -1), lambda a: a[:, -1]), 'narrow': (lambda x: x.narrow(3, 1, 2), lambda a: a[..., 1:3]),
+    'diagonal': (lambda x: x.diagonal(0, 1, 2), lambda a: np.diagonal(a, 0, 1, 2)),
+    'unfold': (lambda x: x.unfold(3, 2, 1), lambda a: np.lib.stride_tricks.sliding_window_view(a, 2, 3)),
+    'movedim': (lambda x: x.movedim((0, 1), (2, 3)), lambda a: np.moveaxis(a, (0, 1), (2, 3))),
+    'chunk': (lambda x: x.chunk(2, 3)[1], lambda a: a[..., 2:]), 'split': (lambda x: x.split([1, 2], 1)[1], lambda a: a[:, 1:]),
+    'unbind': (lambda x: x.unbind(2)[1], lambda a: a[:, :, 1]),
+}
+
+
+@pytest.mark.parametrize('name', VIEWS)
+def test_views_met_again_show_the_same_memory(name):
+    view, of_array = VIEWS[name]
+    for again in range(6):
+        x = torch.randn(2, 3, 3, 4, requires_grad=again % 2 == 1)
+        found, wanted = view(x), of_array(x.detach().numpy())
+        np.testing.assert_array_equal(found.detach().numpy(), wanted)
+        assert [st for st, n in zip(found._array.strides, wanted.shape) if n > 1] == [
+            st for st, n in zip(wanted.strides, wanted.shape) if n > 1] and np.shares_memory(found._array, x._array)
+        assert found._array.flags.writeable == wanted.flags.writeable or name in ('diagonal', 'unfold')
+        if again % 2:
+            (gradient,) = torch.autograd.grad((found * 2).sum(), x)
+            ones = torch.zeros_like(x)
+            np.add.at(ones.numpy().reshape(-1), of_array(np.arange(x.numel()).reshape(x.shape)).reshape(-1), 2)
+            torch.testing.assert_close(gradient, ones)
+
+
+def test_sizes_in_tensors_are_read_every_time():
+    x, size = torch.arange(12), torch.tensor(2)
+    for _ in range(5):
+        assert x.reshape(size, -1).shape == (2, 6)
+    size.fill_(3)
+    assert x.reshape(size, -1).shape == (3, 4)
+
+
+@pytest.mark.parametrize('join', [torch.cat, torch.stack])
+def test_joining_few_numbers_is_numpys(join):
+    generator = np.random.default_rng(0)
+    numpys = np.concatenate if join is torch.cat else np.stack
+    for _ in range(300):
+        shape = generator.integers(0, 4, generator.integers(1, 4)).tolist()
+        axis = int(generator.integers(-len(shape), len(shape)))
+        kind = generator.choice(['float32', 'int64', 'bool', 'complex128'])
+        arrays = []
+        for _ in range(generator.integers(1, 4)):
+            if join is torch.cat:
+                shape[axis] = int(generator.integers(0, 4))
+            arrays.append((generator.standard_normal(shape) * 9).astype(kind))
+        if arrays[0].shape == (0,):
+            continue  # passed over by PyTorch
+        turned = [a.T.copy().T for a in arrays]  # lie otherwise
+        for given in (arrays, turned):
+            found = join([torch.from_numpy(a) for a in given], axis).numpy()
+            np.testing.assert_array_equal(found, numpys(given, axis))
+            assert found.dtype == kind
+    with pytest.raises(RuntimeError, match='(?i)size'):
+        join([torch.ones(2, 3), torch.ones(3, 2)], 0)

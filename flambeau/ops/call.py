@@ -20,7 +20,7 @@ from ..tensor import Parameter, Tensor
 from .definition import SavedOutput
 from .general import COMPUTED, SIMPLE, raise_refusal, runner
 from .overriding import Overridden, override
-from .plans import Plans
+from .plans import Plans, Views
 from .record import GENERAL, binary_recorder, complete, record
 from .reference import LARGE, REFERENCE, SINGLE
 from .results import recorder, several_views, tensors_of
@@ -248,7 +248,8 @@ def write_entry(op, general, function):
     made = scope[op.name]
     own = op.kernel is not None and op.kind != 'elementwise'
     function.__globals__.update(
-        {k: v for k, v in globals().items() if k in _NEEDED}, m=REFERENCE, plans=Plans(),
+        {k: v for k, v in globals().items() if k in _NEEDED}, m=REFERENCE,
+        plans=Views() if op.kind == 'view' else Plans(), viewed=op.kind == 'view' and op.replay and REFERENCE.viewed,
         signature=REFERENCE.signature, recorded=op.recordable and recorder(op, tensors_among(op)),
         node_class=op.node_class, plan=op.plan((0,)) if op.recordable and _takes_gradient(op) else None,
         formula=getattr(REFERENCE, op.kernel) if own else op.formula)
@@ -304,8 +305,8 @@ def entry_source(op):
     given = '' if op.kernel is not None and op.kind != 'elementwise' else 'm, '
     first = op.parameters[0]
     run = f'formula({given}{call})'
-    looked_up = first in tensors and not op.variadic and (op.replay or op.kind == 'reduction' or
-                                                          op.kind == 'elementwise' and op.kernel is None)
+    looked_up = first in tensors and op.kind != 'view' and not op.variadic and (
+        op.replay or op.kind == 'reduction' or op.kind == 'elementwise' and op.kernel is None)
     computing = ['    try:', f'        result = {run}']
     if looked_up:
         given = ', '.join(p + '_' if p in tensors else p for p in op.parameters)
@@ -429,15 +430,17 @@ def _finish_composite(op, values, computing, give_up, tensors):
 
 def _finish_view(op, values, computing, give_up, tensors):
     source = op.parameters[0]
-    noted = _noted(op, ' ' * 8) if tensors == [source] and op.view_refusal is None else None
+    noted = _noted(op, ' ' * 8) if tensors == [source] else None
+    planned = op.replay and REFERENCE.viewed
     return [
-        *computing, '    recorded = STATE.recording', '    node = None', '    if recording and recorded is not OFF:',
+        *(_viewing_again(op, values, source, computing) if planned else computing), '    recorded = STATE.recording', '    node = None', '    if recording and recorded is not OFF:',
         *([f'        if recorded is not PLAIN: {give_up}', *noted] if noted is not None else
           [f'        node = record(operation, {values})',
            f'        if node is not None: complete(node, {values}, (), False)']),
         f'    if result.__class__ is not ndarray: return several_views(operation, result, {source}, node)',
         '    made = new(Tensor)',
-        *([f'    if not {source}_.flags.c_contiguous and not np.may_share_memory(result, {source}_):',
+        *([f'    if {"not place and " if planned else ""}not {source}_.flags.c_contiguous and not '
+           f'np.may_share_memory(result, {source}_):',
            '        made._array, made._node, made._counter = result, node, None', '        return made']
           if op.may_copy else []),
         f'    counter = {source}._counter',
@@ -448,6 +451,16 @@ def _finish_view(op, values, computing, give_up, tensors):
         f'    link.base = {source}', '    if of.__class__ is View:', '        link.base = of.base',
         '        link.refusal = of.refusal or link.refusal',
         '    link.node, link.version = node, counter[0]', '    return made']
+
+
+def _viewing_again(op, values, source, computing):
+    """Lines that make the views of a call met before from their plan, and take the formula for others."""
+    key = ', '.join(['*' * (p == op.variadic) + p for p in op.parameters[1:]])
+    return ['    try:', f'        call_key = (signature({source}_), {key})', '        place = plans.get(call_key, 0)',
+            f'        if place.__class__ is int: place = plans.met(call_key, place, m, operation, ({source}_, *{values}[1:]))',
+            '    except TypeError: place = False', f'    if place.__class__ is bytes: result = viewed({source}_, place)',
+            f'    elif place: result = [viewed({source}_, part) for part in place]', '    else:',
+            *['    ' + line for line in computing]]
 
 
 FINISHING = {'elementwise': _finish_array, 'reduction': _finish_array, 'contraction': _finish_array,

@@ -440,7 +440,7 @@ def _kind(kind, **defaults):
 
 elementwise = _kind('elementwise', promote='same', widen=True)
 reduction = _kind('reduction', widen=True)
-view = _kind('view')
+view = _kind('view', replay=True)  # but where a method of arrays is faster, or what lies around the array counts
 contraction = _kind('contraction', widen=True)
 composite = _kind('composite', widen=True)
 opaque = _kind('opaque')

@@ -1,10 +1,11 @@
 """What calls of operations run on arrays of shapes, strides and types met before. Knows no operation by name."""
 from __future__ import annotations
 
-__all__ = ['Plans', 'forget_plans', 'replaying']
+__all__ = ['Plans', 'Views', 'forget_plans', 'replaying']
 
 MOST = 512  # of one operation
 OFTEN = 3
+KNOWN = frozenset({bool, int, str, type(None)})
 _all = []
 
 
@@ -25,6 +26,36 @@ class Plans(dict):
             plan = m.planned(op.flat, op.fixed(arguments), 2 if op.kind == 'reduction' else 1)
         if not plan and op.replay:
             plan = m.kernel('replay.replayed', op.flat, m, arguments) or False if times == OFTEN else times + 1
+        if len(self) >= MOST:
+            self.clear()
+        self[key] = plan
+        return plan.__class__ is not int and plan
+
+
+def _known(x):
+    """Whether an argument is told apart by what it holds: a tensor is one key whatever its numbers are."""
+    return x.__class__ in KNOWN or isinstance(x, tuple) and all(map(_known, x))
+
+
+class Views(dict):
+    """Where the views of one operation lie in the memory of arrays of shapes, strides and types met before.
+
+    A plan is bytes, or a tuple of these where the operation answers several views; False where a formula must answer.
+    """
+
+    def met(self, key, times, m, op, arguments):
+        """The plan for a call met so many times before, or False for the formula."""
+        if not all(map(_known, key[1:])):
+            return False
+        plan = times + 1
+        if times == OFTEN:
+            try:
+                made = op.formula(m, *arguments)
+            except Exception:  # the call itself will say so
+                return False
+            several = made.__class__ in (tuple, list)
+            plan = tuple([m.backend.view_plan(x, arguments[0]) for x in (made if several else (made,))])
+            plan = False if None in plan or not plan else plan if several else plan[0]
         if len(self) >= MOST:
             self.clear()
         self[key] = plan

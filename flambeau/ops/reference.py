@@ -122,6 +122,16 @@ class Reference:
         """signature(arguments...): a key that tells apart arrays of different dtypes, shapes or strides."""
         return self.backend.signature()
 
+    @functools.cached_property
+    def viewed(self):
+        """viewed(array, plan): a view made again (plans.Views), or None where formulas make all views."""
+        return self.backend.viewed()
+
+    @functools.cached_property
+    def joined(self):
+        """joined(list of arrays, axis, fresh): few dense arrays in one, along a new axis if `fresh` is 1; else None."""
+        return self.backend.joined()
+
     def __getattr__(self, name):
         found = self._find(name)
         setattr(self, name, found)
@@ -357,11 +367,13 @@ class Reference:
         return made
 
     def cat(self, tensors, dim=0):
-        made = self.kernel('layout.joined', tensors, dim) if tensors[0].size * len(tensors) >= LARGE else None
+        made = self.kernel('layout.joined', tensors, dim) if tensors[0].size * len(tensors) >= LARGE else \
+            self.joined(list(tensors), dim, 0)
         return self.xp.concatenate(tensors, dim) if made is None else made
 
     def stack(self, tensors, dim=0):
-        return self.xp.stack(tensors, dim)
+        made = self.joined(list(tensors), dim, 1)
+        return self.xp.stack(tensors, dim) if made is None else made
 
     def cast_like(self, x, like):
         return x.astype(like.dtype)

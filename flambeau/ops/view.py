@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from .. import dtypes
-from ..errors import ArgumentTypeError, require_tensors
+from ..errors import ArgumentTypeError
 from ..storage import restrided
 from ..tensor import Tensor, element_strides
 from .definition import PUBLIC, export, opaque, view
@@ -163,7 +163,8 @@ def unflatten(m, input, dim, sizes):
 
 # ---- order of dimensions
 
-@view(inplace='', aliases=('swapaxes', 'swapdims'), grad={'input': lambda m, g, dim0, dim1: m.transpose(g, dim0, dim1)})
+@view(inplace='', aliases=('swapaxes', 'swapdims'), replay=False,
+      grad={'input': lambda m, g, dim0, dim1: m.transpose(g, dim0, dim1)})
 def transpose(m, input, dim0, dim1):
     """Two dimensions swapped."""
     try:
@@ -178,7 +179,7 @@ def _t_batched(op, values, size):
     return batch if rank < 2 else op.public(batch[0]) if rank > 2 else batch.transpose(1, 2)  # which refuses
 
 
-@view(inplace='', batch=_t_batched, grad={'input': lambda m, g: m.t(g)})
+@view(inplace='', batch=_t_batched, replay=False, grad={'input': lambda m, g: m.t(g)})
 def t(m, input):
     """A matrix transposed; fewer dimensions as they are."""
     if input.ndim > 2:
@@ -186,7 +187,7 @@ def t(m, input):
     return input.T
 
 
-@view(variadic='dims', grad={'input': lambda m, g, dims: m.permute(g, inverse_order(dims, g.ndim))})
+@view(variadic='dims', replay=False, grad={'input': lambda m, g, dims: m.permute(g, inverse_order(dims, g.ndim))})
 def permute(m, input, dims):
     """The dimensions in another order."""
     try:
@@ -208,15 +209,16 @@ def inverse_order(dims, ndim):
     return tuple(sorted(range(ndim), key=axes.__getitem__))
 
 
-@export(method=True, aliases=('moveaxis',))
-def movedim(input, source, destination):
+@view(aliases=('moveaxis',), label='PermuteBackward0', grad={
+    'input': lambda m, g, source, destination: m.movedim(g, destination, source)})
+def movedim(m, input, source, destination):
     """Dimensions moved to other places, the rest in order."""
     source = (source,) if isinstance(source, int) else tuple(source)
     destination = (destination,) if isinstance(destination, int) else tuple(destination)
     if len(source) != len(destination):
         raise RuntimeError(f'movedim: Invalid source or destination dims: source ({list(source)} dims) should contain '
                            f'the same number of dims as destination ({list(destination)} dims)')
-    ndim = input.dim()
+    ndim = input.ndim
     source, destination = [axis_of(d, ndim) for d in source], [axis_of(d, ndim) for d in destination]
     if len(set(source)) != len(source):
         raise RuntimeError(f'movedim: repeated dim in `source` ({source})')
@@ -225,7 +227,7 @@ def movedim(input, source, destination):
     order = [d for d in range(ndim) if d not in source]
     for to, come in sorted(zip(destination, source)):
         order.insert(to, come)
-    return input.permute(order)
+    return input.transpose(order)
 
 
 def _transposed_property(name):
@@ -325,8 +327,7 @@ def _expanded(old, steps, shape):
 @export('', method=True)
 def expand_as(input, other):
     """Expanded to the shape of another tensor."""
-    require_tensors('expand_as', input=input, other=other)
-    return input.expand(other.shape)
+    return input.expand(*other._array.shape)
 
 
 @export(method=True)
@@ -425,9 +426,10 @@ def unfold_adjoint(m, input, shape, dimension, size, step):
     return total.reshape(shape)
 
 
-@view(inplace='torch', grad={'input': lambda m, g, input, size, stride, storage_offset: m.as_strided_adjoint(
-    g, input.shape, strides_of(input), tuple(size), tuple(stride),
-    0 if storage_offset is None else storage_offset - start_of(input))})
+@view(inplace='torch', replay=False, grad={
+    'input': lambda m, g, input, size, stride, storage_offset: m.as_strided_adjoint(
+        g, input.shape, strides_of(input), tuple(size), tuple(stride),
+        0 if storage_offset is None else storage_offset - start_of(input))})
 def as_strided(m, input, size, stride, storage_offset=None):
     """A view of the storage with given sizes, strides and offset. Raises RuntimeError outside of the storage."""
     size, stride = tuple(size), tuple(stride)
@@ -646,7 +648,7 @@ _split_along('dsplit', lambda ndim: 2, 3)
 
 # ---- complex parts
 
-@view(namespace='torch', method=True, grad={'input': lambda m, g: m.view_as_complex(g)})
+@view(namespace='torch', method=True, replay=False, grad={'input': lambda m, g: m.view_as_complex(g)})
 def view_as_real(m, input):
     """Complex numbers as pairs of real ones in a last dimension of size 2."""
     if input.dtype.kind != 'c':
@@ -656,7 +658,7 @@ def view_as_real(m, input):
         input.view(input.dtype), (*input.shape, 1), (*element_strides(input), 1)).view(real)
 
 
-@view(namespace='torch', method=True, grad={'input': lambda m, g: m.view_as_real(g)})
+@view(namespace='torch', method=True, replay=False, grad={'input': lambda m, g: m.view_as_real(g)})
 def view_as_complex(m, input):
     """Pairs of real numbers in a last dimension of size 2 as complex numbers."""
     if not input.ndim or input.shape[-1] != 2:
@@ -669,13 +671,13 @@ def view_as_complex(m, input):
     return input.view(np.dtype(f'c{input.itemsize * 2}'))[..., 0]
 
 
-@view(name='_real', namespace='', grad={'input': lambda m, g: m.cast(g, g_complex(g))})
+@view(name='_real', namespace='', replay=False, grad={'input': lambda m, g: m.cast(g, g_complex(g))})
 def _real(m, input):
     """The real part of complex numbers, as a view."""
     return input.real
 
 
-@view(name='_imag', namespace='', grad={'input': lambda m, g: m.cast(g, g_complex(g)) * 1j})
+@view(name='_imag', namespace='', replay=False, grad={'input': lambda m, g: m.cast(g, g_complex(g)) * 1j})
 def _imag(m, input):
     """The imaginary part of complex numbers, as a view."""
     return input.imag
@@ -698,7 +700,7 @@ def imag(input):
     return input.imag
 
 
-@view(name='alias', namespace='', method=False, grad={'input': lambda m, g: g})
+@view(name='alias', namespace='', method=False, replay=False, grad={'input': lambda m, g: g})
 def alias(m, input):
     """A view of the whole tensor."""
     return input.view()

@@ -6,7 +6,7 @@ import warnings
 
 import numpy as xp
 
-__all__ = ['xp', 'special', 'to_host', 'from_host', 'driver', 'signature']
+__all__ = ['xp', 'special', 'to_host', 'from_host', 'driver', 'signature', 'viewed', 'view_plan', 'joined']
 
 # Divisions by zero, overflows and the like give inf and nan, as in PyTorch, and are no event worth a message.
 warnings.filterwarnings('ignore', category=RuntimeWarning, module=r'flambeau(\.|$)')
@@ -42,9 +42,31 @@ def driver(name):
 def signature():
     """signature(arguments...): a key that tells apart arrays of different dtypes, shapes or strides, and nothing else.
     """
+    found = _builtin('signature')
+    return found or (lambda *arguments: tuple([(x.shape, x.strides, x.dtype) if x.__class__ is xp.ndarray else 0
+                                               for x in arguments]))
+
+
+def viewed():
+    """viewed(array, plan): the view of an array that `view_plan` made a plan of; None where views are made by formulas.
+    """
+    return _builtin('viewed')
+
+
+def view_plan(view, source):
+    """The plan of a view for arrays of the shape and strides of `source`; None where it is no view of its memory."""
+    from .arrays import view_plan
+    return view_plan(view, source)
+
+
+def joined():
+    """joined(list of arrays, axis, fresh): few dense arrays in one, along a new axis if `fresh` is 1; else None."""
+    return _builtin('joined') or (lambda arrays, axis, fresh: None)
+
+
+def _builtin(name):
     from .properties import jit_is_on
-    if jit_is_on():
-        from .build import signature
-        return signature()
-    return lambda *arguments: tuple([(x.shape, x.strides, x.dtype) if x.__class__ is xp.ndarray else 0
-                                     for x in arguments])
+    if not jit_is_on():
+        return None
+    from .arrays import builtins
+    return builtins()[name]

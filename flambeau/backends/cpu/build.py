@@ -14,12 +14,12 @@ import threading
 from pathlib import Path
 
 from . import launch, memory
-from .entry import SIGNATURE, builtin, entry_text, register_symbols
+from .entry import builtin, entry_text, register_symbols
 from .properties import jit_is_on, processor, target
 from .render import module_text
 from .replay import launched
 
-__all__ = ['built', 'compiled', 'kernel_text', 'shown', 'signature', 'cache_directory']
+__all__ = ['built', 'compiled', 'kernel_text', 'shown', 'runtime_builtins', 'cache_directory']
 
 _lock = threading.RLock()
 _made = {}
@@ -174,10 +174,14 @@ def _loaded(name, code, machine):
     return builtin(name, address)
 
 
-@functools.lru_cache(maxsize=None)
-def signature():
-    """The builtin function signature(arguments...) that tells arrays apart (entry.SIGNATURE)."""
-    return builtin('signature', _machine().runtime(SIGNATURE).get_function_address('signature'))
+def runtime_builtins(text, names, symbols):
+    """The builtin functions, by name, of a module written by hand that calls the functions at the addresses `symbols`.
+    """
+    machine = _machine()
+    for name, address in symbols.items():
+        machine.llvm.add_symbol(name, address)
+    engine = machine.runtime(text)
+    return {name: builtin(name, engine.get_function_address(name)) for name in names}
 
 
 # ---- on disk

@@ -5,7 +5,8 @@ import numpy as np
 
 from ...kernel.contraction import product, vectors
 from ...kernel.tiles import tile_columns, tile_rows
-from .build import built, signature
+from .arrays import signature
+from .build import built
 from .layout import own
 from .properties import target
 from .replay import allocated, is_noting, launched, noted

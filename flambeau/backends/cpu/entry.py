@@ -12,7 +12,7 @@ from ...kernel.ir import C_LIBRARY
 from ...kernel.types import Pointer
 from .render import llvm as llvm_type
 
-__all__ = ['entry_text', 'builtin', 'register_symbols', 'SIGNATURE']
+__all__ = ['entry_text', 'builtin', 'register_symbols']
 
 ARRAY_DATA = 16  # offset of PyArrayObject.data: after the object's count and type
 FASTCALL = 0x0080
@@ -20,88 +20,7 @@ FASTCALL = 0x0080
 PYTHON = {'PyLong_AsLongLong': 'i64 (ptr)', 'PyFloat_AsDouble': 'double (ptr)', 'PyErr_Occurred': 'ptr ()',
           'PyEval_SaveThread': 'ptr ()', 'PyEval_RestoreThread': 'void (ptr)', 'PyLong_FromLongLong': 'ptr (i64)',
           'PyFloat_FromDouble': 'ptr (double)', 'PyErr_SetString': 'void (ptr, ptr)',
-          'PyBytes_FromStringAndSize': 'ptr (ptr, i64)'}
-# signature(arguments...) -> bytes that tell apart arrays of different dtypes, shapes or strides: of each 8 bytes of its
-# dtype (kind, letter, byte order, number), then how many dimensions it has, sizes and strides. Other arguments are 0.
-SIGNATURE = '''
-@flambeau_ndarray = external global i8
-@flambeau_type_error = external global i8
-@message = private constant [21 x i8] c"too many dimensions \\00"
-declare ptr @PyBytes_FromStringAndSize(ptr, i64)
-declare void @PyErr_SetString(ptr, ptr)
-
-define ptr @signature(ptr %self, ptr %args, i64 %count) nounwind {
-entry:
-  %words = alloca [1024 x i64]
-  br label %argument
-argument:
-  %k = phi i64 [ 0, %entry ], [ %k1, %next ]
-  %at = phi i64 [ 0, %entry ], [ %end, %next ]
-  %more = icmp slt i64 %k, %count
-  br i1 %more, label %look, label %done
-look:
-  %op = getelementptr ptr, ptr %args, i64 %k
-  %o = load ptr, ptr %op
-  %tp = getelementptr i8, ptr %o, i64 8
-  %t = load ptr, ptr %tp
-  %place = getelementptr i64, ptr %words, i64 %at
-  %is = icmp eq ptr %t, @flambeau_ndarray
-  br i1 %is, label %array, label %other
-other:
-  store i64 0, ptr %place
-  %at1 = add i64 %at, 1
-  br label %next
-array:
-  %rp = getelementptr i8, ptr %o, i64 24
-  %r32 = load i32, ptr %rp
-  %rank = sext i32 %r32 to i64
-  %room = add i64 %at, 200
-  %fits = icmp slt i64 %room, 1024
-  br i1 %fits, label %pack, label %refuse
-pack:
-  %descrp = getelementptr i8, ptr %o, i64 56
-  %descr = load ptr, ptr %descrp
-  %kindp = getelementptr i8, ptr %descr, i64 24
-  %kind = load i64, ptr %kindp
-  store i64 %kind, ptr %place
-  %place1 = getelementptr i64, ptr %place, i64 1
-  store i64 %rank, ptr %place1
-  %dimsp = getelementptr i8, ptr %o, i64 32
-  %dims = load ptr, ptr %dimsp
-  %stridesp = getelementptr i8, ptr %o, i64 40
-  %strides = load ptr, ptr %stridesp
-  %at2 = add i64 %at, 2
-  br label %axis
-axis:
-  %d = phi i64 [ 0, %pack ], [ %d1, %size ]
-  %to = phi i64 [ %at2, %pack ], [ %to2, %size ]
-  %within = icmp slt i64 %d, %rank
-  br i1 %within, label %size, label %next
-size:
-  %np = getelementptr i64, ptr %dims, i64 %d
-  %n = load i64, ptr %np
-  %sp = getelementptr i64, ptr %strides, i64 %d
-  %s = load i64, ptr %sp
-  %p1 = getelementptr i64, ptr %words, i64 %to
-  store i64 %n, ptr %p1
-  %p2 = getelementptr i64, ptr %p1, i64 1
-  store i64 %s, ptr %p2
-  %to2 = add i64 %to, 2
-  %d1 = add i64 %d, 1
-  br label %axis
-next:
-  %end = phi i64 [ %at1, %other ], [ %to, %axis ]
-  %k1 = add i64 %k, 1
-  br label %argument
-done:
-  %bytes = shl i64 %at, 3
-  %made = call ptr @PyBytes_FromStringAndSize(ptr %words, i64 %bytes)
-  ret ptr %made
-refuse:
-  call void @PyErr_SetString(ptr @flambeau_type_error, ptr @message)
-  ret ptr null
-}
-'''
+          'PyBytes_FromStringAndSize': 'ptr (ptr, i64)', 'Py_IncRef': 'void (ptr)', 'Py_DecRef': 'void (ptr)'}
 _alive = []  # method definitions must outlive the functions made of them
 
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from ...kernel import fusion, types
 from ...kernel.tracing import BroadcastSum, Narrow, Noted, Untraceable, trace
-from .build import built, signature
+from .arrays import signature
+from .build import built
 from .layout import dense
 from .replay import launched
 
