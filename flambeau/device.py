@@ -65,9 +65,12 @@ def resolve(wanted: device | str | int | None) -> device:
     """The device that an argument `device=` stands for. Raises where this installation cannot compute on it."""
     if wanted is None or wanted is CPU or wanted.__class__ is str and wanted == 'cpu':
         return CPU
-    wanted = device(wanted)
+    number, wanted = isinstance(wanted, int), device(wanted)
     if wanted.type == 'cpu':
         return CPU
+    if wanted.type == 'cuda' and number:
+        raise RuntimeError(f'device={wanted.index}: Cannot access accelerator device when none is available: this version '
+                           "of flambeau computes on the CPU; use device='cpu'")
     if wanted.type == 'cuda':
         raise AssertionError('Torch not compiled with CUDA enabled: this version of flambeau computes on the CPU; '
                              "use device='cpu', or choose with torch.cuda.is_available()")

@@ -43,6 +43,11 @@ def storage_bytes(array) -> np.ndarray:
     return dense.reshape(-1).view(np.uint8)
 
 
+def shares_elements(array):
+    """Whether elements of an expanded array lie in one place in memory: tensors keep such arrays locked."""
+    return array.size and any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape))
+
+
 def restrided(array, shape, strides, offset=0):
     """An array on the same memory with other shape and strides (in elements), `offset` elements behind its start.
 
@@ -63,7 +68,7 @@ def restrided(array, shape, strides, offset=0):
                       else array.dtype, memory, start, tuple(s * size for s in strides))
     if made.dtype is not array.dtype:
         made = made.view(array.dtype)  # dtypes that are not NumPy's own cannot be made on a buffer
-    if not array.flags.writeable:
+    if not array.flags.writeable or shares_elements(made):
         made.flags.writeable = False
     return made
 

@@ -336,6 +336,27 @@ torch.ones(2).stride(1) | IndexError
 torch.nn.MSELoss(nonsense=3) | TypeError
 torch.ones(1).new_zeros((2,), nonsense=3) | TypeError
 torch.pow(torch.tensor([2]), -1) | RuntimeError
+torch.ones(2, 3).view() | TypeError
+torch.ones(2, 3).permute() | TypeError
+torch.ones(2, 3).expand() | TypeError
+torch.ones(2, 3).repeat() | TypeError
+torch.ones(2, 3).flip() | TypeError
+torch.ones(2, 3).reshape() | TypeError
+torch.atleast_2d(['a']) | TypeError
+torch.broadcast_tensors(torch.ones(2), [1.]) | TypeError
+torch.ones(2, dtype='float32') | TypeError
+torch.nn.LinearCrossEntropyLoss(3, 2, weight=torch.ones(3)) | RuntimeError
+torch.nn.LinearCrossEntropyLoss(3, 2, label_smoothing=2.) | RuntimeError
+torch.nn.functional.cross_entropy(torch.ones(4, 3), torch.ones(5, 2)) | ValueError
+torch.linspace(0, 1, 3, dtype='float32') | TypeError
+torch.randn(2, dtype=3) | TypeError
+torch.randint_like(torch.ones(2), None, 3) | TypeError
+torch.ones(2, device=3) | RuntimeError
+torch.fft.fft(torch.ones(4), norm=1) | TypeError
+torch.nn.functional.pixel_shuffle(torch.ones(1, 9, 2, 2), 1.5) | TypeError
+torch.multinomial(torch.ones(2), 2, out=torch.ones(2)) | RuntimeError
+torch.ones(2).as_strided((3,), (0,)).add_(1) | RuntimeError
+(lambda x: torch.cat([x, torch.ones(3)], out=x))(torch.ones(0)) | RuntimeError
 """
 
 

@@ -198,6 +198,7 @@ class LinearCrossEntropyLoss(_WeightedLoss):
                  reduction='mean', weight=None, ignore_index=None, label_smoothing=0.0, options=None):
         super().__init__(weight, reduction=reduction, num_classes=num_classes, out_features=out_features,
                          ignore_index=ignore_index, label_smoothing=label_smoothing, options=options)
+        classes.require_class_weights(weight, num_classes, label_smoothing)
         rows = num_classes
         for size in out_features:
             rows *= size

@@ -285,7 +285,8 @@ def entry_source(op):
         lines = [f'    if options: return general({again})',
                  f'    if len({op.variadic}) == 1 and {op.variadic}[0].__class__ is not int and '
                  f'hasattr({op.variadic}[0], "__iter__") and not isinstance({op.variadic}[0], Tensor):',
-                 f'        {op.variadic} = tuple({op.variadic}[0])']
+                 f'        {op.variadic} = tuple({op.variadic}[0])',
+                 f'    elif not {op.variadic}: return general({again[:-len(", **options")]})']
         again = again[:-len(', **options')]
     else:
         keywords = [*op.keywords, *([] if owns_out else ['out'])]
@@ -519,7 +520,7 @@ def binder(op):
                 if theirs in kwargs and theirs not in op.parameters and ours in op.parameters:
                     kwargs[ours] = kwargs.pop(theirs)
             if op.variadic in kwargs:
-                args = (*args, *_as_sequence(kwargs.pop(op.variadic)))
+                args = (*args, kwargs.pop(op.variadic))
         return function(*args, **kwargs)
 
     if op.variadic is None:
@@ -529,12 +530,10 @@ def binder(op):
     def bind_variadic(*args, **kwargs):
         values = list(bind(*args, **kwargs))
         sizes = values[position]
+        if not sizes and getattr(values[0], 'ndim', 1):
+            raise TypeError(f'{op.name}() missing 1 required positional arguments: "{op.variadic}"')
         if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
             sizes = tuple(sizes[0])
         values[position] = sizes
         return tuple(values)
     return bind_variadic
-
-
-def _as_sequence(value):
-    return value if isinstance(value, (tuple, list)) else (value,)

@@ -8,7 +8,7 @@ import numpy as np
 from .. import dtypes
 from ..device import resolve
 from ..errors import OutOfMemory, require_tensors, warn
-from ..storage import dense_like
+from ..storage import dense_like, shares_elements
 from ..tensor import (Size, Tensor, contiguous_format, element_strides,
                       preserve_format, wrap)
 from .conversion import laid_out
@@ -228,7 +228,10 @@ def from_numpy(ndarray):
         raise ValueError('At least one stride in the given numpy array is negative, and tensors with negative strides '
                          'are not currently supported. (You can probably work around this by making a copy of your '
                          'array  with array.copy().)')
-    return wrap(ndarray.view() if ndarray.dtype.isnative else ndarray.astype(ndarray.dtype.newbyteorder('=')))
+    array = ndarray.view() if ndarray.dtype.isnative else ndarray.astype(ndarray.dtype.newbyteorder('='))
+    if shares_elements(array):
+        array.flags.writeable = False
+    return wrap(array)
 
 
 @export()
@@ -526,7 +529,7 @@ def _spaced(start, end, steps, dtype):
                             f'{type(bound).__name__}')
     if steps < 0:
         raise RuntimeError('number of steps must be non-negative')
-    kind = dtype.numpy
+    kind = dtypes.asked(dtype).numpy
     if dtype.category <= dtypes.INTEGER:
         step = (end - start) / (steps - 1) if steps > 1 else 0
         k = np.arange(steps, dtype=np.float64)

@@ -114,21 +114,26 @@ def _check_weight(weight, classes):
                            f'weight tensor of shape: {list(weight.shape)}')
 
 
+def require_class_weights(weight, classes, label_smoothing):
+    """Raises RuntimeError for weights that are not one for each class, and for a share that is none."""
+    _check_weight(weight, classes)
+    if not 0 <= label_smoothing <= 1:
+        raise RuntimeError(f'label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}')
+
+
 def _check_classes(name, input, target, weight):
     """Raises for targets that are no classes of each sample of `input`, and for weights that are not one per class."""
     a, t = input._array, target._array
     rank = a.ndim
     if rank == 0:
         raise RuntimeError(f'{name}(): input must have at least one dimension, the classes')
+    if rank > 1 and t.shape[:1] != a.shape[:1]:
+        raise ValueError(f'{name}(): expected input batch_size ({a.shape[0]}) to match target batch_size '
+                         f'({t.shape[0] if t.ndim else 1}).')
     if t.dtype.kind not in 'iu' or t.dtype.itemsize not in (1, 8):
         raise RuntimeError(f'{name}(): expected target dtype to be Long or Byte, but got {target.dtype}: use '
                            '.long() for class indices')
-    if t.ndim == 0 and rank == 1:
-        pass
-    elif t.ndim == 0 or a.shape[0] != t.shape[0] and rank > 1:
-        raise ValueError(f'{name}(): expected input batch_size ({a.shape[0]}) to match target batch_size '
-                         f'({t.shape[0] if t.ndim else 1}).')
-    elif t.shape != (*a.shape[:1 if rank > 1 else 0], *a.shape[2:]):
+    if t.ndim + rank != 1 and t.shape != (*a.shape[:1 if rank > 1 else 0], *a.shape[2:]):
         raise RuntimeError(f'{name}(): expected target size {[a.shape[0], *a.shape[2:]]}, got {list(t.shape)}, for an '
                            f'input of shape {list(a.shape)}')
     if weight is not None:

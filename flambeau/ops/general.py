@@ -100,6 +100,9 @@ def raise_refusal(op, values, error):
     if kind in (ValueError, TypeError) or kind.__module__.startswith('numpy') and isinstance(
             error, (ValueError, TypeError)):
         refuse_operands(op, values, error)
+    if isinstance(error, AttributeError) and error.name == '__index__':
+        raise TypeError(f'{op.name}(): {error.obj!r} cannot be interpreted as an integer, in '
+                        f'{describe_call(op.name, op.parameters, values)}') from None
     if isinstance(error, MemoryError) and not isinstance(error, OutOfMemory):
         raise OutOfMemory(f'{op.name}(): out of memory: {error}, in '
                           f'{describe_call(op.name, op.parameters, values)}') from None

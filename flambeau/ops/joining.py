@@ -46,10 +46,14 @@ def _listed(name, tensors):
     if not tensors:
         kind = ValueError if name == 'cat' else RuntimeError
         raise kind(f'torch.{name}(): expected a non-empty list of Tensors, {name} expects a non-empty TensorList')
-    for k, t in enumerate(tensors):
-        if not isinstance(t, Tensor):
-            raise TypeError(f'expected Tensor as element {k} in argument 0, but got {type(t).__name__}')
-    return tensors
+    return _all_tensors(tensors)
+
+
+def _all_tensors(values):
+    for k, value in enumerate(values):
+        if not isinstance(value, Tensor):
+            raise TypeError(f'expected Tensor as element {k} in argument 0, but got {type(value).__name__}')
+    return values
 
 
 def _alike(tensors):
@@ -158,10 +162,9 @@ def atleast_3d(*tensors):
 
 
 def _each(tensors, convert):
-    if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
-        return tuple(convert(t) for t in tensors[0])
-    made = tuple(convert(t) for t in tensors)
-    return made[0] if len(made) == 1 else made
+    listed = len(tensors) == 1 and isinstance(tensors[0], (list, tuple))
+    made = tuple(convert(t) for t in _all_tensors(tensors[0] if listed else tensors))
+    return made if listed or len(made) != 1 else made[0]
 
 
 @export(aliases=('row_stack',))
@@ -390,7 +393,7 @@ def meshgrid(*tensors, indexing=None):
         raise RuntimeError('meshgrid expects a non-empty TensorList')
     if indexing not in (None, 'ij', 'xy'):
         raise RuntimeError(f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')
-    if len({t.dtype for t in tensors}) > 1:
+    if len({t.dtype for t in _all_tensors(tensors)}) > 1:
         raise RuntimeError('torch.meshgrid expects all tensors to have the same dtype')
     if any(t.dim() > 1 for t in tensors):
         raise RuntimeError('torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: '
@@ -409,7 +412,7 @@ def meshgrid(*tensors, indexing=None):
 def broadcast_tensors(*tensors):
     """The tensors expanded to their common shape."""
     tensors = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
-    shape = broadcast_shapes(*(t.shape for t in tensors))
+    shape = broadcast_shapes(*(t.shape for t in _all_tensors(tensors)))
     return tuple(t.expand(shape) for t in tensors)
 
 

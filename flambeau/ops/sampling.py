@@ -160,7 +160,7 @@ def random_(m, input, from_=_UNSET, to=_UNSET, *, generator=None):
 def _integer_range(d, low, high):
     """(lowest value, how many) of random_(low, high). Raises RuntimeError where the dtype cannot hold them."""
     for bound in (low, high):
-        if bound is not None and not hasattr(bound, '__index__'):
+        if not hasattr(bound, '__index__') and (bound is not None or bound is low):
             raise ArgumentTypeError(f'random_ takes integer bounds, got {bound!r}')
     low = low.__index__()
     if high is None and low == -2 ** 63:
@@ -304,7 +304,7 @@ def _filled(fill, make, *arguments, generator=None, out=None, dtype=None, layout
 
 def _maker(operation, size, default):
     shape = sizes(size, operation)
-    return lambda dtype: np.empty(shape, (dtype or default()).numpy)
+    return lambda dtype: np.empty(shape, (dtypes.asked(dtype) or default()).numpy)
 
 
 def _standard(name, fill, driver, summary):
@@ -316,7 +316,7 @@ def _standard(name, fill, driver, summary):
                            **options)
         if device is not None:
             resolve(device)
-        array = allocated(name, np.empty, sizes(size, name), (dtype or dtypes.get_default_dtype()).numpy)
+        array = allocated(name, np.empty, sizes(size, name), (dtypes.asked(dtype) or dtypes.get_default_dtype()).numpy)
         source = default_generator if generator is None else _source(generator)
         if DRIVERS[driver](array, source, 0.0, 1.0) is None:
             fill(None, array, generator=source)
@@ -404,7 +404,7 @@ def randperm(n, *, generator=None, out=None, dtype=None, layout=strided, device=
 
 def _like(input, memory_format):
     require_tensors('like', input=input)
-    return lambda dtype: laid_out_like(input._array, dtype or input.dtype, memory_format)
+    return lambda dtype: laid_out_like(input._array, dtypes.asked(dtype) or input.dtype, memory_format)
 
 
 @export()
@@ -486,7 +486,7 @@ def bernoulli(m, input, p=None, *, generator=None):
     return out
 
 
-@opaque
+@opaque(strict_out=True)
 def multinomial(m, input, num_samples, replacement=False, *, generator=None):
     """Indices drawn in proportion to the weights in `input` (categories, or rows of them): int64 (rows,) num_samples.
 

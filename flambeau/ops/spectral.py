@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from ..errors import warn
+from ..errors import ArgumentTypeError, warn
 from .. import dtypes
 from ..tensor import wrap
 from .definition import PUBLIC, export, opaque
@@ -90,6 +90,8 @@ def _operand(name, input, complex_=False, real=False):
 
 def _scale(name, norm, count, forward):
     """What the sum over `count` places is multiplied by."""
+    if norm is not None and not isinstance(norm, str):
+        raise ArgumentTypeError(f"{name}(): argument 'norm' must be str, not {type(norm).__name__}")
     if norm not in (None, 'backward', 'ortho', 'forward'):
         raise RuntimeError(f'Invalid normalization mode: "{norm}"')
     if norm == 'ortho':

@@ -333,7 +333,7 @@ def expand_as(input, other):
 @export(method=True)
 def broadcast_to(input, *shape, size=None):
     """Expanded to a shape."""
-    return input.expand(*shape) if size is None else input.expand(size)
+    return input.expand(shape[0] if len(shape) == 1 else shape) if size is None else input.expand(size)
 
 
 def sum_to_size(input, *size):

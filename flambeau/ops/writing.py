@@ -8,13 +8,14 @@ import numpy as np
 from .. import dtypes
 from ..autograd.graph import FREED, LEAF, View, count_write, counter_of, edge_of, note_write, saved_versions, write_node
 from ..autograd.modes import OFF, STATE
+from ..storage import shares_elements
 from ..tensor import Parameter, Tensor
 from .definition import PUBLIC, SavedOutput
 from .overriding import answered, override
 from .reference import LARGE, REFERENCE
 from .results import named
 
-__all__ = ['change', 'writable', 'shares_elements', 'overwritten', 'inplace_entry', 'deliver', 'refuse_out',
+__all__ = ['change', 'writable', 'overwritten', 'inplace_entry', 'deliver', 'refuse_out',
            'refuse_shared_out', 'refuse_partial_overlap', 'refuse_write', 'constant', 'unrecorded']
 
 new = object.__new__
@@ -188,11 +189,6 @@ def unrecorded(tensor, operation):
     return edge_of(tensor) is None
 
 
-def shares_elements(array):
-    """Whether elements of an expanded array lie in one place."""
-    return array.size and any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape))
-
-
 def writable(array, operation, overlapping=False):
     """The array, to be written by an operation; with overlapping, one on the memory that expanded elements share.
 
@@ -310,7 +306,7 @@ def refuse_shared_out(name, values, out):
     """Raises for an `out=` with overlapping elements, or in an operand's memory."""
     array = out._array
     if shares_elements(array) or any(
-            isinstance(v, Tensor) and np.may_share_memory(v._array, array) for v in values):
+            v is out or isinstance(v, Tensor) and np.may_share_memory(v._array, array) for v in values):
         raise RuntimeError(f'unsupported operation: some elements of the tensors that {name}() reads and of the '
                            'written-to tensor refer to a single memory location. Please clone() before the operation.')
 
