@@ -1,6 +1,10 @@
 """Attention by generated kernels against the formula in float64."""
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -14,85 +18,164 @@ pytestmark = pytest.mark.skipif(not jit_is_on(), reason='kernels are switched of
 
 SHAPES = [  # batch, heads, queries, keys, features
     (2, 3, 64, 64, 64), (1, 2, 33, 70, 32), (2, 1, 100, 45, 48), (1, 1, 1, 200, 128), (1, 2, 256, 256, 16),
-    (1, 1, 157, 31, 80), (3, 8, 29, 1, 64)]
+    (1, 1, 157, 31, 80), (3, 8, 29, 1, 64), (2, 2, 50, 61, 20), (1, 1, 40, 40, 300)]
+MASKS = ['causal', 'triangle', 'rows', 'padding', 'empty queries', 'one key for all', 'every second', 'turned']
+NAMES = 'out', 'query', 'key', 'value'
 
 
-def expected(q, k, v, g, scale, causal):
+def expected(q, k, v, g, mask, kept, scale, factor):
     q, k, v, g = (x.astype(np.float64) for x in (q, k, v, g))
     scores = q @ k.swapaxes(-1, -2) * scale
-    if causal:
-        scores = np.where(np.tri(*scores.shape[-2:], dtype=bool), scores, -np.inf)
-    weights = np.exp(scores - scores.max(-1, keepdims=True))
-    weights /= weights.sum(-1, keepdims=True)
-    out = weights @ v
-    dscores = weights * (g @ v.swapaxes(-1, -2) - (g * out).sum(-1, keepdims=True)) * scale
-    return out, dscores @ k, dscores.swapaxes(-1, -2) @ q, weights.swapaxes(-1, -2) @ g
+    if mask is not None:
+        scores = np.where(mask, scores, -np.inf) if mask.dtype == bool else scores + mask
+    weights = np.exp(scores - np.maximum(scores.max(-1, keepdims=True), -1e300))
+    weights /= np.maximum(weights.sum(-1, keepdims=True), 1e-300)
+    gains = 1.0 if kept is None else kept * factor
+    out = (weights * gains) @ v
+    dscores = weights * (g @ v.swapaxes(-1, -2) * gains - (g * out).sum(-1, keepdims=True)) * scale
+    return out, dscores @ k, dscores.swapaxes(-1, -2) @ q, (weights * gains).swapaxes(-1, -2) @ g
 
 
-def inputs(shape, layout, seed=0):
+def inputs(shape, layout='contiguous', dtype='float32', seed=0):
     batch, heads, queries, keys, features = shape
     draw = np.random.default_rng(seed).standard_normal
     made = []
     for rows in (queries, keys, keys, queries):
         if layout == 'heads inside':
-            made.append(draw((batch, rows, heads, features), np.float32).swapaxes(1, 2))
+            made.append(draw((batch, rows, heads, features)).astype(dtype).swapaxes(1, 2))
         elif layout == 'every second row':
-            made.append(draw((batch, heads, 2 * rows, features), np.float32)[:, :, ::2])
+            made.append(draw((batch, heads, 2 * rows, features)).astype(dtype)[:, :, ::2])
         else:
-            made.append(draw((batch, heads, rows, features), np.float32))
+            made.append(draw((batch, heads, rows, features)).astype(dtype))
     return made
+
+
+def masked(kind, shape, dtype=None):
+    """A mask of a kind; as numbers to be added, -inf where it is false, if there is a dtype."""
+    (batch, heads, queries, keys, _), rng = shape, np.random.default_rng(1)
+    whole = rng.random((batch, heads, queries, 2 * keys)) < 0.7
+    mask = {'causal': np.tri(queries, keys, dtype=bool), 'triangle': np.tri(queries, keys, -3, dtype=bool),
+            'rows': whole[:1, :1, :, :1], 'padding': (np.arange(keys) < rng.integers(0, keys, (batch, 1, 1, 1))),
+            'empty queries': whole[..., :keys] & (rng.random((batch, heads, queries, 1)) < 0.7),
+            'one key for all': np.arange(keys) == keys // 2, 'every second': whole[0, 0, :, ::2],
+            'turned': np.ascontiguousarray(whole[0, 0, :, :keys].T).T}[kind]
+    if dtype is None:
+        return mask
+    numbers = np.where(mask, rng.standard_normal(mask.shape), -np.inf).astype(dtype)
+    return np.broadcast_to(numbers, (queries, keys)) if numbers.ndim == 1 else numbers
+
+
+def check(shape, mask, kept=None, layout='contiguous', dtype='float32', causal=False):
+    q, k, v, g = inputs(shape, layout, dtype)
+    options = mask, kept, shape[-1] ** -0.5, 1.0 if kept is None else 1.25
+    out = attention.forward(q, k, v, *options, causal)
+    found = out, *attention.backward(g, out, q, k, v, *options, causal)
+    tolerance = 2e-5 if dtype == 'float32' else 1e-12
+    for name, a, e in zip(NAMES, found, expected(q, k, v, g, *options)):
+        assert a.dtype == dtype
+        np.testing.assert_allclose(a, e, rtol=tolerance, atol=tolerance / 2, err_msg=name)
 
 
 @pytest.mark.parametrize('causal', [False, True])
 @pytest.mark.parametrize('layout', ['contiguous', 'heads inside', 'every second row'])
 @pytest.mark.parametrize('shape', SHAPES)
 def test_forward_and_gradients(shape, layout, causal):
-    q, k, v, g = inputs(shape, layout)
-    scale = shape[-1] ** -0.5
-    out = attention.forward(q, k, v, scale, causal)
-    found = out, *attention.backward(g, out, q, k, v, scale, causal)
-    for name, a, e in zip(('out', 'query', 'key', 'value'), found, expected(q, k, v, g, scale, causal)):
-        np.testing.assert_allclose(a, e, rtol=2e-5, atol=1e-5, err_msg=name)
+    check(shape, masked('causal', shape) if causal else None, layout=layout, causal=causal)
+
+
+@pytest.mark.parametrize('added', [False, True])
+@pytest.mark.parametrize('kind', MASKS)
+@pytest.mark.parametrize('shape', SHAPES[1:4] + SHAPES[-2:])
+def test_masks(shape, kind, added):
+    check(shape, masked(kind, shape, 'float32' if added else None))
+
+
+@pytest.mark.parametrize('kind', [None, 'causal', 'empty queries'])
+@pytest.mark.parametrize('shape', SHAPES[1:4])
+def test_dropped_weights(shape, kind):
+    kept = np.random.default_rng(2).random(shape[:4]) < 0.8
+    check(shape, kind and masked(kind, shape), kept, causal=kind == 'causal')
+
+
+@pytest.mark.parametrize('kind', [None, 'triangle', 'empty queries'])
+@pytest.mark.parametrize('shape', SHAPES[:3] + SHAPES[-2:])
+def test_doubles(shape, kind):
+    check(shape, kind and masked(kind, shape, 'float64'), dtype='float64')
+
+
+def test_masks_are_not_copied_along_axes_that_they_do_not_have():
+    found = attention._weighing(np.ones((3, 1, 1, 50), bool), (3, 4), (20, 50))
+    assert found.shape == (3, 4, 20, 50) and found.strides == (50, 0, 0, 1)
+    found = attention._weighing(np.ones((20, 1), np.float32), (3, 4), (20, 50))
+    assert found.shape == (3, 4, 20, 50) and found.strides == (0, 0, 200, 4)
 
 
 def test_what_does_not_fit_is_left_to_the_reference():
-    q, k, v, g = inputs((1, 1, 64, 64, 64), 'contiguous')
+    q, k, v, g = inputs((1, 1, 64, 64, 64))
     out = np.empty(q.shape, np.float32)
-    assert attention.forward(q.astype(np.float64), k, v, 1.0, False) is None
-    assert attention.forward(q[..., :40], k[..., :40], v[..., :40], 1.0, False) is None
-    assert attention.forward(q, k, v, -1.0, False) is None
-    assert attention.backward(g.astype(np.float64), out, q, k, v, 1.0, False) is None
+    rest = None, None, 1.0, 1.0, False
+    assert attention.forward(q.astype(np.float64), k, v, *rest) is None
+    assert attention.forward(q[..., :3], k[..., :3], v[..., :3], *rest) is None
+    assert attention.forward(q, k, v, None, None, -1.0, 1.0, False) is None
+    assert attention.backward(g.astype(np.float64), out, q, k, v, *rest) is None
 
 
 def test_a_later_key_that_is_nan_does_not_reach_earlier_queries():
-    q, k, v, g = inputs((1, 1, 64, 64, 32), 'contiguous')
+    q, k, v, g = inputs((1, 1, 64, 64, 32))
     k[:, :, 40] = np.nan
-    out = attention.forward(q, k, v, 0.2, True)
+    out = attention.forward(q, k, v, None, None, 0.2, 1.0, True)
     assert np.isfinite(out[:, :, :40]).all() and np.isnan(out[:, :, 40:]).all()
 
 
-def test_bits_do_not_depend_on_the_number_of_threads():
-    q, k, v, g = inputs((2, 3, 130, 130, 64), 'contiguous')
+@pytest.mark.parametrize('number', [np.nan, np.inf])
+def test_an_added_number_that_is_not_finite_makes_its_query_nan(number):
+    q, k, v, g = inputs((1, 1, 40, 64, 32))
+    mask = np.zeros((40, 64), np.float32)
+    mask[7, 60] = number
+    out = attention.forward(q, k, v, mask, None, 0.2, 1.0, False)
+    assert np.isnan(out[0, 0, 7]).all() and np.isfinite(np.delete(out, 7, 2)).all()
+
+
+@pytest.mark.parametrize('shape, kind', [((2, 3, 130, 130, 64), 'empty queries'), ((1, 1, 300, 90, 32), 'triangle')])
+def test_bits_do_not_depend_on_the_number_of_threads(shape, kind):
+    q, k, v, g = inputs(shape)
+    options = masked(kind, shape), np.random.default_rng(2).random(shape[:4]) < 0.8, 0.125, 1.25, False
     threads, found = torch.get_num_threads(), []
     try:
         for count in (1, 2, 3):
             torch.set_num_threads(count)
-            out = attention.forward(q, k, v, 0.125, True)
-            found.append((out, *attention.backward(g, out, q, k, v, 0.125, True)))
+            out = attention.forward(q, k, v, *options)
+            found.append((out, *attention.backward(g, out, q, k, v, *options)))
     finally:
         torch.set_num_threads(threads)
     for other in found[1:]:
         assert all(np.array_equal(a, b) for a, b in zip(found[0], other))
 
 
-@pytest.mark.parametrize('is_causal', [False, True])
-def test_the_operation_agrees_with_torch(is_causal):
+def test_a_processor_with_shorter_vectors():
+    code = ('from test_kernel_attention import *\n'
+            'for shape in SHAPES[1:4] + SHAPES[-2:]:\n'
+            '    check(shape, None)\n'
+            '    check(shape, masked("empty queries", shape), np.random.default_rng(2).random(shape[:4]) < 0.8)\n'
+            'check(SHAPES[1], masked("triangle", SHAPES[1], "float64"), dtype="float64")\n')
+    run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=120,
+                         env={**os.environ, 'FLAMBEAU_CPU': 'x86-64-v3',
+                              'PYTHONPATH': os.pathsep.join([os.path.dirname(__file__), *sys.path])})
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize('kind', [None, 'is_causal', 'bool', 'added', 'padding'])
+def test_the_operation_agrees_with_torch(kind):
     theirs = pytest.importorskip('torch')
-    q, k, v, g = inputs((2, 3, 75, 75, 64), 'heads inside')
+    shape = 2, 3, 75, 75, 64
+    q, k, v, g = inputs(shape, 'heads inside')
+    mask = {'bool': lambda: masked('empty queries', shape), 'added': lambda: masked('triangle', shape, 'float32'),
+            'padding': lambda: masked('padding', shape)}.get(kind, lambda: None)()
     results = []
     for library in (torch, theirs):
         leaves = [library.tensor(x).requires_grad_() for x in (q, k, v)]
-        out = library.nn.functional.scaled_dot_product_attention(*leaves, is_causal=is_causal)
+        out = library.nn.functional.scaled_dot_product_attention(
+            *leaves, attn_mask=None if mask is None else library.tensor(mask), is_causal=kind == 'is_causal')
         out.backward(library.tensor(g))
         results.append([out.detach().numpy(), *(x.grad.numpy() for x in leaves)])
     for ours, other in zip(*results):

@@ -108,14 +108,9 @@ def _in_blocks(query, key, mask, kept):
         yield block, None if mask is None else mask[block], None if kept is None else kept[block]
 
 
-def _plain(mask, kept, causal):
-    """Whether a generated kernel may do it: there is no dropout, and no mask but the causal one."""
-    return kept is None and (mask is None or causal)
-
-
 def _attention_gradient(m, g, output, query, key, value, mask, kept, scale, factor, causal, needed):
-    if m is REFERENCE and 'mask' not in needed and _plain(mask, kept, causal):
-        gradients = m.kernel('attention.backward', g, output, query, key, value, scale, causal)
+    if m is REFERENCE and 'mask' not in needed:
+        gradients = m.kernel('attention.backward', g, output, query, key, value, mask, kept, scale, factor, causal)
         if gradients is not None:
             return dict(zip(('query', 'key', 'value'), gradients))
     if m is not REFERENCE:
@@ -143,10 +138,9 @@ def attention(m, query, key, value, mask, kept, scale, factor, causal):
     The leading sizes are equal. mask broadcasts to (..., queries, keys). kept: which weights dropout leaves, multiplied
     by `factor`, or None. causal says that mask is the causal one.
     """
-    if _plain(mask, kept, causal):
-        made = m.kernel('attention.forward', query, key, value, scale, causal)
-        if made is not None:
-            return made
+    made = m.kernel('attention.forward', query, key, value, mask, kept, scale, factor, causal)
+    if made is not None:
+        return made
     *lead, rows, features = *query.shape[:-1], value.shape[-1]
     if max(query.size, math.prod(lead) * rows * key.shape[-2]) <= LARGE:
         return _attended(m, query, key, value, mask, kept, scale, factor).astype(query.dtype, copy=False)

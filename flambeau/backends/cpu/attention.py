@@ -1,10 +1,11 @@
-"""Attention of float32 arrays by generated kernels: how queries and keys are divided, and where heads lie in memory.
+"""Attention by generated kernels: how queries and keys are divided, and where heads and masks lie in memory.
 
-Any layout whose features lie side by side; what does not fit answers None. Knows no operation.
+float32 and float64 in any layout whose features lie side by side; what does not fit answers None. Knows no operation.
 """
 from __future__ import annotations
 
 import functools
+import math
 
 import numpy as np
 
@@ -19,19 +20,44 @@ __all__ = ['forward', 'backward']
 
 SMALLEST = 1 << 10  # scores times features from which on a kernel beats array functions
 MOST = 1 << 14      # keys whose scores a thread's scratch may hold
+WIDEST = 512        # features
+TASKS = 16          # heads from which on backward need not divide queries to keep processors busy
+ELEMENTS = 'float32', 'float64'
 
 
 def _heads(x):
+    """x as (batch, heads, rows, columns)."""
+    return x.reshape(1, 1, *x.shape) if x.ndim == 2 else x[:, None] if x.ndim == 3 else x
+
+
+def _beside(x):
     """x as (batch, heads, rows, features) with features side by side."""
-    x = x.reshape(1, 1, *x.shape) if x.ndim == 2 else x[:, None] if x.ndim == 3 else x
-    return x if x.strides[-1] == 4 and all(s % 4 == 0 for s in x.strides) else np.ascontiguousarray(x)
+    x, size = _heads(x), x.itemsize
+    return x if x.strides[-1] == size and all(s % size == 0 for s in x.strides) else np.ascontiguousarray(x)
 
 
 def _fits(query, key, value, scale):
     features = query.shape[-1]
-    return (query.ndim <= 4 and query.dtype == key.dtype == value.dtype == np.float32 and features % 16 == 0
-            and 0 < features <= 256 and value.shape[-1] == features and scale > 0 and 0 < key.shape[-2] <= MOST
-            and query.size * key.shape[-2] >= SMALLEST)
+    return (query.ndim <= 4 and query.dtype == key.dtype == value.dtype and query.dtype.name in ELEMENTS
+            and target().vector_bytes // query.itemsize <= features <= WIDEST and value.shape[-1] == features
+            and scale > 0 and 0 < key.shape[-2] <= MOST and query.size * key.shape[-2] >= SMALLEST)
+
+
+def _looks(mask, causal):
+    return 'causal' if causal else '' if mask is None else 'bool' if mask.dtype == bool else 'added'
+
+
+def _weighing(x, lead, matrix):
+    """What there is for each weight, or for those of whole axes, as (batch, heads, queries, keys) without a copy of
+    these axes; None of None."""
+    if x is None:
+        return None
+    shape = (*lead, *matrix)
+    x = np.broadcast_to(x, shape)
+    if x.strides[-1] != x.itemsize or any(s % x.itemsize for s in x.strides):
+        cut = tuple(slice(None if stride or k == x.ndim - 1 else 1) for k, stride in enumerate(x.strides))
+        x = np.broadcast_to(np.ascontiguousarray(x[cut]), shape)
+    return _heads(x)
 
 
 def _panels(count):
@@ -43,57 +69,74 @@ def _panels(count):
 
 
 def _strides(*arrays):
-    return _table(tuple([a.strides for a in arrays]))
+    return _table(tuple([(0, 0, 0, 0, 1) if a is None else (*a.strides, a.itemsize) for a in arrays]))
 
 
 @functools.lru_cache(maxsize=4096)
 def _table(strides):
-    return np.array([[s // 4 for s in line[:3]] for line in strides], np.int64)
+    return np.array([[s // line[4] for s in line[:3]] for line in strides], np.int64)
 
 
-def _columns(keys):
-    width = 2 * target().vector_bytes // 4
+def _columns(keys, itemsize):
+    width = 2 * target().vector_bytes // itemsize
     padded = -(-keys // width) * width
     return padded, padded + width
 
 
-def forward(query, key, value, scale, causal):
-    """softmax(query @ key^T * scale) @ value, or None."""
+def forward(query, key, value, mask, kept, scale, factor, causal):
+    """softmax(query @ key^T * scale + mask) @ value, or None; weights times `factor` where `kept` if that is not None.
+
+    The mask is not looked at if causal.
+    """
     if not _fits(query, key, value, scale):
         return None
-    shape = query.shape
+    shape, dtype = query.shape, query.dtype
     if query.ndim == 4:  # heads are joined again by a view
-        out = allocated((shape[0], shape[2], shape[1], shape[3]), query.dtype).swapaxes(1, 2)
+        out = allocated((shape[0], shape[2], shape[1], shape[3]), dtype).swapaxes(1, 2)
     else:
-        out = allocated(shape, query.dtype)
-    q, k, v, written = (_heads(x) for x in (query, key, value, out))
+        out = allocated(shape, dtype)
+    looks = _looks(mask, causal)
+    mask, kept = (_weighing(x, shape[:-2], (shape[-2], key.shape[-2])) for x in (None if causal else mask, kept))
+    q, k, v, written = (_beside(x) for x in (query, key, value, out))
     batch, heads, queries, features = q.shape
     keys = k.shape[2]
     rows, uneven, panels, upper = _panels(queries)
-    padded, pitch = _columns(keys)
-    turned = allocated(batch * heads * padded * features, np.float32)
+    padded, pitch = _columns(keys, dtype.itemsize)
+    turned = allocated(batch * heads * padded * features, dtype)
     threads = get_num_threads()
-    scratch = allocated(threads * pitch * rows, np.float32)
-    compiled(attention.forward, features, rows, uneven, bool(causal))(
-        q, k, v, written, turned, scratch, _strides(q, k, v, written), threads, batch, heads, keys, panels, upper,
-        float(scale))
+    scratch = allocated(threads * pitch * rows, dtype)
+    compiled(attention.forward, dtype.name, features, rows, uneven, looks, kept is not None)(
+        q, k, v, written, turned, scratch, mask, kept, _strides(q, k, v, written, mask, kept), threads, batch, heads,
+        keys, panels, upper, float(scale), float(factor))
     return out
 
 
-def backward(g, out, query, key, value, scale, causal):
+def _parts(tasks, panels):
+    """(how many parts queries are divided into, panels of one), so that there is work for some processors."""
+    groups = -(-panels // attention.GROUP)
+    each = -(-groups // min(max(TASKS // max(tasks, 1), 1), max(groups // 2, 1)))
+    return -(-groups // each), each * attention.GROUP
+
+
+def backward(g, out, query, key, value, mask, kept, scale, factor, causal):
     """The gradients of query, key and value from g, that of `out`; or None."""
-    if not _fits(query, key, value, scale) or g.dtype != np.float32:
+    if not _fits(query, key, value, scale) or g.dtype != query.dtype:
         return None
-    q, k, v, out, g = (_heads(x) for x in (query, key, value, out, g))
+    looks, dtype, sizes = _looks(mask, causal), query.dtype, (query.shape[-2], key.shape[-2])
+    mask, kept = (_weighing(x, query.shape[:-2], sizes) for x in (None if causal else mask, kept))
+    q, k, v, out, g = (_beside(x) for x in (query, key, value, out, g))
     batch, heads, queries, features = q.shape
     keys = k.shape[2]
-    dq, dk, dv = np.empty(q.shape, np.float32), np.zeros(k.shape, np.float32), np.zeros(v.shape, np.float32)
     rows, uneven, panels, upper = _panels(queries)
     key_rows, key_uneven, key_panels, key_upper = _panels(keys)
-    padded, pitch = _columns(keys)
+    parts, steps = _parts(batch * heads, panels)
+    dq, dk, dv = np.empty(q.shape, dtype), *(np.zeros((parts, *k.shape), dtype) for _ in range(2))
+    padded, pitch = _columns(keys, dtype.itemsize)
     threads = get_num_threads()
-    scratch = allocated(threads * (padded * 2 * features + pitch * 2 * attention.GROUP * rows), np.float32)
-    compiled(attention.backward, features, rows, uneven, key_rows, key_uneven, bool(causal))(
-        q, k, v, out, g, dq, dk, dv, scratch, _strides(q, k, v, out, g, dq, dk, dv), threads, batch, heads, keys,
-        panels, upper, key_panels, key_upper, float(scale))
+    scratch = allocated(threads * (padded * 2 * features + pitch * 2 * attention.GROUP * rows), dtype)
+    compiled(attention.backward, dtype.name, features, rows, uneven, key_rows, key_uneven, looks, kept is not None)(
+        q, k, v, out, g, dq, dk, dv, scratch, mask, kept, _strides(q, k, v, out, g, dq, dk[0], dv[0], mask, kept),
+        threads, batch, heads, keys, panels, upper, key_panels, key_upper, parts, steps, math.prod(k.shape),
+        float(scale), float(factor))
+    dk, dv = (x[0] if parts == 1 else x.sum(0) for x in (dk, dv))
     return dq.reshape(query.shape), dk.reshape(key.shape), dv.reshape(value.shape)
