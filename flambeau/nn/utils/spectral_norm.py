@@ -89,6 +89,11 @@ class VersionHook:
         versions[f'{self.norm.name}.version'] = self.norm._version
 
 
+def output_dim(module):
+    """The dimension of a module's weight along which its outputs lie."""
+    return int(any(cls.__name__.startswith('ConvTranspose') for cls in type(module).__mro__))
+
+
 def spectral_norm(module: Module, name: str = 'weight', n_power_iterations: int = 1, eps: float = 1e-12,
                   dim: int | None = None) -> Module:
     """Divides a parameter by its largest singular value, before every `forward`.
@@ -96,7 +101,7 @@ def spectral_norm(module: Module, name: str = 'weight', n_power_iterations: int 
     `dim` is the output dimension, by default 1 for transposed convolutions and 0 for the rest.
     """
     if dim is None:
-        dim = int(type(module).__name__.startswith('ConvTranspose'))
+        dim = output_dim(module)
     SpectralNorm.apply(module, name, n_power_iterations, dim, eps)
     return module
 
