@@ -78,6 +78,8 @@ UNSIGNED_OF = {2: np.dtype(np.uint16)}
 
 def dense_like(array: np.ndarray, dtype) -> np.ndarray:
     """An uninitialised dense array of the shape and order of strides of another; in C order where that is expanded."""
+    if array.flags.c_contiguous:
+        return np.empty(array.shape, dtype)
     expanded = 0 in array.strides and any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape))
     return np.empty(array.shape, dtype) if expanded else np.empty_like(array, dtype)
 

@@ -298,7 +298,7 @@ def entry_source(op):
     give_up = f'return general({again})'
     lines.append('    recording = False')
     tensors = tensors_among(op)
-    required = set(op.promote_names if op.promote is not None else ())
+    required = set(op.promote_names if op.promote is not None else op.parameters[:1] if op.kind == 'reduction' else ())
     lines += _unwrapping(op, tensors, required, give_up)
     values = '(' + ', '.join(op.parameters) + ',)'
     call = ', '.join([*(p + '_' if p in tensors else p for p in op.positional),
@@ -358,7 +358,8 @@ def _looking_up(op, tensors, required, given):
             arrays.append(p + '_')
         if p not in required:
             number = f'{p}_' if p in tensors else p
-            number = number if op.replay or op.constants else f'float if {number}.__class__ is float else {number}'
+            if not (op.replay or op.constants or p in ('dim', 'keepdim')):
+                number = f'float if {number}.__class__ is float else {number}'
             others.append(f'None if {p}_.__class__ is ndarray else {number}' if p in tensors else number)
     key = f'signature({", ".join(arrays)})'
     if others:
@@ -406,11 +407,12 @@ def _recording(op):
 def _finish_array(op, values, computing, give_up, tensors):
     noted = _noted(op, ' ' * 8) if op.recordable and tensors == [op.parameters[0]] else None
     given = values[1:-2]
-    recorded = ['    if recording and STATE.recording is not OFF:', f'        made = recorded(result, {given})',
-                '        if made is not None: return made'] if op.recordable else []
+    recorded = ['    if recording:', f'        made = recorded(result, {given})', '        if made is not None: return made'
+                ] if op.recordable else []
     several = f'if not isinstance(result, np.generic): return tensors_of(operation, result, None, {values})'
-    before = [f'    if recording and STATE.recording is not OFF and STATE.recording is not PLAIN: {give_up}'
-              ] if op.recordable else []
+    before = ['    if recording:', '        recording_mode = STATE.recording',
+              '        if recording_mode is OFF: recording = False',
+              f'        elif recording_mode is not PLAIN: {give_up}'] if op.recordable else []
     if noted is None:
         return [*before, *computing, *recorded, '    if result.__class__ is not ndarray:', '        ' + several,
                 '        result = np.asarray(result)', '    made = new(Tensor)',
@@ -419,8 +421,7 @@ def _finish_array(op, values, computing, give_up, tensors):
             '        if not isinstance(result, np.generic):',
             *['        ' + line for line in recorded], '        ' + several, '        result = np.asarray(result)',
             '    node = counter_ = None',
-            '    if recording and STATE.recording is not OFF and result.dtype.kind in "fcV":',
-            *noted, '    made = new(Tensor)', '    made._array, made._node, made._counter = result, node, counter_',
+            '    if recording and result.dtype.kind in "fcV":', *noted, '    made = new(Tensor)', '    made._array, made._node, made._counter = result, node, counter_',
             '    return made']
 
 

@@ -16,7 +16,7 @@ from ..tensor import Parameter, Tensor
 from .arithmetic import conjugated
 from .batching import Batch
 from .definition import HALF_ARRAYS, PUBLIC, contraction, export
-from .overriding import SILENT, answered, override
+from .overriding import answered, override
 from .promotion import result_dtype
 from .reference import LARGE, PRODUCT, REFERENCE
 from .view import axis_of
@@ -175,39 +175,37 @@ def _matmul(input, other):
     if not (isinstance(input, Tensor) and isinstance(other, Tensor)):
         bad = other if isinstance(input, Tensor) else input
         raise TypeError(f"matmul(): argument must be Tensor, not {type(bad).__name__}")
-    input, other = same_dtype('matmul', input, other)
-    na, nb = input._array.ndim, other._array.ndim
+    a, b = input._array, other._array
+    if a.dtype is not b.dtype:
+        input, other = same_dtype('matmul', input, other)
+    shape, other_shape = a.shape, b.shape
+    na, nb = len(shape), len(other_shape)
     if na == 0 or nb == 0:
         raise RuntimeError(f'both arguments to matmul need to be at least 1D, but they are {na}D and {nb}D')
-    inner_a, inner_b = input._array.shape[-1], other._array.shape[-2 if nb > 1 else -1]
+    inner_a, inner_b = shape[-1], other_shape[-2 if nb > 1 else -1]
     if inner_a != inner_b:
         if na == nb == 1:
             raise RuntimeError(f'inconsistent tensor size, expected tensor [{inner_a}] and src [{inner_b}] to have the '
                                f'same number of elements, but got {inner_a} and {inner_b} elements respectively')
         _refuse_product('matmul', input, other)
-    if na <= 2 and nb <= 2:
-        letters = ('ik' if na == 2 else 'k', 'kj' if nb == 2 else 'k',
-                   ('i' if na == 2 else '') + ('j' if nb == 2 else ''))
-        return contract(input, other, letters)
-    batch_a, batch_b = input._array.shape[:-2], other._array.shape[:-2]
-    if nb <= 2:
-        names = LETTERS[:na - 1]
-        return contract(input, other, (names + 'k', 'kj'[:nb] if nb == 2 else 'k', names + ('j' if nb == 2 else '')))
-    if na <= 2:
-        names = LETTERS[:nb - 2]
-        return contract(input, other, ('ik' if na == 2 else 'k', names + 'kj', names + ('ij' if na == 2 else 'j')))
-    if batch_a != batch_b:
+    if na > 2 and nb > 2 and shape[:-2] != other_shape[:-2]:
         try:
-            batch = np.broadcast_shapes(batch_a, batch_b)
+            batch = np.broadcast_shapes(shape[:-2], other_shape[:-2])
         except ValueError:
-            raise RuntimeError(f'matmul: batch dimensions {list(batch_a)} and {list(batch_b)} cannot be broadcast, in '
-                               f'shapes {list(input.shape)} and {list(other.shape)}') from None
-        input = input.expand(*batch, *input._array.shape[-2:])
-        other = other.expand(*batch, *other._array.shape[-2:])
-        names = LETTERS[:len(batch)]
-    else:
-        names = LETTERS[:len(batch_a)]
-    return contract(input, other, (names + 'ik', names + 'kj', names + 'ij'))
+            raise RuntimeError(f'matmul: batch dimensions {list(shape[:-2])} and {list(other_shape[:-2])} cannot be '
+                               f'broadcast, in shapes {list(shape)} and {list(other_shape)}') from None
+        input, other = input.expand(*batch, *shape[-2:]), other.expand(*batch, *other_shape[-2:])
+        na = nb = len(batch) + 2
+    return contract(input, other, _product_letters(na, nb))
+
+
+@functools.lru_cache(maxsize=None)
+def _product_letters(na, nb):
+    """The letters of the dimensions of two factors and of their product, by numbers of dimensions."""
+    batch = LETTERS[:max(na, nb, 2) - 2]
+    mine, theirs = batch if na > 2 else '', batch if nb > 2 else ''
+    return (mine + ('ik' if na > 1 else 'k'), theirs + ('kj' if nb > 1 else 'k'),
+            batch + ('i' if na > 1 else '') + ('j' if nb > 1 else ''))
 
 
 def write_out(name, result, out):
@@ -501,11 +499,12 @@ def bilinear(input1, input2, weight, bias=None):
 
 
 def _matmul_operator(self, other):
-    if type(other) not in SILENT or type(self) not in SILENT:
+    kind, mine = other.__class__, self.__class__
+    if not ((kind is Tensor or kind is Parameter) and (mine is Tensor or mine is Parameter)):
         if answered(self, other):
             return override(matmul, (self, other), {})
-    if not isinstance(other, Tensor):
-        return NotImplemented
+        if not isinstance(other, Tensor):
+            return NotImplemented
     a, b = self._array, other._array
     if a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] and a.dtype is b.dtype:
         return _mm(self, other)

@@ -82,9 +82,12 @@ def shapes_of(value):
 
 
 def saved_output(out, index):
+    """A result as a value that its own node saves; what is no tensor as it is."""
     if not isinstance(out, Tensor):
         return out
-    return SavedOutput(out._array, counter_of(out), index)
+    saved = new(SavedOutput)
+    saved._array, saved._counter, saved.index = out._array, out._counter or counter_of(out), index
+    return saved
 
 
 def binary_recorder(op):

@@ -78,7 +78,7 @@ def recorder(op, tensors):
 
     None where no operand wants a gradient. `tensors`: the parameters that may be tensors. Only for plain recording.
     """
-    ways = {}  # which of them want a gradient, as bits -> (plan, save); save(outputs, values...): what the node saves
+    ways = {}  # which of them want a gradient, as bits -> (plan, save)
 
     def way_for(needed):
         plan = op.plan(tuple(op.parameters.index(p) for k, p in enumerate(tensors) if needed >> k & 1))
@@ -86,25 +86,27 @@ def recorder(op, tensors):
         return ways[needed]
 
     values = ', '.join(op.parameters)
-    lines = ['    edges, shapes, needed = [], [], 0']
+    lines = ['    edges, needed = (), 0', *(['    shapes = ()'] if op.kind == 'elementwise' else [])]
     for k, p in enumerate(tensors):
         lines += [f'    node = {p}._node if {p}.__class__ is Tensor or {p}.__class__ is Parameter else None',
                   '    if node is not None:',
                   f'        edge = {p} if node is LEAF else node.resolve({p}) if node.__class__ is View else node',
-                  '        if edge is not None:', '            edges.append(edge)', f'            needed += {1 << k}',
-                  *([f'            shapes.append({p}._array.shape)'] if op.kind == 'elementwise' else [])]
+                  '        if edge is not None:', '            edges += edge,', f'            needed += {1 << k}',
+                  *([f'            shapes += {p}._array.shape,'] if op.kind == 'elementwise' else [])]
     lines += [
         '    if not needed: return None', '    plan, save = ways.get(needed) or way_for(needed)',
         '    node = new(node_class)',
-        '    node.edges, node.plan, node.shapes, node.sequence, node.extra = tuple(edges), plan, None, ticket(), None',
-        '    node.saved, node.versions = (), None', '    made, outputs, recorded = outputs_of(op, result, node)',
-        *(['    if any([s != result.shape for s in shapes]): node.shapes = tuple(shapes)']
-          if op.kind == 'elementwise' else []),
-        '    if recorded and save is not None:', f'        saved = node.saved = save(outputs, {values})',
-        '        node.versions = saved_versions(saved)', '    return made']
+        '    node.edges, node.plan, node.shapes, node.sequence, node.extra = edges, plan, None, ticket(), None',
+        '    node.saved, node.versions = (), None',
+        '    if result.__class__ is ndarray and result.dtype.kind in "fcV":', '        made = new(Tensor)',
+        '        made._array, made._node, made._counter = result, node, None', '        outputs = made,',
+        '    else:', '        made, outputs, recorded = outputs_of(op, result, node)',
+        '        if not recorded: return made',
+        *(['    if any([s != result.shape for s in shapes]): node.shapes = shapes'] if op.kind == 'elementwise' else []),
+        f'    if save is not None: node.saved, node.versions = save(outputs, {values})', '    return made']
     scope = {'op': op, 'ways': ways, 'way_for': way_for, 'node_class': op.node_class, 'outputs_of': _outputs_of,
              'new': new, 'Tensor': Tensor, 'Parameter': Parameter, 'LEAF': LEAF, 'View': View, 'ticket': ticket,
-             'saved_versions': saved_versions}
+             'ndarray': ndarray}
     exec(f'def recorded(result, {values}):\n' + '\n'.join(lines), scope)
     return scope['recorded']
 
@@ -119,28 +121,44 @@ def _outputs_of(op, result, node):
         return made, (made,), recorded
     outputs = [_plain(r) for r in result]
     if node is not None:
-        known = [None] * len(outputs)
+        known = []
         for k, out in enumerate(outputs):
-            if out.__class__ is Tensor and out._array.dtype.kind in 'fcV':
-                out._node = Output(node, k)
-                known[k] = out._array.shape, out._array.dtype
-        node.note('outputs', lambda: known)
-    return named(op, outputs) if result.__class__ is tuple else outputs, outputs, node is not None
+            array = out._array if out.__class__ is Tensor else None
+            if array is not None and array.dtype.kind in 'fcV':
+                place = out._node = new(Output)
+                place.node, place.index = node, k
+                known.append((array.shape, array.dtype))
+            else:
+                known.append(None)
+        if node.extra is None:
+            node.extra = {'outputs': known}
+        else:
+            node.extra['outputs'] = known
+    if result.__class__ is list:
+        return outputs, outputs, node is not None
+    return tuple(outputs) if op.returns is None else named(op, outputs), outputs, node is not None
 
 
 def _saver(parameters, fetches):
-    """save(outputs, values...) -> the values that a node saves; an index of an output only where there are several."""
-    found = []
+    """save(outputs, values...) -> (the values that a node saves, their versions).
+
+    An output is saved with its index only where there are several.
+    """
+    found, written = [], []
     for what, position in fetches:
         name = None if position is None or what == 'result' else parameters[position]
+        if what == 'value':
+            written.append(f'getattr({name}, "_counter", None) is not None')
         found.append({
             'value': lambda: name, 'shape': lambda: f'shapes_of({name})',
             'dtype': lambda: f"getattr({name}, 'dtype', None)",
             'result': lambda: f'saved_output(outputs[{position}], {position})',
             'output': lambda: 'saved_output(outputs[0], None if outputs.__class__ is tuple else 0)',
             'outputs': lambda: '[saved_output(o, k) for k, o in enumerate(outputs)]'}[what]())
-    return eval(f'lambda outputs, {", ".join(parameters)}: ({", ".join(found)},)',
-                {'shapes_of': shapes_of, 'saved_output': saved_output})
+    scope = {'shapes_of': shapes_of, 'saved_output': saved_output, 'saved_versions': saved_versions}
+    exec(f'def save(outputs, {", ".join(parameters)}):\n    saved = ({", ".join(found)},)\n'
+         f'    return saved, saved_versions(saved) if {" or ".join(written) or False} else None', scope)
+    return scope['save']
 
 
 _RETURN_TYPES = {}

@@ -78,8 +78,9 @@ def _extreme_along(name, largest):
             if answered(input, dim, other):
                 return override(function, (input, *([] if dim is None else [dim, keepdim])), _out(out))
             require_tensors(name, input=input)
-        if out is None and other is None and input._array.dtype.kind in 'fiu':  # the usual calls first
-            if dim is None and input._array.size:
+        array = input._array
+        if out is None and other is None and array.dtype.kind in 'fiu':  # the usual calls first
+            if dim is None and array.size:
                 return of_all(input)
             if dim.__class__ is int:
                 return pair(*along(input, dim, keepdim))

@@ -12,10 +12,9 @@ import struct
 
 import numpy as np
 
-from .build import runtime_builtins
 from .entry import ARRAY_DATA
 
-__all__ = ['builtins', 'signature', 'view_plan']
+__all__ = ['builtins', 'signature', 'empty_call', 'view_plan']
 
 NEW, SET_BASE = 94, 282  # places of PyArray_NewFromDescr and PyArray_SetBaseObject in NumPy's table
 MOST_DIMENSIONS = 32
@@ -146,6 +145,22 @@ done:
 refuse:
   %no = call ptr @refuse()
   ret ptr %no
+}
+'''
+# empty(plan, dtype) -> a dense array of anything. The plan is bytes of whole numbers: how many dimensions, and sizes.
+EMPTY = '''
+define ptr @empty(ptr %self, ptr %args, i64 %count) nounwind {
+  %plan = load ptr, ptr %args
+  %dtypep = getelementptr ptr, ptr %args, i64 1
+  %dtype = load ptr, ptr %dtypep
+  %numbers = getelementptr i8, ptr %plan, i64 32
+  %rank = call i64 @number(ptr %numbers, i64 0)
+  %rank32 = trunc i64 %rank to i32
+  %sizes = getelementptr i64, ptr %numbers, i64 1
+  call void @Py_IncRef(ptr %dtype)
+  %made = call ptr @flambeau_new_array(ptr @flambeau_ndarray, ptr %dtype, i32 %rank32, ptr %sizes, ptr null, ptr null,
+                                       i32 0, ptr null)
+  ret ptr %made
 }
 '''
 # viewed(array, plan) -> a view. The plan is bytes of whole numbers: where it starts, in bytes behind the array; whether
@@ -356,8 +371,10 @@ WRITEABLE = 0x400
 
 @functools.lru_cache(maxsize=None)
 def builtins() -> dict:
-    """The builtin functions signature, viewed and joined by name."""
-    return runtime_builtins(OBJECTS + SIGNATURE + VIEWED + JOINED, ('signature', 'viewed', 'joined'), _numpy_functions())
+    """The builtin functions signature, empty, viewed and joined by name."""
+    from .build import runtime_builtins  # which notes launches, for calls whose arrays are made here
+    return runtime_builtins(OBJECTS + SIGNATURE + EMPTY + VIEWED + JOINED, ('signature', 'empty', 'viewed', 'joined'),
+                            _numpy_functions())
 
 
 def _numpy_functions():
@@ -371,6 +388,13 @@ def _numpy_functions():
 def signature():
     """The builtin signature(arguments...): bytes that tell arrays apart by dtype, shape and strides."""
     return builtins()['signature']
+
+
+def empty_call(shape, dtype, name):
+    """(text that calls builtin `empty`, names that it uses): an array of a shape and dtype, to be written into functions.
+    """
+    return f'empty({name}_sizes, {name}_dtype)', {
+        'empty': builtins()['empty'], f'{name}_dtype': dtype, f'{name}_sizes': struct.pack(f'{1 + len(shape)}q', len(shape), *shape)}
 
 
 def view_plan(view, source):

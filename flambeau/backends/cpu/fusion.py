@@ -11,7 +11,7 @@ import numpy as np
 
 from ...kernel import fusion, types
 from ...kernel.tracing import BroadcastSum, Narrow, Noted, Untraceable, trace
-from .arrays import signature
+from .arrays import empty_call, signature
 from .build import built
 from .layout import dense
 from .replay import launched
@@ -290,9 +290,15 @@ class Plan:
         made = [f'made{k}' for k in range(len(self.made))]
         turned = any(a > b for a, b in zip(self.order, self.order[1:]))
         back = f'.transpose({tuple(np.argsort(self.order).tolist())})' if turned else ''
-        lines = [f'    {", ".join(given)}, = arguments', f'    {", ".join(made)}, = into'] if into else [
-            f'    {name} = allocated({tuple([shape[k] for k in self.order]) if turned else shape}, '
-            f'{repr(d.char) if d.kind != "V" else "half_type"}){back}' for name, (shape, d) in zip(made, self.made)]
+        scope = {'kernel': built(*self.kernel), 'total': np.add.reduce, 'dense': _dense}
+        lines = []
+        if into:
+            lines += [f'    {", ".join(given)}, = arguments', f'    {", ".join(made)}, = into']
+        else:
+            for name, (shape, dtype) in zip(made, self.made):
+                call, names = empty_call([shape[k] for k in self.order] if turned else shape, dtype, name)
+                lines.append(f'    {name} = {call}{back}')
+                scope |= names
         lines += [f'    {arrays[k]} = dense({arrays[k]}, {order})' for k, order in self.copied.items()]
         lines.append(f'    kernel({", ".join([*arrays, *made, *numbers, *map(str, self.sizes)])})')
         lines += [f'    {name} = total({name}, 0).reshape({shape})' for name, kind, shape in zip(made, self.kinds, self.final)
@@ -301,8 +307,6 @@ class Plan:
         for k, name in zip(self.positions, made):
             results[k] = name
         lines.append(f'    return {made[0] if self.single else "(" + ", ".join(map(str, results)) + ",)"}')
-        scope = {'kernel': built(*self.kernel), 'allocated': np.empty, 'total': np.add.reduce, 'dense': _dense,
-                 'half_type': next((d for _, d in self.made if d.kind == 'V'), None)}
         exec('def plan(' + ('arguments, into' if into else ', '.join(given)) + '):\n' + '\n'.join(lines), scope)
         return scope['plan']
 

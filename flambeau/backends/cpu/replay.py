@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import itertools
 import math
+import struct
 import types
 from threading import get_ident
 
 import numpy as np
+
+from .arrays import empty_call
 
 __all__ = ['allocated', 'launched', 'noted', 'replayed', 'is_noting']
 
@@ -80,7 +83,7 @@ def replayed(formula, m, arguments):
         script = _Script(arguments, *runs)
     except _Otherwise:
         return None
-    return script.written(np.empty) if _same(script.written(_spoilt)(*arguments), runs[0][1]) else None
+    return script.written() if _same(script.written(empty=_spoilt)(*arguments), runs[0][1]) else None
 
 
 def _apart(arguments):
@@ -99,8 +102,9 @@ def _apart(arguments):
     return found
 
 
-def _spoilt(shape, dtype):
+def _spoilt(sizes, dtype):
     """An array of nothing that a formula would leave there."""
+    shape = struct.unpack(f'{len(sizes) // 8}q', sizes)[1:]
     return np.full(math.prod(shape) * dtype.itemsize, 255, np.uint8).view(dtype).reshape(shape)
 
 
@@ -199,8 +203,9 @@ class _Script:
         if id(x) not in self.notes.made and id(x.base) in self.notes.made and x.base.ctypes.data == address:
             x = same = x.base
         if id(x) in self.notes.made:
-            self.lines.append(f'    {name} = allocated({x.shape}, d{name})')
-            self.scope[f'd{name}'] = x.dtype
+            call, names = empty_call(x.shape, x.dtype, name)
+            self.lines.append(f'    {name} = {call}')
+            self.scope |= names
         elif x is same:
             self.scope[name] = x
         else:
@@ -228,9 +233,9 @@ class _Script:
                 return f'{name}.transpose({order})'
         raise _Otherwise
 
-    def written(self, allocated):
-        """The function, whose arrays come from `allocated`(shape, dtype)."""
+    def written(self, **others):
+        """The function; `others`: what to call by a name instead of what is called there."""
         given = ', '.join(f'x{k}' for k in range(len(self.arguments)))
-        scope = {**self.scope, 'allocated': allocated}
+        scope = {**self.scope, **others}
         exec(f'def replay({given}):\n' + '\n'.join(self.lines), scope)
         return scope['replay']
