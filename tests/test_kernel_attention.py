@@ -68,10 +68,14 @@ def masked(kind, shape, dtype=None):
 def check(shape, mask, kept=None, layout='contiguous', dtype='float32', causal=False):
     q, k, v, g = inputs(shape, layout, dtype)
     options = mask, kept, shape[-1] ** -0.5, 1.0 if kept is None else 1.25
+    right = expected(q, k, v, g, *options)
     out = attention.forward(q, k, v, *options, causal)
+    if out is None:  # a few queries are left to products of vectors
+        assert shape[2] <= attention.FEW
+        out = right[0].astype(dtype)
     found = out, *attention.backward(g, out, q, k, v, *options, causal)
     tolerance = 2e-5 if dtype == 'float32' else 1e-12
-    for name, a, e in zip(NAMES, found, expected(q, k, v, g, *options)):
+    for name, a, e in zip(NAMES, found, right):
         assert a.dtype == dtype
         np.testing.assert_allclose(a, e, rtol=tolerance, atol=tolerance / 2, err_msg=name)
 
@@ -103,11 +107,14 @@ def test_doubles(shape, kind):
     check(shape, kind and masked(kind, shape, 'float64'), dtype='float64')
 
 
-def test_masks_are_not_copied_along_axes_that_they_do_not_have():
-    found = attention._weighing(np.ones((3, 1, 1, 50), bool), (3, 4), (20, 50))
-    assert found.shape == (3, 4, 20, 50) and found.strides == (50, 0, 0, 1)
-    found = attention._weighing(np.ones((20, 1), np.float32), (3, 4), (20, 50))
-    assert found.shape == (3, 4, 20, 50) and found.strides == (0, 0, 200, 4)
+@pytest.mark.parametrize('mask, copied, steps', [
+    (np.ones((3, 1, 1, 50), bool), False, (50, 0, 0)), (np.ones((20, 50), bool), False, (0, 0, 50)),
+    (np.broadcast_to(np.ones((4, 1, 50), np.float32), (3, 4, 20, 50)), False, (0, 200, 0)),
+    (np.ones((20, 1), np.float32), True, (0, 0, 200)), (np.ones((50, 20), bool).T, True, (0, 0, 50)),
+    (np.broadcast_to(np.ones((20, 1), bool), (3, 4, 20, 50)), True, (0, 0, 50)), (np.ones((), bool), True, (0, 0, 0))])
+def test_masks_are_not_copied_along_axes_that_they_do_not_have(mask, copied, steps):
+    found, (*found_steps, itemsize) = attention._weighing(mask, 4, 50)
+    assert np.shares_memory(found, mask) != copied and tuple(found_steps) == steps and itemsize == mask.itemsize
 
 
 def test_what_does_not_fit_is_left_to_the_reference():

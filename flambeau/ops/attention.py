@@ -156,10 +156,11 @@ def attention(m, query, key, value, mask, kept, scale, factor, causal):
 # ---- scaled_dot_product_attention ---------------------------------------------------------------------------------
 
 def _check_attention(query, key, value, mask, dropout_p, is_causal):
-    if mask is None and type(query) is type(key) is type(value) is Tensor:  # the usual call, looked at quickly
+    if type(query) is type(key) is type(value) is Tensor:  # the usual call, looked at quickly
         q, k, v = query._array, key._array, value._array
         if (q.dtype is k.dtype is v.dtype and q.dtype.kind == 'f' and min(q.ndim, k.ndim, v.ndim) > 1
-                and q.shape[-1] == k.shape[-1] and k.shape[-2] == v.shape[-2] and 0 <= dropout_p <= 1):
+                and q.shape[-1] == k.shape[-1] and k.shape[-2] == v.shape[-2] and 0 <= dropout_p <= 1
+                and (mask is None or not is_causal and mask.dtype in (dtypes.bool_, query.dtype))):
             return
     tensors = {'query': query, 'key': key, 'value': value}
     for position, (name, t) in enumerate(tensors.items(), 1):

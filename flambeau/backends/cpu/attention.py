@@ -11,6 +11,7 @@ import numpy as np
 
 from ...kernel import attention
 from ...kernel.tiles import tile_rows
+from ...kernel.types import name_of
 from .build import compiled
 from .launch import get_num_threads
 from .properties import target
@@ -18,11 +19,13 @@ from .replay import allocated
 
 __all__ = ['forward', 'backward']
 
+FEW = 4             # queries that are not worth turning keys for: products of vectors read them where they lie
 SMALLEST = 1 << 10  # scores times features from which on a kernel beats array functions
 MOST = 1 << 14      # keys whose scores a thread's scratch may hold
 WIDEST = 512        # features
 TASKS = 16          # heads from which on backward need not divide queries to keep processors busy
 ELEMENTS = 'float32', 'float64'
+NOWHERE = 0, 0, 0, 1
 
 
 def _heads(x):
@@ -32,13 +35,14 @@ def _heads(x):
 
 def _beside(x):
     """x as (batch, heads, rows, features) with features side by side."""
-    x, size = _heads(x), x.itemsize
-    return x if x.strides[-1] == size and all(s % size == 0 for s in x.strides) else np.ascontiguousarray(x)
+    x = _heads(x)
+    batch, head, row, feature = x.strides
+    return x if feature == x.itemsize and not (batch | head | row) % feature else np.ascontiguousarray(x)
 
 
 def _fits(query, key, value, scale):
     features = query.shape[-1]
-    return (query.ndim <= 4 and query.dtype == key.dtype == value.dtype and query.dtype.name in ELEMENTS
+    return (query.ndim <= 4 and query.dtype == key.dtype == value.dtype and name_of(query.dtype) in ELEMENTS
             and target().vector_bytes // query.itemsize <= features <= WIDEST and value.shape[-1] == features
             and scale > 0 and 0 < key.shape[-2] <= MOST and query.size * key.shape[-2] >= SMALLEST)
 
@@ -47,17 +51,18 @@ def _looks(mask, causal):
     return 'causal' if causal else '' if mask is None else 'bool' if mask.dtype == bool else 'added'
 
 
-def _weighing(x, lead, matrix):
-    """What there is for each weight, or for those of whole axes, as (batch, heads, queries, keys) without a copy of
-    these axes; None of None."""
+def _weighing(x, rank, keys):
+    """What there is for each weight, or for those of whole axes, with the keys side by side, and its steps in memory from
+    batch to batch, head to head and query to query, 0 along axes that it does not have."""
     if x is None:
-        return None
-    shape = (*lead, *matrix)
-    x = np.broadcast_to(x, shape)
-    if x.strides[-1] != x.itemsize or any(s % x.itemsize for s in x.strides):
-        cut = tuple(slice(None if stride or k == x.ndim - 1 else 1) for k, stride in enumerate(x.strides))
-        x = np.broadcast_to(np.ascontiguousarray(x[cut]), shape)
-    return _heads(x)
+        return None, NOWHERE
+    if x.shape[-1:] != (keys,) or x.strides[-1] != x.itemsize or any(s % x.itemsize for s in x.strides):
+        lead = x[tuple([slice(None if stride else 1) for stride in x.strides[:-1]])]
+        x = np.ascontiguousarray(np.broadcast_to(lead, (*lead.shape[:-1], keys)))
+    steps = [0 if size == 1 else stride for size, stride in zip(x.shape[:-1], x.strides)]
+    *lead, row = [0] * (rank - 1 - len(steps)) + steps
+    batch, head = (*lead, 0, 0)[:2]
+    return x, (batch, head, row, x.itemsize)
 
 
 def _panels(count):
@@ -68,13 +73,13 @@ def _panels(count):
     return rows, less > 0, panels, panels - less
 
 
-def _strides(*arrays):
-    return _table(tuple([(0, 0, 0, 0, 1) if a is None else (*a.strides, a.itemsize) for a in arrays]))
+def _strides(arrays, *others):
+    return _table((*[(*a.strides[:3], a.itemsize) for a in arrays], *others))
 
 
 @functools.lru_cache(maxsize=4096)
 def _table(strides):
-    return np.array([[s // line[4] for s in line[:3]] for line in strides], np.int64)
+    return np.array([[s // size for s in steps] for *steps, size in strides], np.int64)
 
 
 def _columns(keys, itemsize):
@@ -88,7 +93,7 @@ def forward(query, key, value, mask, kept, scale, factor, causal):
 
     The mask is not looked at if causal.
     """
-    if not _fits(query, key, value, scale):
+    if query.shape[-2] <= FEW or not _fits(query, key, value, scale):
         return None
     shape, dtype = query.shape, query.dtype
     if query.ndim == 4:  # heads are joined again by a view
@@ -96,7 +101,7 @@ def forward(query, key, value, mask, kept, scale, factor, causal):
     else:
         out = allocated(shape, dtype)
     looks = _looks(mask, causal)
-    mask, kept = (_weighing(x, shape[:-2], (shape[-2], key.shape[-2])) for x in (None if causal else mask, kept))
+    (mask, seen), (kept, left) = (_weighing(x, len(shape), key.shape[-2]) for x in (None if causal else mask, kept))
     q, k, v, written = (_beside(x) for x in (query, key, value, out))
     batch, heads, queries, features = q.shape
     keys = k.shape[2]
@@ -105,8 +110,8 @@ def forward(query, key, value, mask, kept, scale, factor, causal):
     turned = allocated(batch * heads * padded * features, dtype)
     threads = get_num_threads()
     scratch = allocated(threads * pitch * rows, dtype)
-    compiled(attention.forward, dtype.name, features, rows, uneven, looks, kept is not None)(
-        q, k, v, written, turned, scratch, mask, kept, _strides(q, k, v, written, mask, kept), threads, batch, heads,
+    compiled(attention.forward, name_of(dtype), features, rows, uneven, looks, kept is not None)(
+        q, k, v, written, turned, scratch, mask, kept, _strides((q, k, v, written), seen, left), threads, batch, heads,
         keys, panels, upper, float(scale), float(factor))
     return out
 
@@ -122,8 +127,8 @@ def backward(g, out, query, key, value, mask, kept, scale, factor, causal):
     """The gradients of query, key and value from g, that of `out`; or None."""
     if not _fits(query, key, value, scale) or g.dtype != query.dtype:
         return None
-    looks, dtype, sizes = _looks(mask, causal), query.dtype, (query.shape[-2], key.shape[-2])
-    mask, kept = (_weighing(x, query.shape[:-2], sizes) for x in (None if causal else mask, kept))
+    looks, dtype = _looks(mask, causal), query.dtype
+    (mask, seen), (kept, left) = (_weighing(x, query.ndim, key.shape[-2]) for x in (None if causal else mask, kept))
     q, k, v, out, g = (_beside(x) for x in (query, key, value, out, g))
     batch, heads, queries, features = q.shape
     keys = k.shape[2]
@@ -134,8 +139,8 @@ def backward(g, out, query, key, value, mask, kept, scale, factor, causal):
     padded, pitch = _columns(keys, dtype.itemsize)
     threads = get_num_threads()
     scratch = allocated(threads * (padded * 2 * features + pitch * 2 * attention.GROUP * rows), dtype)
-    compiled(attention.backward, dtype.name, features, rows, uneven, key_rows, key_uneven, looks, kept is not None)(
-        q, k, v, out, g, dq, dk, dv, scratch, mask, kept, _strides(q, k, v, out, g, dq, dk[0], dv[0], mask, kept),
+    compiled(attention.backward, name_of(dtype), features, rows, uneven, key_rows, key_uneven, looks, kept is not None)(
+        q, k, v, out, g, dq, dk, dv, scratch, mask, kept, _strides((q, k, v, out, g, dq, dk[0], dv[0]), seen, left),
         threads, batch, heads, keys, panels, upper, key_panels, key_upper, parts, steps, math.prod(k.shape),
         float(scale), float(factor))
     dk, dv = (x[0] if parts == 1 else x.sum(0) for x in (dk, dv))
