@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 
 from .ir import Builder
-from .tiles import Forms, add_products, first_row, of_height, pack_turned, transposed
+from .tiles import Forms, add_products, first_row, of_height, pack_turned, totals, transposed
 from .types import bf16, i64, pointer
 
 __all__ = ['product', 'vectors']
@@ -257,23 +257,10 @@ def _dots(b, forms, vectors, rows, places, k, kept):
     for first in range(0, len(vectors), most):
         here = [total[0].get() if parts == 1 else total[0].get() + total[1].get()
                 for totals in sums[first:first + most] for total in totals]
-        dots = _totals(b, here + [b.constant(0, forms.vector)] * (lanes - len(here)))
+        dots = totals(b, here + [b.constant(0, forms.vector)] * (lanes - len(here)))
         for v, place in enumerate(places[first:first + most]):
             own = b.shuffle(dots, dots, [(v * len(rows) + lane) % lanes for lane in range(lanes)]) if v else dots
             b.store(b.convert(own, forms.result), place, mask=mask)
-
-
-def _totals(b, vectors):
-    """The sum of each of as many vectors as they have lanes, as one vector."""
-    lanes = size = len(vectors)
-    while size > 1:
-        half = size // 2
-        low, high = ([block + lane % half + (lanes if lane >= half else 0) + shift
-                      for block in range(0, lanes, size) for lane in range(size)] for shift in (0, half))
-        pairs = zip(vectors[:half], vectors[half:])
-        vectors = [b.shuffle(x, y, low) + b.shuffle(x, y, high) for x, y in pairs]
-        size = half
-    return vectors[0]
 
 
 def _stretches(b, forms, vector, matrix, out, k, stride, start, stop):

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from .types import bf16, f32, i64, named
 
-__all__ = ['Forms', 'add_products', 'first_row', 'of_height', 'pack_turned', 'tile_columns', 'tile_rows', 'transposed',
-           'woven']
+__all__ = ['Forms', 'add_products', 'first_row', 'of_height', 'pack_turned', 'tile_columns', 'tile_rows', 'totals',
+           'transposed', 'woven']
 
 
 def tile_rows(target) -> int:
@@ -92,6 +92,19 @@ def transposed(b, vectors):
                 vectors[i], vectors[i + step] = b.shuffle(first, second, low), b.shuffle(first, second, high)
         step //= 2
     return vectors
+
+
+def totals(b, vectors):
+    """The sum of each of as many vectors as they have lanes, as one vector."""
+    lanes = size = len(vectors)
+    while size > 1:
+        half = size // 2
+        low, high = ([block + lane % half + (lanes if lane >= half else 0) + shift
+                      for block in range(0, lanes, size) for lane in range(size)] for shift in (0, half))
+        pairs = zip(vectors[:half], vectors[half:])
+        vectors = [b.shuffle(x, y, low) + b.shuffle(x, y, high) for x, y in pairs]
+        size = half
+    return vectors[0]
 
 
 def woven(b, vectors, picks):

@@ -1,6 +1,7 @@
 """Sampling at arbitrary places: `grid_sample`, and the grids of affine maps.
 
 A sample is a weighted sum of the elements around its position; the gradient in the positions is that of the weights.
+Generated kernels find the elements and weights themselves (kernel/grid.py).
 """
 from __future__ import annotations
 
@@ -12,83 +13,91 @@ import numpy as np
 
 from .. import dtypes
 from ..errors import ArgumentError, warn
+from ..kernel.grid import cubic
 from .definition import PUBLIC, composite, export, opaque
+from .reference import REFERENCE
 
 SAMPLE_MODES = ('bilinear', 'nearest', 'bicubic')
 PADDING_MODES = ('zeros', 'border', 'reflection')
-CUBIC = -0.75    # the parameter of Keys' kernel
 EXACT = 1 << 24  # elements of a plane that float32 tells apart
 
 
-def _pixel(m, u, size, align_corners):
-    """Positions in [-1, 1] in units of elements."""
-    return (u + 1) * ((size - 1) / 2) if align_corners else ((u + 1) * size - 1) / 2
-
-
 def _clipped(m, x, size):
-    """`x` within the image; no gradient where it was outside."""
-    return m.where((x > 0) & (x < size - 1), x, m.stop(m.where(x > 0, m.zeros_like(x) + (size - 1), m.zeros_like(x))))
+    """(x within the image, the slope of that), which is 0 outside."""
+    inside = (x > 0) & (x < size - 1)
+    clipped = m.where(inside, x, m.stop(m.where(x > 0, m.zeros_like(x) + (size - 1), m.zeros_like(x))))
+    return clipped, m.where(inside, m.ones_like(x), m.zeros_like(x))
 
 
 def _reflected(m, x, size, align_corners):
-    """`x` mirrored at the outer elements, or at their outer edges."""
+    """(x mirrored at the outer elements, or at their outer edges, the slope of that)."""
     low, high = (0, size - 1) if align_corners else (-0.5, size - 0.5)
     span = high - low
     if span == 0:
-        return m.zeros_like(x)
-    distance = m.abs(x - low)
+        return m.zeros_like(x), m.zeros_like(x)
+    side = m.where(x < low, -m.ones_like(x), m.ones_like(x))
+    distance = (x - low) * side
     flips = m.floor(m.stop(distance) / span)
-    extra = distance - flips * span
-    return m.where(m.floor(flips * 0.5) * 2.0 == flips, extra + low, span - extra + low)
+    extra, even = distance - flips * span, m.floor(flips * 0.5) * 2.0 == flips
+    return m.where(even, extra + low, span - extra + low), m.where(even, side, -side)
 
 
 def _padded(m, x, size, padding_mode, align_corners):
     if padding_mode == 'zeros':
-        return x
-    if padding_mode == 'reflection':
-        x = _reflected(m, x, size, align_corners)
-    return _clipped(m, x, size)
-
-
-def _cubic_weights(t):
-    def near(x):
-        return ((CUBIC + 2) * x - (CUBIC + 3)) * x * x + 1
-
-    def far(x):
-        return ((CUBIC * x - 5 * CUBIC) * x + 8 * CUBIC) * x - 4 * CUBIC
-    return far(t + 1), near(t), near(1 - t), far(2 - t)
+        return x, m.ones_like(x)
+    if padding_mode == 'border':
+        return _clipped(m, x, size)
+    x, slope = _reflected(m, x, size, align_corners)
+    x, inside = _clipped(m, x, size)
+    return x, slope * inside
 
 
 def _axis_taps(m, u, size, mode, padding_mode, align_corners):
-    """Pairs of (whole position, weight) of the elements that count along one axis."""
-    x = _pixel(m, u, size, align_corners)
+    """(whole position, weight, slope of the weight in u) of the elements that count along one axis."""
+    scale = (size - 1 if align_corners else size) / 2
+    x = (u + 1) * scale if align_corners else ((u + 1) * size - 1) / 2
     if mode == 'bicubic':
         low = m.stop(m.floor(x))
-        return [(_padded(m, low + (k - 1), size, padding_mode, align_corners), weight)
-                for k, weight in enumerate(_cubic_weights(x - low))]
-    x = _padded(m, x, size, padding_mode, align_corners)
+        return [(_padded(m, low + (k - 1), size, padding_mode, align_corners)[0], weight, slope * scale)
+                for k, (weight, slope) in enumerate(cubic(x - low))]
+    x, slope = _padded(m, x, size, padding_mode, align_corners)
     if mode == 'nearest':
-        return [(m.round(m.stop(x)), 1 + 0 * (x - m.stop(x)))]  # the gradient in the positions is zero, not absent
-    low = m.floor(m.stop(x))
-    return [(low, 1 - (x - low)), (low + 1, x - low)]
+        return [(m.round(m.stop(x)), m.ones_like(x), m.zeros_like(x))]
+    low, slope = m.floor(m.stop(x)), slope * scale
+    return [(low, 1 - (x - low), -slope), (low + 1, x - low, slope)]
 
 
 def _corners(m, *given):
-    """(indices..., weights...) of all elements that count, from positions along each axis; -1 is outside of the image.
+    """(indices..., weights..., slopes in the first position..., ...) of all elements that count, from positions along
+    each axis; -1 is outside of the image.
     """
-    *positions, spatial, mode, padding_mode, align_corners = given
-    taps = [_axis_taps(m, u, size, mode, padding_mode, align_corners) for u, size in zip(positions, spatial)]
-    indices, weights = [], []
-    for corner in itertools.product(*taps):
-        index = inside = weight = None
-        for (position, share), size in zip(corner, spatial):
+    *positions, spatial, mode, padding_mode, align_corners, sloped = given
+    axes = [_axis_taps(m, u, size, mode, padding_mode, align_corners) for u, size in zip(positions, spatial)]
+    indices, *factors = [[] for _ in range(2 + sloped * len(axes))]
+    for corner in itertools.product(*axes):
+        index = inside = None
+        for (position, _, _), size in zip(corner, spatial):
             within = (position >= 0) & (position <= size - 1)
             inside = within if inside is None else inside & within
             index = position if index is None else index * size + position
-            weight = share if weight is None else weight * share
         indices.append(m.where(inside, index, m.zeros_like(index) - 1))
-        weights.append(weight)
-    return *indices, *weights
+        for along, made in enumerate(factors, -1):  # the product of the weights, or of one's slope and the others
+            made.append(math.prod(slope if axis == along else weight for axis, (_, weight, slope) in enumerate(corner)))
+    return [value for values in (indices, *factors) for value in values]
+
+
+def _taps(m, grid, spatial, how, sloped):
+    """(index, weight, if `sloped` slope along each axis) of all elements that count: each (batch, taps, places)."""
+    wide = grid if math.prod(spatial) <= EXACT else m.cast(grid, dtypes.float64)
+    positions = [m.reshape(u, (u.shape[0], -1)) for u in m.unbind(wide, -1)[::-1]]
+    parts = m.fused(_corners, *positions, tuple(spatial), *how, sloped)
+    count = len(parts) // (2 + sloped * len(positions))
+    index, *factors = [m.stack(parts[k:k + count], 1) for k in range(0, len(parts), count)]
+    return m.cast(index, dtypes.int64), *[m.cast_like(factor, grid) for factor in factors]
+
+
+def _planes(m, x):
+    return m.reshape(x, (*x.shape[:2], math.prod(x.shape[2:])))
 
 
 def _check_sampling(input, grid, mode, padding_mode):
@@ -124,14 +133,36 @@ def grid_sample(m, input, grid, mode='bilinear', padding_mode='zeros', align_cor
     _check_sampling(input, grid, mode, padding_mode)
     if align_corners is None:
         _warn_default()
-    spatial = input.shape[2:]
-    wide = grid if math.prod(spatial) <= EXACT else m.cast(grid, dtypes.float64)
-    positions = [m.reshape(u, (u.shape[0], -1)) for u in m.unbind(wide, -1)[::-1]]
-    parts = m.fused(_corners, *positions, tuple(spatial), mode, padding_mode, bool(align_corners))
-    count = len(parts) // 2
-    index, weight = m.cast(m.stack(parts[:count], 1), dtypes.int64), m.stack(parts[count:], 1)
-    planes = m.reshape(input, (*input.shape[:2], math.prod(spatial)))
-    return m.reshape(m._sampled(planes, index, m.cast_like(weight, input)), (*input.shape[:2], *grid.shape[1:-1]))
+    return m._grid_sample(input, grid, mode, padding_mode, bool(align_corners))
+
+
+def _grid_sample_gradient(m, g, input, grid, mode, padding_mode, align_corners, needed):
+    how, found = (mode, padding_mode, align_corners), {}
+    if m is REFERENCE:
+        if 'input' in needed:
+            found['input'] = m.kernel('grid.sample_adjoint', g, grid, input.shape, *how)
+        if 'grid' in needed:
+            found['grid'] = np.zeros_like(grid) if mode == 'nearest' else m.kernel(
+                'grid.sample_slopes', g, input, grid, *how)
+    left = [name for name in needed if found.get(name) is None]
+    if left:
+        index, weight, *slopes = _taps(m, grid, input.shape[2:], how, 'grid' in left)
+        g = _planes(m, g)
+    if 'input' in left:
+        found['input'] = m.reshape(m._sampled_adjoint(g, index, weight, math.prod(input.shape[2:])), input.shape)
+    if 'grid' in left:
+        products = m._sample_products(g, _planes(m, input), index)
+        found['grid'] = m.reshape(m.stack([m.sum(products * slope, 1) for slope in slopes[::-1]], -1), grid.shape)
+    return found
+
+
+@opaque(namespace='', method=False, widen=True, label='GridSampler2DBackward0', grad=_grid_sample_gradient)
+def _grid_sample(m, input, grid, mode, padding_mode, align_corners):
+    made = m.kernel('grid.sample', input, grid, mode, padding_mode, align_corners)
+    if made is None:
+        index, weight = _taps(m, grid, input.shape[2:], (mode, padding_mode, align_corners), False)
+        made = m._sampled(_planes(m, input), index, weight).reshape(*input.shape[:2], *grid.shape[1:-1])
+    return made
 
 
 # ---- weighted sums of elements, and their adjoints in the elements and in the weights: index -1 is no element
@@ -143,7 +174,7 @@ def _taken(x, index, tap):
     return np.where(named >= 0, np.take_along_axis(x, np.maximum(named, 0), 2), x.dtype.type(0))
 
 
-@opaque(namespace='', method=False, label='GridSampler2DBackward0', grad={
+@opaque(namespace='', method=False, grad={
     'input': lambda m, g, input_shape, index, weight: m._sampled_adjoint(g, index, weight, input_shape[2]),
     'weight': lambda m, g, input, index: m._sample_products(g, input, index)})
 def _sampled(m, input, index, weight):
