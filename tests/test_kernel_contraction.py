@@ -11,6 +11,7 @@ from flambeau.backends.cpu.properties import jit_is_on  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not jit_is_on(), reason='kernels are switched off')
 DTYPES = {'float32': 3e-6, 'float64': 1e-14, 'bfloat16': 8e-3}  # and the error allowed, of the largest value
+WHOLE = 'int8', 'uint8', 'int16', 'int32', 'int64'
 SIZES = [(1, 1, 1), (1, 70, 300), (1, 203, 1), (310, 131, 2), (3, 65, 50), (5, 3, 7), (14, 40, 33), (30, 17, 64), (128, 100, 10), (61, 500, 70), (100, 1024, 512), (600, 520, 530),
          (16, 70, 100), (31, 500, 130), (7, 203, 131), (12, 64, 30), (2, 40, 5)]
 
@@ -46,6 +47,22 @@ def test_batches_broadcast_and_strided_matrices(dtype):
     assert_product(made(random, (5, 20, 30), kind, True), np.broadcast_to(made(random, (30, 9), kind, False), (5, 30, 9)))
     assert_product(made(random, (4, 1, 70), kind, False), made(random, (4, 70, 33), kind, True))
     assert_product(made(random, (40, 60), kind, False)[::2, ::3], made(random, (60, 40), kind, False)[::-3, ::-1])
+
+
+@pytest.mark.parametrize('dtype', WHOLE)
+def test_products_of_whole_numbers_wrap_around(dtype):
+    random, limits = np.random.default_rng(7), np.iinfo(dtype)
+    for m, k, n in (1, 70, 300), (5, 3, 7), (310, 131, 2), (33, 9, 40), (29, 600, 64):
+        for turned in 0, 3:
+            x, y, bias = (random.integers(limits.min, limits.max, s, dtype) for s in (
+                (k, m) if turned & 1 else (m, k), (n, k) if turned & 2 else (k, n), (n,)))
+            x, y = x.T if turned & 1 else x, y.T if turned & 2 else y
+            for added in (bias, None)[turned > 0:]:
+                got = matmul(x, y, None, added)
+                assert got.dtype == dtype
+                np.testing.assert_array_equal(got, x @ y if added is None else x @ y + added)
+    x, y = (random.integers(limits.min, limits.max, (5, 33, 33), dtype) for _ in range(2))
+    np.testing.assert_array_equal(matmul(x, y.swapaxes(1, 2)), x @ y.swapaxes(1, 2))
 
 
 def test_wide_rows_that_share_cache_lines_are_packed():

@@ -278,7 +278,7 @@ def _stretches(b, forms, vector, matrix, out, k, stride, start, stop):
             mask = b.first(stop - j, lanes)
             total = b.load(out + j, forms.vector, mask=mask)
             for factor, line in zip(factors, lines):
-                total = b.fma(factor, b.load(line + j, forms.vector, mask=mask), total)
+                total = forms.multiplied(b, factor, b.load(line + j, forms.vector, mask=mask), total)
             b.store(total, out + j, mask=mask)
     with b.loop(0, whole, 8) as i:
         add(i, 8)

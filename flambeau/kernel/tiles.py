@@ -33,6 +33,8 @@ class Forms:
 
     def multiplied(self, b, x, y, total):
         """total + x * y, for words of pairs the sum of both products."""
+        if not self.sum.is_float:
+            return x * y + total
         if not self.paired:
             return b.fma(x, y, total)
         pairs = bf16.vector(2 * self.lanes)

@@ -18,7 +18,7 @@ from .batching import Batch
 from .definition import HALF_ARRAYS, PUBLIC, contraction, export
 from .overriding import answered, override
 from .promotion import result_dtype
-from .reference import LARGE, PRODUCT, REFERENCE
+from .reference import LARGE, PRODUCT, REFERENCE, WHOLE_PRODUCT
 from .view import axis_of
 
 __all__ = ['contract', 'matmul', 'linear', 'mm', 'bmm', 'einsum']
@@ -114,7 +114,9 @@ def contract(m, a, b, letters):
     'input': lambda m, g, other: m.contract(g, conjugated(m, other), ('ij', 'kj', 'ik')),
     'other': lambda m, g, input: m.contract(g, conjugated(m, input), ('ij', 'ik', 'kj'))})
 def _mm(m, input, other):
-    if input.size * other.shape[1] < PRODUCT and input.itemsize > 2:  # small ones are to cost little else
+    products = input.size * other.shape[1]
+    if input.itemsize != 2 and (products < WHOLE_PRODUCT or products < PRODUCT and input.dtype.kind not in 'iu'):
+        # small ones are to cost little else
         return input.dot(other)
     made = m.kernel('contraction.matmul', input, other)
     return m.matmul(input, other) if made is None else made
@@ -267,7 +269,7 @@ def _linear_batched(op, values, size):
     'input': _linear_input_gradient, 'weight': _linear_weight_gradient, 'bias': _linear_bias_gradient})
 def _linear(m, input, weight, bias):
     if input.ndim == 2:
-        if input.size * len(weight) >= PRODUCT or input.itemsize == 2:
+        if input.size * len(weight) >= PRODUCT or input.itemsize == 2 or input.dtype.kind in 'iu':
             return m.matmul(input, weight.T, bias)
         made = input.dot(weight.T)
         if bias is not None:

@@ -35,6 +35,7 @@ SPECIAL = {'erf': 'erf', 'erfc': 'erfc', 'erfinv': 'erfinv', 'lgamma': 'gammaln'
            'modified_bessel_i0': 'i0', 'modified_bessel_i1': 'i1', 'modified_bessel_k0': 'k0',
            'modified_bessel_k1': 'k1', 'scaled_modified_bessel_k0': 'k0e', 'scaled_modified_bessel_k1': 'k1e'}
 PRODUCT = 1 << 17  # multiplications from which on that is so for products of matrices
+WHOLE_PRODUCT = 1 << 11  # and for whole numbers, whose products NumPy takes one by one
 SINGLE = np.dtype(np.float32)
 SEVERAL = 5  # array functions that take longer than to look up a kernel for the shapes at hand
 LARGE = 8192  # elements from which on a generated kernel beats array functions
@@ -355,7 +356,8 @@ class Reference:
     def matmul(self, x, y, bias=None):
         """The products of two matrices, or of equal batches of them, plus a bias over the columns."""
         made = None
-        if x.ndim > 2 or x.size * y.shape[-1] >= PRODUCT:  # a call for each small matrix costs more than all of them
+        least = WHOLE_PRODUCT if x.dtype.kind in 'iu' else PRODUCT
+        if x.ndim > 2 or x.size * y.shape[-1] >= least:  # a call for each small matrix costs more than all of them
             made = self.kernel('contraction.matmul', x, y, None, bias)
         if made is None and x.itemsize == 2 and x.dtype.kind in 'fV':  # half types are summed up in float32
             wide = [None if a is None else a.astype(np.float32) for a in (x, y, bias)]

@@ -23,7 +23,8 @@ TURNING = 7            # products that take as long as to turn round one number
 FAR = 1 << 20          # numbers of a matrix from which on memory is waited for
 THIN = 4               # rows or columns below which a product is one of vectors
 FEW = 13               # and rows below which it is, where those of the matrix lie along the sum
-ELEMENTS = {'float32': 1, 'float64': 1, 'bfloat16': 2}  # neighbours in a word
+ELEMENTS = {'float32': 1, 'float64': 1, 'bfloat16': 2, 'int16': 1, 'int32': 1, 'int64': 1}  # neighbours in a word
+WIDER = {'bfloat16': np.float32, 'int8': np.int16, 'uint8': np.int16}  # for what the processor does not multiply
 OTHER = {'rows': 'turned', 'turned': 'rows'}  # how the transpose of a matrix lies
 _plans = {}
 
@@ -68,13 +69,13 @@ def _layout(array, word):
 def _plan(x, y, out, bias):
     """How calls of this form run, or None where they must run otherwise."""
     name = x.dtype.name
-    if name not in ELEMENTS or y.dtype != x.dtype or x.ndim != y.ndim or x.ndim < 2 or x.shape[:-2] != y.shape[:-2]:
+    if name not in ELEMENTS and name not in WIDER or y.dtype != x.dtype or x.ndim != y.ndim or x.ndim < 2 or x.shape[:-2] != y.shape[:-2]:
         return None
     if out is not None and (out.dtype != x.dtype or out.strides[-1] != out.itemsize) or not x.size or not y.size:
         return None
     if bias is not None and (bias.dtype != x.dtype or bias.strides != (x.itemsize,)):
         return None
-    if name == 'bfloat16' and 'bf16_dot' not in target().features:
+    if name not in ELEMENTS or name == 'bfloat16' and 'bf16_dot' not in target().features:
         return _widened
     if x.ndim > 3:
         return _flattened if out is None else None
@@ -87,10 +88,10 @@ def _plan(x, y, out, bias):
 
 
 def _widened(x, y, out, bias, accumulate):
-    """Through float32, for processors that do not multiply the dtype itself."""
+    """Through another dtype, for processors that do not multiply the dtype itself."""
     if out is not None:
         return None
-    wide = matmul(x.astype(np.float32), y.astype(np.float32), None, None if bias is None else bias.astype(np.float32))
+    wide = matmul(*[None if a is None else a.astype(WIDER[x.dtype.name]) for a in (x, y, None, bias)])
     return None if wide is None else wide.astype(x.dtype)
 
 
