@@ -93,6 +93,17 @@ def test_second_backward_needs_retain_graph():
     assert x.grad.tolist() == [4., 8.]
 
 
+@pytest.mark.parametrize('shared', [lambda x: x + 1, lambda x: x.double(), lambda x: x.reshape(1, 2), lambda x: x[1:],
+                                    lambda x: x.sum(), lambda x: torch.stack([x, x])])
+def test_nodes_that_hold_no_tensor_are_passed_again(shared):
+    x = leaf(1., 2.)
+    y = shared(x)
+    y.sum().backward()
+    first = x.grad.tolist()
+    (2 * y).sum().backward()
+    assert x.grad.tolist() == [3 * g for g in first]
+
+
 # ---- views and writing in place
 
 def test_writing_a_view_changes_its_base_and_the_gradient():

@@ -10,15 +10,18 @@ import sys
 
 import numpy as np
 
+from ..dtypes import dtype
 from ..errors import OutOfMemory
 from ..ops.reference import LARGE, REFERENCE
-from ..tensor import Tensor, wrap
+from ..tensor import Size, Tensor, wrap
 from .graph import FREED, Node, Output, note_write, owner_of
 from .modes import STATE, switch_grad
 
 __all__ = ['run_backward']
 
 ndarray = np.ndarray
+# classes of saved values that are no tensors
+UNFREED = {int, float, bool, complex, str, tuple, slice, type(None), type(Ellipsis), dtype, Size}
 
 
 def total(held, more):
@@ -148,7 +151,10 @@ class Pass:
                 from .anomaly import refuse_nan
                 refuse_nan(node, grads)
             if not retain:
-                node.saved = FREED
+                for value in node.saved:
+                    if value.__class__ not in UNFREED:  # a node that holds no tensor can be passed again, as in PyTorch
+                        node.saved = FREED
+                        break
             for edge, grad in zip(node.edges, grads):
                 if edge is None or grad is None:
                     continue

@@ -23,6 +23,7 @@ class State(threading.local):
     overriding = True  # whether subclasses' __torch_function__ is asked
     anomaly = False
     check_nan = True
+    autocast = None  # the dtype that products run in, while an autocast is on
     saved_hooks = ()  # of (pack, unpack), innermost last
     saving_refused = None  # why saving tensors for backward is refused (disable_saved_tensors_hooks)
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import collections
 
 from ..device import device as _device
+from . import amp
 
-__all__ = ['is_available', 'is_initialized', 'is_bf16_supported', 'device_count', 'device', 'device_of',
+__all__ = ['amp', 'is_available', 'is_initialized', 'is_bf16_supported', 'device_count', 'device', 'device_of',
            'get_arch_list', 'manual_seed', 'manual_seed_all', 'seed', 'seed_all', 'get_rng_state_all',
            'set_rng_state_all', 'empty_cache', 'memory_stats', 'reset_peak_memory_stats', 'Stream', 'Event']
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 import math
 import warnings
 
+from ..autograd.modes import STATE
 from ..errors import describe_value
 from ..ops import recurrent
 from ..ops.definition import PUBLIC
@@ -122,7 +123,7 @@ class RNNBase(Module):
     def check_input(self, input, batch_sizes):
         """Raises ValueError or RuntimeError for an input that the weights do not fit."""
         weight = getattr(self, self._all_weights[0][0])
-        if input.dtype is not weight.dtype:
+        if input.dtype is not weight.dtype and STATE.autocast is None:
             raise ValueError(f'RNN input dtype ({input.dtype}) does not match weight dtype ({weight.dtype}). Convert '
                              f'input: input.to({weight.dtype}), or convert model: model.to({input.dtype})')
         expected = 3 if batch_sizes is None else 2

@@ -572,7 +572,7 @@ def logspace(start, end, steps, base=10.0, *, out=None, dtype=None, layout=None,
              pin_memory=False):
     """Powers of `base` with exponents evenly spaced from start to end."""
     resolve(device)
-    dtype = _spacing_dtype(start, end, dtype)
+    dtype = _spacing_dtype(start, end, dtypes.asked(dtype))
     wide = dtype if dtype.is_complex else dtypes.float64
     array = np.power(base, _spaced(start, end, steps, wide)).astype(dtype.numpy)
     return new_tensor(array, requires_grad) if out is None else _into(out, array)

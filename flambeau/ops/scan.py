@@ -105,6 +105,7 @@ def diff(m, input, n=1, dim=-1, prepend=None, append=None):
         raise RuntimeError(f'order must be non-negative but got {n}')
     if not len(input.shape):
         raise RuntimeError('diff expects input to be at least one-dimensional')
+    dim = axis_of(dim, len(input.shape))
     parts = [x for x in (prepend, input, append) if x is not None] if n else [input]
     x = m.cat(parts, dim) if len(parts) > 1 else input
     size = x.shape[dim]
