@@ -33,6 +33,8 @@ CASES = [
     (2, 64, 1, 2500, 33, (1, 9), (1, 1), (0, 4), (1, 1)),    # one row, in several blocks
     (2, 64, 1, 2500, 33, (1, 5), (1, 4), (0, 4), (1, 3)),
     (2, 30, 9, 37, 3, (3, 5), (1, 1), (1, 1), (1, 1)),       # few outputs
+    (2, 10, 390, 9, 11, (3, 3), (2, 2), (1, 1), (1, 1)),     # more weights than pixels
+    (1, 60, 400, 20, 27, (3, 2), (1, 1), (1, 0), (1, 1)),
     (2, 20, 33, 35, 31, (3, 3), (1, 1), (1, 1), (1, 1)),     # 3x3 with steps of one: Winograd's filtering
     (5, 16, 14, 14, 40, (3, 3), (1, 1), (1, 1), (1, 1)),     # strips of tiles of two images
     (1, 18, 17, 70, 16, (3, 3), (1, 1), (0, 2), (1, 1)),     # rows of several vectors
@@ -93,7 +95,7 @@ def test_uneven_padding_and_views(case):
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5 * np.abs(want).max())
 
 
-@pytest.mark.parametrize('case', [CASES[0], CASES[2], CASES[4], CASES[9], CASES[11], *MINIMAL])
+@pytest.mark.parametrize('case', [CASES[0], CASES[2], CASES[4], CASES[9], CASES[11], *CASES[-10:]])
 def test_bits_do_not_depend_on_threads(case):
     given, before = _given(case), launch.get_num_threads()
     try:

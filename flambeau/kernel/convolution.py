@@ -96,23 +96,22 @@ def _pack(b, forms, vectors, weight, panels, groups, outputs, channels, height, 
                     b.store(b.gather(at + by_output * (v * lanes), index, mask=masks[v]), to + v * lanes)
 
 
-def _pack_in_order(b, forms, vectors, weight, panels, groups, outputs, channels, taps, panel):
-    """What `_pack` does for a contiguous weight, by squares of outputs and of the numbers of each."""
+def _pack_strip(b, forms, vectors, weight, place, output, outputs, channels, taps):
+    """A strip of a contiguous weight, from `output` on, by squares of outputs and of the numbers of each."""
     lanes, depth = forms.lanes, channels * taps
-    strips = (outputs + (vectors * lanes - 1)) // (vectors * lanes)
-    with b.parallel(groups * strips) as task, b.loop(0, vectors * lanes, lanes) as part:
-        group, strip, turned = task // strips, task % strips, b.buffer(forms.sum, lanes * lanes)
-        place = panels + (group * panel + strip * depth * (vectors * lanes) + part)
-        output = strip * (vectors * lanes) + part
-        starts = [weight + (group * outputs + b.smaller(output + k, outputs - 1)) * depth for k in range(lanes)]
+    with b.loop(0, vectors * lanes, lanes) as part:
+        turned = b.buffer(forms.sum, lanes * lanes)
+        starts = [weight + b.smaller(output + part + k, outputs - 1) * depth for k in range(lanes)]
         with b.loop(0, depth, lanes) as first:
             there = b.first(depth - first, lanes)
+            for start in starts:  # too many rows for the processor to see where they lead
+                b.prefetch(start + (first + AHEAD))
             square = transposed(b, [b.load(start + first, forms.vector, mask=there) for start in starts])
             for k, line in enumerate(square):
                 b.store(line, turned + k * lanes)
             with b.loop(first, b.smaller(first + lanes, depth)) as k:
                 channel = k // taps
-                to = place + ((k - channel * taps) * channels + channel) * (vectors * lanes)
+                to = place + (((k - channel * taps) * channels + channel) * (vectors * lanes) + part)
                 b.store(b.load(turned + (k - first) * lanes, forms.vector), to)
 
 
@@ -158,12 +157,13 @@ def _write(forms, rows, vectors, phases):
     return b.finish()
 
 
+AHEAD = 64  # numbers of a row of weights that are asked for before they are packed
 NUMBERS = ('threads', 'images', 'inner', 'groups', 'channels', 'height', 'width', 'outputs', 'out_height', 'out_width',
            'lines', 'stride_y', 'stride_x', 'dilation_y', 'dilation_x', 'top', 'left', 'columns', 'band', 'block',
            'bank', 'x_image', 'x_inner', 'x_plane', 'out_image', 'out_inner', 'out_plane')
 
 
-def direct(target, element, rows, vectors, in_order, phases, in_pixels):
+def direct(target, element, rows, vectors, in_order, phases, in_pixels, deep):
     """out = bias + the cross-correlation of x and weight.
 
     There are `inner` images side by side in each of `images`; they use the weights of `groups` in turn. A tile is
@@ -174,7 +174,8 @@ def direct(target, element, rows, vectors, in_order, phases, in_pixels):
     a number for each of these outputs, `scratch` `bank` numbers a thread. Chunks are `band` rows of `block` columns by
     `strips` strips of outputs.
     `in_order`: the weight is contiguous, else it may have any strides. `in_pixels`: x and out have channels side by
-    side, and pixels `plane` numbers apart.
+    side, and pixels `plane` numbers apart. `deep`, for more weights than pixels, in order and of one group and phase:
+    all bands are copied before, `scratch` has a bank for each, and a chunk packs a strip, `panels` that of a thread.
     """
     forms = Forms(target, element)
     lanes, strip_width = forms.lanes, vectors * forms.lanes
@@ -186,46 +187,73 @@ def direct(target, element, rows, vectors, in_order, phases, in_pixels):
      dilation_y, dilation_x, top, left, columns, band, block, bank, x_image, x_inner, x_plane, out_image, out_inner,
      out_plane, out_row, wide, strips, taps, *strides) = numbers
     all_strips = (outputs + (strip_width - 1)) // strip_width
+    bands, across = (out_height + band - 1) // band, (out_width + block - 1) // block
+    blocks = images * inner * bands * across
+    copy, tile = band_copy(forms, in_pixels), _tile(forms, rows, vectors, in_pixels)
+    write, line = _write(forms, rows, vectors, phases), columns * channels
+
+    def place_of(number):
+        """(first column, first row, image, its place among those side by side) of a block of a band."""
+        start, first, image = number % across * block, number // across % bands * band, number // (across * bands)
+        return start, first, image // inner, image % inner
+
+    def copy_pixels(number, pixels):
+        start, first, outside, inside = place_of(number)
+        count = b.smaller(band, out_height - first)
+        b.call(copy, x + (outside * x_image + inside * x_inner), pixels, x_plane, channels, first * stride_y - top,
+               (count - 1) * stride_y + (lines - 1) * dilation_y + 1, height, width, columns, left - start * stride_x,
+               channels)
+
+    def write_strip(number, pixels, strip, panel_of):
+        """A strip of the outputs of a block, by the weights panel_of(group, where its phase begins, size of a strip)."""
+        start, first, outside, inside = place_of(number)
+        count, stop = b.smaller(band, out_height - first), b.smaller(start + block, out_width)
+        to = out + (outside * out_image + inside * out_inner)
+        turned = None if in_pixels else b.buffer(forms.sum, phases * strip_width * lanes)
+        output, group = strip * strip_width, inside % groups
+        begun = bias + (group * all_strips + strip) * strip_width
+        with b.loop(0, count) as y, b.loop(start, stop, rows) as column:
+            at = b.smaller(column, stop - rows)
+            row = to + (first + y) * out_row
+            row = row + (output + at * out_plane) if in_pixels else row + (output * out_plane + at * phases)
+            for phase in range(phases):
+                begin, runs, run_taps, beside = (b.load(table + (phase * 5 + k)) for k in range(1, 5))
+                run = run_taps * channels
+                b.call(tile, pixels + (y * stride_y * line + ((at - start) * stride_x + beside) * channels),
+                       panel_of(group, begin, lines * runs * run * strip_width), begun,
+                       row if in_pixels else turned + phase * strip_width * lanes, stride_x * channels,
+                       dilation_y * line, lines, runs, run, dilation_x * channels, out_plane, outputs - output)
+            if not in_pixels:
+                b.call(write, turned, row, out_plane, outputs - output, wide - at * phases)
+
+    if deep:
+        with b.parallel(blocks) as number:
+            copy_pixels(number, scratch + number * bank)
+        with b.parallel(all_strips, threads) as strip:
+            own = panels + b.thread * (channels * lines * taps * strip_width)
+            _pack_strip(b, forms, vectors, weight, own, strip * strip_width, outputs, channels, lines * taps)
+            with b.loop(0, blocks) as number:
+                write_strip(number, scratch + number * bank, strip, lambda group, begin, size: own)
+        return b.finish()
     panel = all_strips * strip_width * channels * lines * taps
     if in_order:
-        _pack_in_order(b, forms, vectors, weight, panels, groups, outputs, channels, lines * taps, panel)
+        with b.parallel(groups * all_strips) as task:
+            group, strip = task // all_strips, task % all_strips
+            place = panels + (group * panel + strip * (channels * lines * taps * strip_width))
+            _pack_strip(b, forms, vectors, weight + group * outputs * channels * lines * taps, place,
+                        strip * strip_width, outputs, channels, lines * taps)
     else:
         for phase in range(phases):
             start, to, runs, run_taps = (b.load(table + (phase * 5 + k)) for k in range(4))
             _pack(b, forms, vectors, weight + start, panels + to, groups, outputs, channels, lines, runs * run_taps,
                   panel, strides)
-    bands, across = (out_height + band - 1) // band, (out_width + block - 1) // block
     parts = (all_strips + strips - 1) // strips
-    copy, tile = band_copy(forms, in_pixels), _tile(forms, rows, vectors, in_pixels)
-    write = _write(forms, rows, vectors, phases)
-    with b.parallel(images * inner * bands * across * parts, threads) as chunk:
-        part, rest = chunk % parts, chunk // parts
-        start, first, image = rest % across * block, rest // across % bands * band, rest // (across * bands)
-        outside, inside = image // inner, image % inner
-        count, stop = b.smaller(band, out_height - first), b.smaller(start + block, out_width)
-        pixels, line = scratch + b.thread * bank, columns * channels
-        b.call(copy, x + (outside * x_image + inside * x_inner), pixels, x_plane, channels, first * stride_y - top,
-               (count - 1) * stride_y + (lines - 1) * dilation_y + 1, height, width, columns, left - start * stride_x,
-               channels)
-        to = out + (outside * out_image + inside * out_inner)
-        turned = None if in_pixels else b.buffer(forms.sum, phases * strip_width * lanes)
+    with b.parallel(blocks * parts, threads) as chunk:
+        part, number, pixels = chunk % parts, chunk // parts, scratch + b.thread * bank
+        copy_pixels(number, pixels)
         with b.loop(part * strips, b.smaller((part + 1) * strips, all_strips)) as strip:
-            output = strip * strip_width
-            begun = bias + (inside % groups * all_strips + strip) * strip_width
-            with b.loop(0, count) as y, b.loop(start, stop, rows) as column:
-                at = b.smaller(column, stop - rows)
-                row = to + (first + y) * out_row
-                row = row + (output + at * out_plane) if in_pixels else row + (output * out_plane + at * phases)
-                for phase in range(phases):
-                    begin, runs, run_taps, beside = (b.load(table + (phase * 5 + k)) for k in range(1, 5))
-                    run = run_taps * channels
-                    weights = panels + (inside % groups * panel + begin + strip * (lines * runs * run * strip_width))
-                    b.call(tile, pixels + (y * stride_y * line + ((at - start) * stride_x + beside) * channels),
-                           weights, begun, row if in_pixels else turned + phase * strip_width * lanes,
-                           stride_x * channels, dilation_y * line, lines, runs, run, dilation_x * channels, out_plane,
-                           outputs - output)
-                if not in_pixels:
-                    b.call(write, turned, row, out_plane, outputs - output, wide - at * phases)
+            write_strip(number, pixels, strip,
+                        lambda group, begin, size: panels + (group * panel + begin + strip * size))
     return b.finish()
 
 

@@ -18,6 +18,7 @@ from .types import f32, i64, pointer
 
 __all__ = ['minimal', 'minimal_in_weight', 'Filtering', 'FILTERINGS']
 
+AHEAD = 9 * 16          # numbers of a weight that are asked for before they are transformed
 CHAIN = 64              # tiles summed up before they are added to what was: as exact as the direct sum
 
 
@@ -220,12 +221,17 @@ def _transform_output(b, forms, f, run, sums, plane, pitch, out, out_plane, coun
 
 
 def _tile(forms, rows, vectors, neighbours):
-    """out (+)= x @ y for panels of some vectors; numbers of a column of x are `neighbours`, or those of a row."""
-    b = Builder(f'tile{rows}', x=pointer(f32), y=pointer(f32), out=pointer(f32), stride=i64, depth=i64, kept=i64)
-    x, y, out, stride, depth, kept = b.parameters
+    """out (+)= x @ y for panels of some vectors; numbers of a column of x are `neighbours`, or those of a row.
+
+    Where they are, `later` is memory that is asked for meanwhile, `share` numbers for a column.
+    """
+    later = {'later': pointer(f32), 'share': i64} if neighbours else {}
+    b = Builder(f'tile{rows}', x=pointer(f32), y=pointer(f32), out=pointer(f32), stride=i64, depth=i64, kept=i64, **later)
+    x, y, out, stride, depth, kept, *later = b.parameters
     sums = [[b.variable(0, forms.vector) for _ in range(vectors)] for _ in range(rows)]
     x_row, x_step = (1, stride) if neighbours else (stride, 1)
-    add_products(b, forms, sums, depth, x, x_row, x_step, b.variable(y), vectors * forms.lanes)
+    add_products(b, forms, sums, depth, x, x_row, x_step, b.variable(y), vectors * forms.lanes,
+                 beside=neighbours and (lambda k: b.prefetch(later[0] + k * later[1])))
     places = [[out + (row * vectors + v) * forms.lanes for v in range(vectors)] for row in range(rows)]
     if not neighbours:
         with b.when(kept != 0):
@@ -268,6 +274,8 @@ class _Correlation:
         output = first_row(b, panel, self.upper, self.rows)
         starts = [self.weight + b.smaller(output + k, self.outputs - 1) * self.by_output for k in range(self.pitch)]
         with b.loop(first, last) as c:
+            for start in starts:  # too many rows for the processor to see where they lead
+                b.prefetch(start + (c * self.by_channel + AHEAD))
             for part in range(0, self.pitch, lanes):
                 taps = []
                 for tap in range(0, 9, lanes):
@@ -286,8 +294,11 @@ class _Correlation:
             _transform_input(self.b, self.forms, self.f, run, x, self.x_plane, held, self.plane, self.strip,
                              self.channels, self.height, self.width, self.top, self.left)
 
-    def write(self, first, held, start, stop, panels, sums):
-        """Outputs of panels start..stop-1, whose weights are given, for the strip of the first tile."""
+    def write(self, first, held, start, stop, panels, sums, later, share):
+        """Outputs of panels start..stop-1, whose weights are given, for the strip of the first tile.
+
+        From `later` on `share` numbers for each channel of each place are asked for, which are needed next.
+        """
         b = self.b
         output = first_row(b, start, self.upper, self.rows)
         with b.loop(0, self.f.places) as place:
@@ -296,7 +307,8 @@ class _Correlation:
                     row = first_row(b, panel, self.upper, self.rows) - output
                     weights = panels + ((panel - start) * self.f.places + place) * self.place_size
                     b.call(_tile(self.forms, height, self.vectors, True), weights, held + place * self.plane,
-                           sums + (place * self.sums_plane + row * self.strip), self.pitch, self.channels, 0)
+                           sums + (place * self.sums_plane + row * self.strip), self.pitch, self.channels, 0,
+                           later + place * self.channels * share, share)
                 of_height(b, panel, self.upper, self.rows, self.uneven, multiply)
         with self.runs(first) as run:
             to = _image(self.out, run[1], self.inner, (self.out_image, self.out_inner)) + output * self.out_plane
@@ -323,8 +335,12 @@ def minimal(target, kind, rows, uneven, vectors, flipped, deep):
         with b.parallel(w.count, w.threads) as panel:
             own = w.panels + b.thread * w.bank
             w.transform_weights(panel, 0, w.channels, own)
+            following = b.smaller(panel + w.threads, w.count - 1)
+            later = w.weight + first_row(b, following, w.upper, w.rows) * w.by_output
+            share = w.rows * w.by_output // (w.channels * places) // strips
             with b.loop(0, strips) as task:
-                w.write(task * strip, w.tiles + task * strip_size, panel, panel + 1, own, own + w.sums_at)
+                w.write(task * strip, w.tiles + task * strip_size, panel, panel + 1, own, own + w.sums_at,
+                        later + task * w.channels * places * share, share)
         return b.finish()
     together = 16
     blocks = (w.channels + (together - 1)) // together
@@ -339,7 +355,7 @@ def minimal(target, kind, rows, uneven, vectors, flipped, deep):
         w.transform_input(first, own)
         with b.loop(group, b.smaller(group + w.wide, w.count), w.together) as start:
             w.write(first, own, start, b.smaller(start + w.together, w.count), w.panels + start * places * w.place_size,
-                    own + w.sums_at)
+                    own + w.sums_at, own, b.of_type(0, i64))
     return b.finish()
 
 

@@ -24,6 +24,7 @@ from .replay import allocated, noted
 __all__ = ['biased', 'correlation', 'correlation_adjoint', 'correlation_in_weight']
 
 BAND = 64 << 10     # numbers of a band: what stays in a core's second cache beside a strip of weights
+DEEP = 1 << 18      # numbers of all bands, up to which weights are rather packed where they are used
 CHUNKS = 8          # at least so many chunks, where that does not cost too much copying
 MERGED = 256        # pixels of an image below which the images of a batch become one matrix
 NARROW = 32         # channels that a chunk of the gradient in the weight should have at least
@@ -326,9 +327,14 @@ def write_direct(x, parts, out, placed, size, stride, before, dilation, bias=Non
         tuple((part.shape[4], beside) for part, beside in parts), tuple(size), stride, dilation, ELEMENTS[x.dtype])
     begin = read_zeros(groups * whole, x.dtype) if bias is None else _begun(bias, groups, whole)
     table = _table(tuple((_distance(weight, part), *line) for (part, _), line in zip(parts, table)))
-    run = compiled(direct, *form, len(parts) == 1 and weight.flags.c_contiguous, len(parts), placed.in_pixels)
-    scratch, threads = thread_memory(cut[-1], x.dtype)
-    run(table, x, weight, begin, out, allocated(groups * whole * channels * lines * taps, x.dtype), scratch, threads,
+    in_order, threads, strip = len(parts) == 1 and weight.flags.c_contiguous, get_num_threads(), form[2] * tile_columns(
+        target(), form[0]) // 2
+    blocks = placed.images * placed.inner * -(-size[0] // cut[1]) * -(-size[1] // cut[2])
+    deep = in_order and groups == 1 and whole >= 4 * threads * strip and blocks * cut[-1] <= DEEP
+    run = compiled(direct, *form, in_order, len(parts), placed.in_pixels, deep)
+    run(table, x, weight, begin, out,
+        allocated((threads * strip if deep else groups * whole) * channels * lines * taps, x.dtype),
+        allocated((blocks if deep else threads) * cut[-1], x.dtype), threads,
         *placed[:3], channels, *x.shape[2:], outputs, *size, lines, *stride, *dilation, *before, *cut, *placed.x,
         *placed.out, out.strides[2] // out.itemsize, out.shape[3], strips, taps, *strides_of(weight))
     return out
