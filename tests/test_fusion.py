@@ -452,3 +452,18 @@ def test_short_rows_go_sideways(rows, n, dtype):
     plan = fusion.planned(softmax, (place,), 1, (place.shape, place.dtype, place.strides))
     plan((place,), (place,))
     close(place, softmax(REFERENCE, wide[0]), dtype)
+
+
+@pytest.mark.parametrize('n', [fusion.BLOCK, fusion.BLOCK + 1, 3 * fusion.BLOCK - 1, 100_007])
+@pytest.mark.parametrize('kind', [flambeau.bfloat16, flambeau.float16])
+def test_folds_of_all_of_a_half_type_are_rounded_once(kind, n):
+    x = (flambeau.randn(n, dtype=flambeau.float64) + 1).to(kind)
+    exact = x.double().numpy()
+    for name in ('sum', 'mean', 'amax', 'amin'):
+        for got in (getattr(x, name)(), getattr(x.reshape(1, n), name)(dim=(0, 1), keepdim=True).reshape(())):
+            expected = flambeau.tensor(float(getattr(exact, name[-3:] if name[0] == 'a' else name)()), dtype=kind)
+            assert got.dtype is kind and abs(got.item() - expected.item()) <= 4e-3 * abs(expected.item()), name
+    signs = flambeau.where(flambeau.arange(n) < 5, -1.0, 1.0).to(kind)
+    assert signs.prod().item() == -1
+    x[n - 1] = float('nan')
+    assert all(getattr(x, name)().isnan() for name in ('sum', 'mean', 'amax', 'amin'))

@@ -225,6 +225,11 @@ class Program:
             raise Untraceable('a conversion')
         return x
 
+    def widened(self, x):
+        """A result of a half type as it was computed, in float32."""
+        wide = np.dtype(np.float32) if x.dtype.itemsize == 2 and not self.whole else x.dtype
+        return Noted(self, x.index, x.shape, wide, x.squeezed)
+
     def conj(self, x):
         return x
 

@@ -16,7 +16,7 @@ from .definition import HALF_ARRAYS, PUBLIC, widened
 from .overriding import Overridden, overrides
 from .promotion import common_dtype, to_array
 from .record import complete, record
-from .reference import LARGE, REFERENCE
+from .reference import LARGE, REFERENCE, axes_of
 from .results import named, several_views, tensors_of, viewing
 
 __all__ = ['runner', 'lowered', 'invoke', 'raise_refusal', 'SIMPLE']
@@ -158,7 +158,7 @@ def evaluate_plain(op):
         if widen:
             for a in arrays:
                 if a.__class__ is ndarray and a.dtype.itemsize == 2 or a.__class__ is list:
-                    plan = folds and large_plan(op, arrays)
+                    plan = folds and (large_plan(op, arrays) or plan_of_all(op, arrays))
                     if not plan:
                         half, arrays = widened(arrays)
                     break
@@ -233,6 +233,23 @@ def large_plan(op, arrays):
     if any(a.__class__ is ndarray and a.size >= LARGE for a in arrays) or op.kind == 'elementwise' and _makes_large(arrays):
         return REFERENCE.kernel('fusion.planned', op.flat, op.fixed(arrays))
     return None
+
+
+FOLDS_OF_ALL = {'sum': np.add, 'mean': np.add, 'amax': np.maximum, 'amin': np.minimum, 'prod': np.multiply}
+
+
+def plan_of_all(op, arrays):
+    """A function of all elements of a large array of a half type: what kernels make of them, unless None."""
+    x, dim, keepdim, *dtype = arrays
+    if op.name not in FOLDS_OF_ALL or x.size < LARGE or any(dtype) or len(axes_of(dim, x.ndim)) < x.ndim:
+        return None
+    made = REFERENCE.kernel('fusion.whole', shared, x, 1 / x.size if op.name == 'mean' else 1.0,
+                            ufunc=FOLDS_OF_ALL[op.name])
+    return made if made is None else lambda *_: np.full((1,) * (keepdim and x.ndim), made)
+
+
+def shared(m, x, share):
+    return x * share
 
 
 def _makes_large(arrays):

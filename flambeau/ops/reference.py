@@ -162,9 +162,9 @@ class Reference:
             return False
         return getattr(self, name)
 
-    def kernel(self, name, *arguments):
+    def kernel(self, name, *arguments, **options):
         """What the backend's generated kernel 'family.name' answers, or None where it leaves the work to the reference."""
-        return self.drivers[name](*arguments)
+        return self.drivers[name](*arguments, **options)
 
     def planned(self, formula, arguments, steps=2):
         """The generated kernel of a formula over arguments like these, where it is the faster way, else False.

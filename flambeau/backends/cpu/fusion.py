@@ -108,7 +108,7 @@ def _columns(m, x, shape):
 @functools.lru_cache(maxsize=256)
 def _along_rows(formula, ufunc):
     """A formula's elements along the last axis combined."""
-    return lambda m, *arguments: FOLDS[ufunc](m, formula(m, *arguments), -1, True)
+    return lambda m, *arguments: m.widened(FOLDS[ufunc](m, formula(m, *arguments), -1, True))
 
 
 def whole(formula, *arguments, ufunc=np.add):
@@ -118,22 +118,20 @@ def whole(formula, *arguments, ufunc=np.add):
     """
     first = arguments[0]
     arrays = [x for x in arguments if x.__class__ is ndarray]
-    if first.itemsize == 2 or first.size < BLOCK or any(
+    if first.size < BLOCK or any(
             a.shape != first.shape or not a.flags.c_contiguous or a.dtype is not first.dtype for a in arrays):
         return None
-    wide = first.dtype if ufunc in (np.maximum, np.minimum) else np.float64 if first.dtype.kind == 'f' else np.int64
-    rows = first.size // BLOCK
-    shape, end = (rows, BLOCK), rows * BLOCK
-    parts = run(_along_rows(formula, ufunc), *[
-        x.reshape(-1)[:end].reshape(shape) if x.__class__ is ndarray else x for x in arguments])
-    if parts is None:
-        return None
-    result = ufunc.reduce(parts, None, wide)
-    if end < first.size:
-        rest = run(formula, *[x.reshape(-1)[end:] if x.__class__ is ndarray else x for x in arguments])
-        if rest is None:
-            return None
-        result = ufunc(result, ufunc.reduce(rest, None, wide))
+    wide = None if ufunc in (np.maximum, np.minimum) else np.int64 if first.dtype.kind in 'bui' else np.float64
+    end, results = first.size // BLOCK * BLOCK, []
+    end -= BLOCK * (first.size - end == 1)  # one element is no row
+    for part, columns in (slice(end), BLOCK), (slice(end, None), first.size - end):
+        if columns and (end or part.start == 0):
+            parts = run(_along_rows(formula, ufunc), *[
+                x.reshape(-1)[part].reshape(-1, columns) if x.__class__ is ndarray else x for x in arguments])
+            if parts is None:
+                return None
+            results.append(ufunc.reduce(parts, None, wide))
+    result = ufunc.reduce(results)
     return result if first.dtype.kind in 'bui' else first.dtype.type(result)
 
 
