@@ -229,3 +229,125 @@ def test_gradients_of_each_example():
         F.mse_loss(model(inputs[k]), targets[k]).backward()
         for name, p in model.named_parameters():
             torch.testing.assert_close(each[name][k], p.grad)
+
+
+# ---- rules of operations: nothing runs example by example
+
+IMAGES = torch.randn(4, 2, 4, 5, 6, dtype=torch.float64)
+TAPS = torch.randn(4, 6, 4, 3, 3, dtype=torch.float64)
+SCALES = torch.randn(4, 6, dtype=torch.float64)
+TOKENS = torch.tensor([[1, 2, 0], [3, 3, 4], [0, 0, 1], [4, 2, 2]])
+TABLES = torch.randn(4, 5, 3, dtype=torch.float64)
+LABELS = torch.tensor([[1, 2], [0, 3], [3, 1], [2, 0]])
+SEQUENCES = torch.randn(4, 2, 3, 5, 4, dtype=torch.float64)
+MASKS = torch.rand(4, 5, 5) > 0.3
+
+
+def grouped(x, w, b):
+    return F.conv2d(x, w[:, :2], b, 2, 1, groups=2)
+
+
+RULED = {
+    'convolution of images': (lambda x: F.conv2d(x, TAPS[0], SCALES[0], padding=1), (IMAGES,)),
+    'convolution with weights': (lambda w, b: F.conv2d(IMAGES[0], w, b), (TAPS, SCALES)),
+    'convolution with both': (grouped, (IMAGES, TAPS, SCALES)),
+    'convolution with biases': (lambda x, b: F.conv2d(x, TAPS[0], b), (IMAGES, SCALES)),
+    'convolution with shared images': (lambda b: F.conv2d(IMAGES[0], TAPS[0], b), (SCALES,)),
+    'convolution in a row': (lambda x, w: F.conv1d(x[0, :, 0], w[:, :, 0], dilation=2), (IMAGES, TAPS)),
+    'transposed convolution': (lambda x, w: F.conv_transpose2d(x, w.transpose(0, 1), stride=2, output_padding=1),
+                               (IMAGES, TAPS)),
+    'pools': (lambda x: F.max_pool2d(x, 2).sum() + F.avg_pool2d(x, 2) + F.adaptive_avg_pool2d(x, (2, 3)), (IMAGES,)),
+    'layer norm': (lambda x, w, b: F.layer_norm(x[..., :4, :6], (6,), w, b), (IMAGES, SCALES, SCALES + 1)),
+    'layer norm of shared weights': (lambda x: F.layer_norm(x, (5, 6), IMAGES[0, 0, 0], IMAGES[0, 0, 1]), (IMAGES,)),
+    'group norm': (lambda x, w, b: F.group_norm(x, 2, w[:4], b[:4]), (IMAGES, SCALES, SCALES + 1)),
+    'instance norm': (lambda x, w: F.instance_norm(x, weight=w[:4], bias=w[:4]), (IMAGES, SCALES)),
+    'root mean square norm': (lambda x, w: F.rms_norm(x, (6,), w), (IMAGES, SCALES)),
+    'norm over the batch': (lambda x, w: F.batch_norm(x, None, None, w[:4], w[:4] + 1, training=True), (IMAGES, SCALES)),
+    'norm by statistics': (lambda x, w: F.batch_norm(x, SCALES[0, :4], SCALES[1, :4] ** 2, w[:4], w[:4]), (IMAGES, SCALES)),
+    'norm by statistics of shared weights': (lambda x: F.batch_norm(x, SCALES[0, :4], SCALES[1, :4] ** 2), (IMAGES,)),
+    'norm by statistics of each': (lambda w: F.batch_norm(IMAGES[0], w.detach()[:4], w.detach()[:4] ** 2, w[:4]), (SCALES,)),
+    'embedding': (lambda i: F.embedding(i, TABLES[0], padding_idx=2), (TOKENS,)),
+    'embedding of tables': (lambda t: F.embedding(TOKENS, t), (TABLES,)),
+    'embedding of both': (lambda i, t: F.embedding(i, t, padding_idx=2), (TOKENS, TABLES)),
+    'losses': (lambda x, y: F.cross_entropy(x[:, :, 0, 0], y) + F.cross_entropy(x[0].mean((1, 2)), y[0], reduction='sum')
+               + F.cross_entropy(x[:, :, 0, 0], y, reduction='none') + F.nll_loss(x[:, :, 0, 0], y, SCALES[0, :4])
+               + F.cross_entropy(x[:, :, 0, 0], y, SCALES[0, :4] ** 2, ignore_index=3), (IMAGES, LABELS)),
+    'attention': (lambda x, y, z: F.scaled_dot_product_attention(x, y, z), (SEQUENCES, SEQUENCES + 1, -SEQUENCES)),
+    'attention of masks': (lambda x, k: F.scaled_dot_product_attention(x, SEQUENCES[0], x, k), (SEQUENCES, MASKS)),
+    'attention of a shared mask': (lambda x: F.scaled_dot_product_attention(
+        x, x, x, SEQUENCES[0, :, :, :, :1].expand(2, 3, 5, 5)), (SEQUENCES,)),
+    'attention of matrices': (lambda x: F.scaled_dot_product_attention(x[0, 0], x[0, 1], x[1, 1], is_causal=True),
+                              (SEQUENCES,)),
+}
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """Fails where an operation runs example by example."""
+    def refuse(function, *rest):
+        raise AssertionError(f'{function.__name__} runs example by example')
+    import importlib
+    monkeypatch.setattr(importlib.import_module('flambeau.func.vmap'), 'one_by_one', refuse)
+
+
+@pytest.mark.parametrize('name', RULED)
+def test_rules_mean_what_a_loop_means(name, at_once):
+    function, operands = RULED[name]
+    wanted = [t.clone().requires_grad_(t.is_floating_point()) for t in operands]
+    looped = torch.stack([function(*[t[k] for t in wanted]) for k in range(4)])
+    mapped = [t.clone().requires_grad_(t.is_floating_point()) for t in operands]
+    made = func.vmap(function)(*mapped)
+    torch.testing.assert_close(made, looped)
+    weights = torch.randn(looped.shape, dtype=looped.dtype)
+    if made.requires_grad:
+        (made * weights).sum().backward()
+        (looped * weights).sum().backward()
+        for a, b in zip(mapped, wanted):
+            if a.is_floating_point():
+                torch.testing.assert_close(a.grad, b.grad)
+
+
+def test_indices_outside_of_a_table_are_refused_within_vmap():
+    with pytest.raises(IndexError, match='index out of range'):
+        func.vmap(lambda i, t: F.embedding(i, t))(TOKENS + 1, TABLES)
+
+
+def network(t, kind):
+    nn = t.nn
+    if kind == 'images':
+        return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.GroupNorm(2, 4), nn.ReLU(), nn.MaxPool2d(2),
+                             nn.Conv2d(4, 6, 3, groups=2), nn.BatchNorm2d(6).eval(), nn.Flatten(), nn.Linear(24, 5))
+
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.norm, self.qkv = nn.Embedding(9, 8), nn.LayerNorm(8), nn.Linear(8, 24)
+            self.out = nn.Linear(8, 5)
+
+        def forward(self, x):
+            q, k, v = self.qkv(self.norm(self.table(x))).unflatten(-1, (2, 12)).transpose(1, 2).chunk(3, -1)
+            mixed = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+            return self.out(mixed.transpose(1, 2).flatten(2).mean(1))
+    return Tokens()
+
+
+def gradients_of_samples(t, kind, state):
+    import importlib
+    tools, model = importlib.import_module(t.__name__ + '.func'), network(t, kind)
+    model.load_state_dict({k: t.tensor(v) for k, v in state.items()})
+    parameters = {k: p.detach() for k, p in model.named_parameters()}
+    x = t.arange(6 * 64).reshape(6, 1, 8, 8).sin() if kind == 'images' else t.arange(30).reshape(6, 5) % 9
+
+    def loss(values, sample, label):
+        made = tools.functional_call(model, values, (sample.unsqueeze(0),))
+        return t.nn.functional.cross_entropy(made, label.unsqueeze(0))
+    return tools.vmap(tools.grad(loss), in_dims=(None, 0, 0))(parameters, x, t.arange(6) % 5)
+
+
+@pytest.mark.parametrize('kind', ['images', 'tokens'])
+def test_gradients_of_samples_are_pytorchs(kind, at_once):
+    reference = pytest.importorskip('torch')
+    state = {k: v.tolist() for k, v in network(torch, kind).state_dict().items()}
+    ours, theirs = (gradients_of_samples(t, kind, state) for t in (torch, reference))
+    for name, value in theirs.items():
+        reference.testing.assert_close(reference.from_numpy(ours[name].detach().numpy()), value, rtol=1e-3, atol=1e-4)

@@ -15,6 +15,7 @@ from ..device import CPU
 from ..random import default_generator
 from ..tensor import Tensor, wrap
 from . import draws
+from .batching import Batch, apart, in_batch, lined_up
 from .contraction import linear
 from .definition import PUBLIC, export, opaque
 from .over import over
@@ -130,7 +131,23 @@ def _attention_gradient(m, g, output, query, key, value, mask, kept, scale, fact
     return found
 
 
+def _attention_batched(op, values, size):
+    """The batch is one more leading size; of two or more, the first two become one."""
+    operands = [in_batch(v, size) for v in values[:3]]
+    rank, joined = operands[0].dim(), operands[0].dim() > 4
+    masks = []
+    for mask in values[3:5]:
+        if mask is not None and (isinstance(mask, Batch) or mask.dim() > rank - 2):
+            mask = lined_up(in_batch(mask, size), rank - 1)
+            mask = mask.expand(size, operands[0].shape[1], *mask.shape[2:]).flatten(0, 1) if joined else mask
+        masks.append(mask)
+    if not joined:
+        return op.public(*operands, *masks, *values[5:])
+    return apart(op.public(*[t.flatten(0, 1) for t in operands], *masks, *values[5:]), operands[0].shape[:2])
+
+
 @opaque(namespace='', method=False, widen=True, replay=True, label='ScaledDotProductFlashAttentionForCpuBackward0',
+        batch=_attention_batched,
         grad=_attention_gradient)
 def attention(m, query, key, value, mask, kept, scale, factor, causal):
     """Attention of (..., queries, features) to (..., keys, features) and values (..., keys, width).

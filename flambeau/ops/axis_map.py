@@ -12,6 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
+from .batching import side_by_side
 from .definition import opaque
 from .reference import LARGE, REFERENCE
 from .windows import chunks
@@ -114,7 +115,7 @@ def apply_maps(x: np.ndarray, maps) -> np.ndarray:
     return result.reshape(x.shape[:first] + out)
 
 
-@opaque(namespace='', method=False, grad={
+@opaque(namespace='', method=False, batch=side_by_side, grad={
     'input': lambda m, g, maps: m._apply_maps(g, tuple(a and a.transpose for a in maps))})
 def _apply_maps(m, input, maps):
     """`apply_maps`; the gradient applies the transposed maps."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from .reference import axes_of
 
-__all__ = ['RULES', 'Batch']
+__all__ = ['RULES', 'Batch', 'in_batch', 'side_by_side', 'apart', 'lined_up']
 
 
 class Batch:
@@ -68,8 +68,6 @@ def reduction(op, values, size):
 COUNTED = ('dim', 'dim0', 'dim1', 'dim2', 'start_dim', 'end_dim', 'dimension')
 KNOWN = {*COUNTED, 'shape', 'size', 'dims', 'sizes', 'index', 'start', 'length', 'split_size_or_sections', 'chunks',
          'offset', 'step'}
-KNOWN = {*COUNTED, 'shape', 'size', 'dims', 'sizes', 'index', 'start', 'length', 'split_size_or_sections', 'chunks',
-         'offset', 'step'}
 
 
 def view(op, values, size):
@@ -108,6 +106,29 @@ def _grows(op, tensor):
 
 def only_first(values):
     return isinstance(values[0], Batch) and not any(isinstance(v, Batch) for v in values[1:])
+
+
+# ---- rules that operations choose themselves
+
+def in_batch(value, size):
+    """An operand with the batch in front: one that is shared stands there for every example."""
+    return value.tensor if isinstance(value, Batch) else value.expand(size, *value.shape)
+
+
+def side_by_side(op, values, size):
+    """For what treats the places of its first dimension alike and apart: the batch and that dimension become one."""
+    if not only_first(values):
+        return NotImplemented
+    tensor = values[0].tensor
+    result = call(op, [tensor.flatten(0, 1), *values[1:]])
+    return apart(result, (size, tensor.shape[1]))
+
+
+def apart(result, sizes):
+    """Results, whose first dimension is the batch and another, with these as two dimensions."""
+    if isinstance(result, tuple):
+        return tuple(apart(r, sizes) for r in result)
+    return result.unflatten(0, sizes)
 
 
 RULES = {'elementwise': elementwise, 'reduction': reduction, 'view': view}

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from .. import dtypes
 from ..errors import ArgumentTypeError
+from .batching import Batch, in_batch, side_by_side
 from .definition import composite, export, opaque
 from .general import SIMPLE
 from .reference import REFERENCE
@@ -287,7 +288,23 @@ def _with_bias(y, bias):
     return y
 
 
-@opaque(namespace='', method=False, replay=True, label='ConvolutionBackward0', grad={
+def _convolution_batched(op, values, size):
+    """Images of all examples at once; where the weights differ, each example's channels are groups of their own."""
+    input, weight, bias, geometry, *spatial = values
+    if not isinstance(weight, Batch):
+        out = side_by_side(op, (input, weight, None, geometry, *spatial), size) if isinstance(input, Batch) else \
+            in_batch(op.public(input, weight, None, geometry, *spatial), size)
+    else:
+        images, weights = in_batch(input, size).movedim(0, 1).flatten(1, 2), weight.tensor.flatten(0, 1)
+        out = op.public(images, weights, None, replace(geometry, groups=size * geometry.groups), *spatial)
+        out = out.unflatten(1, (size, out.shape[1] // size)).movedim(1, 0)
+    if bias is None:
+        return out
+    bias = in_batch(bias, size)
+    return out + bias.reshape(size, 1, bias.shape[1], *(1,) * (out.dim() - 3))
+
+
+@opaque(namespace='', method=False, replay=True, label='ConvolutionBackward0', batch=_convolution_batched, grad={
     'input': lambda m, g, weight, geometry, input_shape:
         m._convolution_transpose(g, _conj(m, weight), None, geometry, input_shape[2:]),
     'weight': lambda m, g, input, geometry, weight_shape:
@@ -299,7 +316,7 @@ def _convolution(m, input, weight, bias, geometry):
     return convolve(input, weight, geometry, bias)
 
 
-@opaque(namespace='', method=False, replay=True, label='ConvolutionBackward0', grad={
+@opaque(namespace='', method=False, replay=True, label='ConvolutionBackward0', batch=_convolution_batched, grad={
     'input': lambda m, g, weight, geometry: m._convolution(g, _conj(m, weight), None, geometry),
     'weight': lambda m, g, input, geometry, weight_shape:
         m._convolution_weight(_conj(m, input), g, geometry, weight_shape[2:]),

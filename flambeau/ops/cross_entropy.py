@@ -9,6 +9,7 @@ import numpy as np
 from .. import dtypes
 from ..errors import require_tensors, warn
 from .activation import need_floating
+from .batching import Batch, in_batch
 from .contraction import linear
 from .definition import export, opaque
 from .keys import bounds, outside
@@ -93,13 +94,31 @@ def _nll_loss_gradient(m, g, target, weight, ignore_index, reduction, shape):
     return out
 
 
+def _loss_batched(op, values, size):
+    """The losses of all targets of all examples, of which each example's are reduced."""
+    input, target, weight, ignore_index, reduction = values
+    if isinstance(weight, Batch):
+        return NotImplemented
+    input, target = in_batch(input, size), in_batch(target, size)
+    flat = (input, target) if input.dim() == 2 else (input.flatten(0, 1), target.flatten(0, 1))
+    losses = op.public(*flat, weight, ignore_index, 'none').reshape(size, *target.shape[1:])
+    if reduction == 'none':
+        return losses
+    total = losses.reshape(size, -1).sum(1)
+    if reduction == 'sum':
+        return total
+    counted = target.ne(ignore_index)
+    shares = counted.to(losses.dtype) if weight is None else weight[target.masked_fill(~counted, 0).long()] * counted
+    return total / shares.reshape(size, -1).sum(1)
+
+
 def _declare_nll_loss(name, label):
     """One of PyTorch's two negative log likelihoods, which differ in the rank of their input alone."""
     adjoint = f'{name}_gradient'
     opaque(name=adjoint, namespace='', method=False, widen=True, grad={
         'g': lambda m, g, target, weight, ignore_index, reduction:
             getattr(m, name)(g, target, weight, ignore_index, reduction)})(_nll_loss_gradient)
-    return opaque(name=name, namespace='', method=False, widen=True, label=label, grad={
+    return opaque(name=name, namespace='', method=False, widen=True, label=label, batch=_loss_batched, grad={
         'input': lambda m, g, target, weight, ignore_index, reduction, input_shape:
             getattr(m, adjoint)(g, target, weight, ignore_index, reduction, input_shape)})(_nll_loss)
 
@@ -197,7 +216,7 @@ def _cross_entropy_gradient(m, g, input, target, weight, ignore_index, reduction
 
 
 @opaque(name='_cross_entropy', namespace='', method=False, widen=True, replay=True, label='NllLossBackward0',
-        grad={'input': _cross_entropy_gradient})
+        batch=_loss_batched, grad={'input': _cross_entropy_gradient})
 def _cross_entropy(m, input, target, weight, ignore_index, reduction):
     """The cross entropy of classes, a target of each row of a matrix."""
     need_floating('cross_entropy', input)

@@ -5,8 +5,9 @@ import numpy as np
 
 from ..autograd.graph import note_write
 from ..tensor import Tensor, wrap
-from .definition import composite, export, opaque
-from .keys import accumulate_rows, bounds, take_rows
+from .batching import Batch, in_batch
+from .definition import PUBLIC, composite, export, opaque
+from .keys import accumulate_rows, bounds, outside, take_rows
 from .reference import LARGE
 
 __all__ = ['embedding', 'embedding_bag', 'one_hot']
@@ -25,7 +26,26 @@ def _row_factors(indices, padding_idx, scale_grad_by_freq, dtype):
     return None if factors is None else factors.astype(dtype)[..., None]
 
 
-@opaque(name='_embedding', namespace='', method=False, label='EmbeddingBackward0', replay=True, grad={
+def _embedding_batched(op, values, size):
+    """The tables of all examples as one, in which each example's rows stand behind those of the one before."""
+    weight, indices, padding_idx, scale_grad_by_freq = values
+    if scale_grad_by_freq:
+        return NotImplemented
+    if not isinstance(weight, Batch):
+        return op.public(weight, indices.tensor, padding_idx, scale_grad_by_freq)
+    count = weight.tensor.shape[1]
+    indices = in_batch(indices, size)
+    if type(indices) is not Tensor or outside(indices._array, count):
+        return NotImplemented  # example by example, which says what is wrong
+    starts = wrap(np.arange(size, dtype=np.int64) * count).reshape(size, *(1,) * (indices.dim() - 1))
+    rows = op.public(weight.tensor.flatten(0, 1), indices + starts, None, False)
+    if padding_idx is None:
+        return rows
+    return PUBLIC.where((indices == padding_idx).unsqueeze(-1), rows.detach(), rows)  # no gradient for the padding
+
+
+@opaque(name='_embedding', namespace='', method=False, label='EmbeddingBackward0', replay=True,
+        batch=_embedding_batched, grad={
     'weight': lambda m, g, indices, weight_shape, padding_idx, scale_grad_by_freq: m._embedding_gradient(
         g, indices, weight_shape[0], padding_idx, scale_grad_by_freq)})
 def _embedding(m, weight, indices, padding_idx, scale_grad_by_freq):

@@ -16,6 +16,7 @@ from ..autograd.graph import count_write, writing_frame
 from ..storage import has_channels_last
 from ..tensor import channels_last, channels_last_3d
 from .activation import need_floating
+from .batching import Batch, in_batch
 from .conversion import laid_out
 from .definition import PUBLIC, composite, export, opaque
 from .general import SIMPLE
@@ -225,8 +226,41 @@ def _scaled(m, x, factor, shift):
     return x * factor + shift
 
 
+def _scaled_in_batch(out, weight, bias, layout, size):
+    """Results of all examples, times weights and plus biases, of which each example may have its own."""
+    shape = out.shape
+    out = out.reshape(size, *layout.shape)
+    for scale, parameter in ((True, weight), (False, bias)):
+        if parameter is not None:
+            parameter = in_batch(parameter, size).reshape(size, *layout.affine_shape)
+            out = out * parameter if scale else out + parameter
+    return out.reshape(shape)
+
+
+def _normalize_batched(op, values, size):
+    """Examples side by side along the first dimension of the layout, or along the second where the first is averaged.
+    """
+    input, weight, bias, layout = values
+    x = in_batch(input, size)
+    apart, (first, second, *rest) = isinstance(weight, Batch) or isinstance(bias, Batch), layout.shape
+    along = 0 in layout.axes
+    shape = (first, size * second, *rest) if along else (size * first, second, *rest)
+    looked = x.reshape(size, *layout.shape).movedim(0, 1) if along else x
+    affine = (None, None) if apart or along else (weight, bias)
+    given = Layout(shape, layout.axes, layout.affine_shape, layout.eps, layout.centered)
+    out, *statistics = op.public(looked.reshape(shape), *affine, given)
+    if along:
+        out = out.unflatten(1, (size, second)).movedim(1, 0)
+        statistics = [s.unflatten(1, (size, second)).movedim(1, 0) for s in statistics]
+    else:
+        statistics = [s.unflatten(0, (size, first)) if s.dim() else s.expand(size) for s in statistics]
+    out = out.reshape(x.shape)
+    return (out if affine == (weight, bias) else _scaled_in_batch(out, weight, bias, layout, size), *statistics)
+
+
 def _declare(name, label):
     return opaque(name=name, namespace='', method=False, label=label, materialize=False, replay=True,
+                  batch=_normalize_batched,
                   grad=_normalize_gradients)(_normalize)
 
 
@@ -254,7 +288,22 @@ def _fixed_gradients(m, g, input, weight, bias_dtype, mean, variance, layout, ne
             for name, value in found.items()}
 
 
-@opaque(namespace='', method=False, replay=True, label='NativeBatchNormBackward0', grad=_fixed_gradients)
+def _fixed_normalize_batched(op, values, size):
+    input, weight, bias, mean, variance, layout = values
+    x = in_batch(input, size)
+    if isinstance(mean, Batch) or isinstance(variance, Batch):
+        mean, variance = (in_batch(v, size).reshape(size, *layout.affine_shape) for v in (mean, variance))
+        out = ((x.reshape(size, *layout.shape) - mean) * (variance + layout.eps).rsqrt()).reshape(x.shape)
+        return _scaled_in_batch(out, weight, bias, layout, size)
+    shape = (size * layout.shape[0], *layout.shape[1:])
+    shared = not isinstance(weight, Batch) and not isinstance(bias, Batch)
+    out = op.public(x.reshape(shape), *((weight, bias) if shared else (None, None)), mean, variance,
+                    Layout(shape, layout.axes, layout.affine_shape, layout.eps, layout.centered)).reshape(x.shape)
+    return out if shared else _scaled_in_batch(out, weight, bias, layout, size)
+
+
+@opaque(namespace='', method=False, replay=True, label='NativeBatchNormBackward0', batch=_fixed_normalize_batched,
+        grad=_fixed_gradients)
 def _fixed_normalize(m, input, weight, bias, mean, variance, layout):
     """The input normalised by statistics that are given, one per channel."""
     x = _working(input).reshape(layout.shape)
@@ -395,7 +444,7 @@ def _normalize_instances(input, running_mean, running_var, weight, bias, momentu
     shape = input._array.shape
     layout = _channel_layout(shape if len(shape) > 2 else (*shape, 1), eps, False)
     out, mean, variance = _batch_norm(input, weight, bias, layout)
-    if shape[0]:
+    if shape[0] and (running_mean is not None or running_var is not None):
         _update_running(running_mean, running_var, mean._array.mean(0), variance._array.mean(0), layout.count, momentum)
     return out
 
