@@ -343,14 +343,14 @@ def _projected_apart(query, key, value, weights, bias):
 
 
 def _heads(tensor, heads, head_dim):
-    """(length, batch, features) as (batch * heads, length, head_dim)."""
-    return tensor.reshape(tensor.shape[0], tensor.shape[1] * heads, head_dim).transpose(0, 1)
+    """(length, batch, features) as (batch, heads, length, head_dim)."""
+    return tensor.reshape(*tensor.shape[:2], heads, head_dim).permute(1, 2, 0, 3)
 
 
-def _static(tensor, name, lead, head_dim):
-    for dim, want in ((0, lead), (2, head_dim)):
+def _static(tensor, name, batch, heads, head_dim):
+    for dim, want in ((0, batch * heads), (2, head_dim)):
         _need(tensor.shape[dim] == want, f'expecting {name}.size({dim}) of {want}, but got {tensor.shape[dim]}')
-    return tensor
+    return tensor.reshape(batch, heads, *tensor.shape[1:])
 
 
 def _padded_masks(masks):
@@ -358,29 +358,30 @@ def _padded_masks(masks):
     return [None if mask is None else PUBLIC.cat([mask, mask.new_zeros((*mask.shape[:-1], 1))], -1) for mask in masks]
 
 
-def _check_mask(mask, queries, keys, lead):
-    """The mask as (1 or batch * heads, queries, keys); raises RuntimeError for another shape."""
-    expected = (queries, keys) if mask.dim() == 2 else (lead, queries, keys)
+def _check_mask(mask, queries, keys, batch, heads):
+    """The mask as (queries, keys) or (batch, heads, queries, keys); raises RuntimeError for another shape."""
+    expected = (queries, keys) if mask.dim() == 2 else (batch * heads, queries, keys)
     if tuple(mask.shape) != expected:
         raise RuntimeError(f'The shape of the {mask.dim()}D attn_mask is {mask.shape}, but should be {expected}.')
-    return mask.unsqueeze(0) if mask.dim() == 2 else mask
+    return mask if mask.dim() == 2 else mask.reshape(batch, heads, queries, keys)
 
 
-def _merged_masks(attn_mask, padding, batch, heads):
+def _merged_masks(attn_mask, padding):
     if padding is None:
         return attn_mask
-    keys = padding.shape[1]
-    padding = padding.reshape(batch, 1, 1, keys).expand(-1, heads, -1, -1).reshape(batch * heads, 1, keys)
+    padding = padding[:, None, None]
     return padding if attn_mask is None else attn_mask + padding
 
 
 def _weighed(query, key, value, mask, dropout_p):
-    """(output, weights after dropout) of (batch * heads, ...)."""
-    scores = PUBLIC.bmm(query * math.sqrt(1.0 / query.shape[-1]), key.transpose(-2, -1))
+    """(output, weights after dropout) of (batch, heads, ...)."""
+    lead = query.shape[:2]
+    query, key, value = (t.flatten(0, 1) for t in (query * math.sqrt(1.0 / query.shape[-1]), key, value))
+    scores = PUBLIC.bmm(query, key.transpose(-2, -1)).unflatten(0, lead)
     weights = PUBLIC.softmax(scores if mask is None else scores + mask, -1)
     if dropout_p > 0:
         weights = PUBLIC.dropout(weights, dropout_p, True)
-    return PUBLIC.bmm(weights, value), weights
+    return PUBLIC.bmm(weights.flatten(0, 1), value).unflatten(0, lead), weights
 
 
 @export('nn.functional')
@@ -408,33 +409,32 @@ def multi_head_attention_forward(
     is_causal = is_causal and padding is None and not need_weights
     mask = None if is_causal else additive_mask(attn_mask, 'attn_mask', query.dtype)
     _check_features(query, key, value, embed_dim_to_check, num_heads, use_separate_proj_weight)
-    head_dim, lead = embed_dim // num_heads, batch * num_heads
+    head_dim = embed_dim // num_heads
     q, k, v = _projected_apart(query, key, value, (q_proj_weight, k_proj_weight, v_proj_weight), in_proj_bias) \
         if use_separate_proj_weight else _projected(query, key, value, in_proj_weight, in_proj_bias)
     if mask is not None:
-        mask = _check_mask(mask, queries, key.shape[0], lead)
+        mask = _check_mask(mask, queries, key.shape[0], batch, num_heads)
     if bias_k is not None and bias_v is not None:
         _need(static_k is None and static_v is None, 'bias cannot be added to static key or value.')
         k, v = (PUBLIC.cat([t, b.repeat(1, batch, 1)]) for t, b in ((k, bias_k), (v, bias_v)))
         mask, padding = _padded_masks((mask, padding))
     q = _heads(q, num_heads, head_dim)
-    k = _heads(k, num_heads, head_dim) if static_k is None else _static(static_k, 'static_k', lead, head_dim)
-    v = _heads(v, num_heads, head_dim) if static_v is None else _static(static_v, 'static_v', lead, head_dim)
+    k, v = (_heads(t, num_heads, head_dim) if static is None else _static(static, name, batch, num_heads, head_dim)
+            for t, static, name in ((k, static_k, 'static_k'), (v, static_v, 'static_v')))
     if add_zero_attn:
-        k, v = (PUBLIC.cat([t, t.new_zeros((lead, 1, head_dim))], 1) for t in (k, v))
+        k, v = (PUBLIC.cat([t, t.new_zeros((batch, num_heads, 1, head_dim))], 2) for t in (k, v))
         mask, padding = _padded_masks((mask, padding))
     if padding is not None:
-        _need(tuple(padding.shape) == (batch, k.shape[1]), f'Expected key_padded_mask.shape to be {(batch, k.shape[1])}'
+        _need(tuple(padding.shape) == (batch, k.shape[2]), f'Expected key_padded_mask.shape to be {(batch, k.shape[2])}'
                                                            f', but got {tuple(padding.shape)}')
-    mask = _merged_masks(mask, padding, batch, num_heads)
+    mask = _merged_masks(mask, padding)
     dropout_p = dropout_p if training else 0.0
     if need_weights:
         output, weights = _weighed(q, k, v, mask, dropout_p)
-        weights = weights.reshape(batch, num_heads, queries, k.shape[1])
         weights = weights.mean(1) if average_attn_weights else weights
     else:
         output, weights = scaled_dot_product_attention(q, k, v, mask, dropout_p, is_causal), None
-    output = linear(output.transpose(0, 1).reshape(queries, batch, embed_dim), out_proj_weight, out_proj_bias)
+    output = linear(output.permute(2, 0, 1, 3).reshape(queries, batch, embed_dim), out_proj_weight, out_proj_bias)
     if batched:
         return output, weights
     return output.squeeze(1), None if weights is None else weights.squeeze(0)

@@ -74,12 +74,14 @@ def _panels(count):
 
 
 def _strides(arrays, *others):
-    return _table((*[(*a.strides[:3], a.itemsize) for a in arrays], *others))
+    """Steps from batch to batch, head to head and row to row, in numbers: of arrays, and as `_weighing` gives them."""
+    return _table(tuple([a.strides for a in arrays]), arrays[0].itemsize, others)
 
 
 @functools.lru_cache(maxsize=4096)
-def _table(strides):
-    return np.array([[s // size for s in steps] for *steps, size in strides], np.int64)
+def _table(strides, itemsize, others):
+    lines = [*((line[:3], itemsize) for line in strides), *((steps, size) for *steps, size in others)]
+    return np.array([[step // size for step in steps] for steps, size in lines], np.int64)
 
 
 def _columns(keys, itemsize):
@@ -116,6 +118,7 @@ def forward(query, key, value, mask, kept, scale, factor, causal):
     return out
 
 
+@functools.lru_cache(maxsize=4096)
 def _parts(tasks, panels):
     """(how many parts queries are divided into, panels of one), so that there is work for some processors."""
     groups = -(-panels // attention.GROUP)
