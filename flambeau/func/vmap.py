@@ -165,10 +165,9 @@ def written(func, name, target, args, kwargs, level):
         if not at_level(place, level):
             raise RuntimeError(
                 f'vmap: {name}(self, *extra_args) is not possible because there exists a Tensor `other` in extra_args '
-                f'that has more elements than `self`: `other` is being vmapped over but `self`, of shape '
-                f'{list(place.shape)}, is '
-                'not. Use the out-of-place form, or write into a tensor made with zeros_like, empty_like or new_zeros '
-                'of a vmapped one.')
+                'that has more elements than `self`: `other` is being vmapped over but `self`, of shape '
+                f'{list(place.shape)}, is not. Use the out-of-place form, or write into a tensor made with zeros_like, '
+                'empty_like or new_zeros of a vmapped one.')
     op = OPERATIONS.get(name[:-1]) if target is args[0] else None
     if op is not None and op.kind == 'view':
         target.set_batch(by_rule(op, args, kwargs, level).batch)
@@ -332,8 +331,7 @@ def dims_of(func, in_dims, args):
 
 
 NO_DRAWING = ("vmap: called random operation while in randomness error mode. Please either use the 'same' or "
-              "'different' "
-              'randomness flags on vmap or perform the randomness operation out of vmap')
+              "'different' randomness flags on vmap or perform the randomness operation out of vmap")
 
 
 def run(func, args, kwargs, dims, out_dims, size, randomness):

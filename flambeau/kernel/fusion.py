@@ -1,13 +1,13 @@
 """Fused kernels: a whole formula over arrays as one pass, with folds over rows and over columns inside.
 
-A formula comes as a `program`: a tuple of instructions whose operands are positions of earlier ones, so that equal formulas
-are equal programs. Its arrays are looked at as (O, Q, I): I runs through memory, and a fold, where there is one, goes over
-Q and I for each of the O rows; or, upright, over Q alone for each of the O x I columns, which lanes take side by side. Short
-rows go sideways: as many as there are lanes are turned round in a buffer, and then are columns.
+A formula comes as a `program`: a tuple of instructions whose operands are positions of earlier ones, so that equal
+formulas are equal programs. Its arrays are looked at as (O, Q, I): I runs through memory, and a fold, where there is
+one, goes over Q and I for each of the O rows; or, upright, over Q alone for each of the O x I columns, which lanes take
+side by side. Short rows go sideways: as many as there are lanes are turned round in a buffer, and then are columns.
 Instructions:
 
-    ('input', position, along, wide)   an array's element: one for each of a row (along) or for the row; where neighbours
-                                       along I are not the same one (wide)
+    ('input', position, along, wide)   an array's element: one for each of a row (along) or for the row; where
+                                       neighbours along I are not the same one (wide)
     ('number', position)           a number given at the call
     ('constant', number)
     ('count',)                     how many elements a row has
@@ -52,16 +52,16 @@ def _sign(b, x):
 
 
 OPERATIONS = {
-    'add': lambda b, x, y: x + y, 'sub': lambda b, x, y: x - y, 'mul': lambda b, x, y: x * y, 'div': lambda b, x, y: x / y,
-    'neg': lambda b, x: -x, 'abs': lambda b, x: x if x.type.kind == 'u' else b.abs(x),
+    'add': lambda b, x, y: x + y, 'sub': lambda b, x, y: x - y, 'mul': lambda b, x, y: x * y,
+    'div': lambda b, x, y: x / y, 'neg': lambda b, x: -x,
     'sqrt': lambda b, x: b.sqrt(x), 'rsqrt': lambda b, x: 1.0 / b.sqrt(x), 'floor': lambda b, x: b.floor(x),
     'ceil': lambda b, x: b.ceil(x), 'trunc': lambda b, x: b.trunc(x), 'rint': lambda b, x: b.rint(x),
-    'maximum': _maximum, 'minimum': _minimum, 'sign': _sign, 'where': lambda b, c, x, y: b.select(c, x, y),
-    'eq': lambda b, x, y: x == y, 'ne': lambda b, x, y: x != y, 'lt': lambda b, x, y: x < y, 'le': lambda b, x, y: x <= y,
-    'gt': lambda b, x, y: x > y, 'ge': lambda b, x, y: x >= y, 'and': lambda b, x, y: x & y, 'or': lambda b, x, y: x | y,
-    'xor': lambda b, x, y: x ^ y, 'not': lambda b, x: ~x, 'shl': lambda b, x, y: x << y, 'shr': lambda b, x, y: x >> y,
-    'copysign': lambda b, x, y: b.copysign(x, y),
-    **FUNCTIONS,
+    'abs': lambda b, x: x if x.type.kind == 'u' else b.abs(x), 'maximum': _maximum, 'minimum': _minimum, 'sign': _sign,
+    'where': lambda b, c, x, y: b.select(c, x, y), 'copysign': lambda b, x, y: b.copysign(x, y),
+    'eq': lambda b, x, y: x == y, 'ne': lambda b, x, y: x != y, 'lt': lambda b, x, y: x < y,
+    'le': lambda b, x, y: x <= y, 'gt': lambda b, x, y: x > y, 'ge': lambda b, x, y: x >= y,
+    'and': lambda b, x, y: x & y, 'or': lambda b, x, y: x | y, 'xor': lambda b, x, y: x ^ y, 'not': lambda b, x: ~x,
+    'shl': lambda b, x, y: x << y, 'shr': lambda b, x, y: x >> y, **FUNCTIONS,
 }
 COMBINE = {'add': OPERATIONS['add'], 'mul': OPERATIONS['mul'], 'larger': _maximum, 'smaller': _minimum}
 
@@ -77,7 +77,8 @@ def identity(how, kind):
 
 
 def stages(program):
-    """(stage of each instruction, whether it varies along a row): a fold's value is there one stage after its operand's."""
+    """(stage of each instruction, whether it varies along a row): a fold's value is there a stage after its operand's.
+    """
     stage, varies = [], []
     for op, *operands in program:
         if op in GIVEN:
@@ -113,11 +114,11 @@ def of_bits(program):
 def fused(target, program, dtypes, outputs, computed, numbers, way='along', split=False):
     """The kernel of a program.
 
-    dtypes: of the arrays in. outputs: (instruction, 'full' | 'row' | 'column', dtype) each; 'column' sums over the rows of
-    a chunk, into a row of its own for each chunk. computed: the dtype that is computed in. numbers: how many come in.
-    Parameters: arrays in and out; numbers; O, Q, I, rows of a chunk, elements of a block of I, and for each array its
-    strides along O and Q. Where O is `split` in two, the size of its inner part comes too, and for each array its stride
-    along the outer part.
+    dtypes: of the arrays in. outputs: (instruction, 'full' | 'row' | 'column', dtype) each; 'column' sums over the rows
+    of a chunk, into a row of its own for each chunk. computed: the dtype that is computed in. numbers: how many come
+    in. Parameters: arrays in and out; numbers; O, Q, I, rows of a chunk, elements of a block of I, and for each array
+    its strides along O and Q. Where O is `split` in two, the size of its inner part comes too, and for each array its
+    stride along the outer part.
     """
     return WAYS[way](target, program, dtypes, outputs, named(computed), numbers, split).write()
 
@@ -163,7 +164,8 @@ class _Fusion:
         for k, kind, _ in self.outputs:
             if kind != 'row':
                 visit(k, self.stage[k])
-        free = [k for k, (_, kind, dtype) in enumerate(self.outputs) if kind == 'full' and named(dtype) == self.computed]
+        free = [k for k, (_, kind, dtype) in enumerate(self.outputs)
+                if kind == 'full' and named(dtype) == self.computed]
         kept = {}
         for k, use in last_use.items():
             if self.program[k][0] in EXPENSIVE and use > self.stage[k]:
@@ -238,6 +240,11 @@ class _Fusion:
             return self.b.constant(value.constant, self.computed)
         return self.b.convert(value, self.computed)
 
+    def _given(self, op, operands, count):
+        if op == 'number':
+            return self.numbers[operands[0]]
+        return self.b.constant(operands[0], f64) if op == 'constant' else self.b.convert(count, f64)
+
     def _single_values(self, stage, row, values):
         """What is one number for the whole row, and known at this stage."""
         for k, (op, *operands) in enumerate(self.program):
@@ -246,12 +253,8 @@ class _Fusion:
             if op == 'input':
                 loaded = self.b.load(self._address(operands[0], row, None))
                 values[k] = self.b.convert(loaded, self.computed) if loaded.type.is_float else loaded
-            elif op == 'number':
-                values[k] = self.numbers[operands[0]]
-            elif op == 'constant':
-                values[k] = self.b.constant(operands[0], f64)
-            elif op == 'count':
-                values[k] = self.b.convert(self.middle * self.inner, f64)
+            elif op in GIVEN:
+                values[k] = self._given(op, operands, self.middle * self.inner)
             elif all(a in values for a in operands):
                 given = [values[a] for a in operands]
                 if not all(v.type in (f64, boolean) for v in given):
@@ -375,9 +378,7 @@ class _Upright(_Fusion):
             if op == 'input':
                 values[k] = self._of_column(operands[0], row, operands[2], i, mask)
             elif op in GIVEN:
-                number = self.numbers[operands[0]] if op == 'number' else b.convert(self.middle, f64) if op == 'count' else \
-                    b.constant(operands[0], f64)
-                values[k] = b.splat(self._rounded(number), lanes)
+                values[k] = b.splat(self._rounded(self._given(op, operands, self.middle)), lanes)
             elif all(a in values for a in operands):
                 values[k] = OPERATIONS[op](b, *[values[a] for a in operands])
 

@@ -1,6 +1,7 @@
 """Reads a formula over arrays as a program of kernel/fusion.py: `m` for values that only note what is done to them.
 
-What a fused kernel cannot say raises Untraceable, and the caller computes otherwise. Knows formulas by what they call only.
+What a fused kernel cannot say raises Untraceable, and the caller computes otherwise. Knows formulas by what they call
+only.
 """
 from __future__ import annotations
 
@@ -18,12 +19,16 @@ COMPARISONS = ('eq', 'ne', 'lt', 'le', 'gt', 'ge')
 SIMPLE = frozenset('abs sqrt floor ceil trunc rint rsqrt maximum minimum sign copysign'.split()) | frozenset(FUNCTIONS)
 BITS = ('and', 'or', 'xor', 'not')
 NAMED = {'true_divide': 'div', 'add': 'add', 'sub': 'sub', 'mul': 'mul', 'neg': 'neg', 'clamp_min': 'maximum',
-         'clamp_max': 'minimum', 'bitwise_left_shift': 'shl', 'bitwise_right_shift': 'shr', **{c: c for c in COMPARISONS},
-         **{'bitwise_' + c: c for c in BITS}}
-WHOLE = frozenset(('add', 'sub', 'mul', 'neg', 'abs', 'sign', 'maximum', 'minimum', 'shl', 'shr', *COMPARISONS))  # of integers
+         'clamp_max': 'minimum', 'bitwise_left_shift': 'shl', 'bitwise_right_shift': 'shr',
+         **{c: c for c in COMPARISONS}, **{'bitwise_' + c: c for c in BITS}}
+INTEGER = frozenset(('add', 'sub', 'mul', 'neg', 'abs', 'sign', 'maximum', 'minimum', 'shl', 'shr', *COMPARISONS))
 LONG = 1 << 14  # numbers of a row from which on its sum is one for all threads
 POWERS = {1: lambda m, x: x, 2: lambda m, x: x * x, 3: lambda m, x: x * x * x, 0.5: lambda m, x: m.sqrt(x),
           -1: lambda m, x: 1.0 / x, -2: lambda m, x: 1.0 / (x * x)}
+
+
+# What formulas raise for arguments, or for what a noted value is not
+REFUSALS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 class Untraceable(Exception):
@@ -35,7 +40,10 @@ class Narrow(Untraceable):
 
 
 class Noted:
-    """Stands for an array of a shape: an instruction of the program being written. `squeezed`: without its folded axes."""
+    """Stands for an array of a shape: an instruction of the program being written.
+
+    squeezed: without its folded axes.
+    """
 
     __slots__ = ('program', 'index', 'shape', 'dtype', 'squeezed')
 
@@ -120,9 +128,11 @@ class Program:
                 raise Untraceable('bits of numbers')
         elif any(truths) and not (all(truths) and op in ('eq', 'ne')):
             raise Untraceable('arithmetic of truth values')
-        elif self.whole and op not in WHOLE:
+        elif self.whole and op not in INTEGER:
             raise Untraceable(f'{op} of whole numbers')
-        return operands[-1].dtype if op == 'where' or op in BITS else np.dtype(bool) if op in COMPARISONS else self.computed
+        if op == 'where' or op in BITS:
+            return operands[-1].dtype
+        return np.dtype(bool) if op in COMPARISONS else self.computed
 
     def __getattr__(self, name):
         if name in SIMPLE:
@@ -339,8 +349,6 @@ def trace(formula, arguments, computed, widened=False):
             results = tuple(program.settled(r) for r in results)
         else:
             results = program.settled(results)
-    except Narrow:
-        raise
-    except Exception as error:  # what a formula refuses it refuses again, over arrays
+    except REFUSALS as error:  # what a formula refuses it refuses again, over arrays
         raise Untraceable(str(error)) from error
     return tuple(program.instructions), results, program.axes

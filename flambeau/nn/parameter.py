@@ -45,9 +45,8 @@ class UninitializedTensorMixin:
     def shape(self):
         raise RuntimeError(
             "Can't access the shape of an uninitialized parameter or buffer. This error usually happens in "
-            "`load_state_dict` "
-            'when trying to load an uninitialized parameter into an initialized one. Call `forward` to initialize the '
-            'parameters before accessing their attributes.')
+            '`load_state_dict` when trying to load an uninitialized parameter into an initialized one. Call `forward` '
+            'to initialize the parameters before accessing their attributes.')
 
     def __repr__(self):
         return f'<{type(self).__name__}>'
@@ -64,9 +63,9 @@ class UninitializedTensorMixin:
         if name not in cls._keeping:
             raise ValueError(
                 f'Attempted to use an uninitialized parameter in {name}. This error happens when you are using a '
-                '`LazyModule` or explicitly manipulating `torch.nn.parameter.UninitializedParameter` objects. When using '
-                'LazyModules Call `forward` with a dummy batch to initialize the parameters before calling torch '
-                'functions')
+                '`LazyModule` or explicitly manipulating `torch.nn.parameter.UninitializedParameter` objects. '
+                'When using LazyModules Call `forward` with a dummy batch to initialize the parameters before calling '
+                'torch functions')
         before = args[0]
         moved = function(wrap(before._array), *args[1:], **(kwargs or {}))
         return cls(before.requires_grad, dtype=moved.dtype)

@@ -126,8 +126,7 @@ def _division(rounding_mode):
         return OPERATIONS['_div_trunc'].public
     if rounding_mode == 'floor':
         return floor_divide
-    raise RuntimeError(f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found "
-                       f"'{rounding_mode}'")
+    raise RuntimeError(f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'")
 
 
 @elementwise(inplace=True, kernel='remainder', number_first=True,

@@ -83,9 +83,8 @@ def _named_dimensions(equation, operands):
     for part in (*parts, right):
         bad = [c for c in part.replace('...', '', 1) if not c.isalpha()]
         if bad:
-            raise RuntimeError(f"einsum(): invalid subscript given at index {equation.index(bad[0])} in the equation "
-                               "string, "
-                               f'subscripts must be in [a-zA-Z], in {equation!r}')
+            raise RuntimeError(f'einsum(): invalid subscript given at index {equation.index(bad[0])} in the equation '
+                               f'string, subscripts must be in [a-zA-Z], in {equation!r}')
     covered = [t.dim() - len(p.replace('...', '')) if '...' in p else 0 for p, t in zip(parts, operands)]
     most = max(covered, default=0)
     free = [c for c in (*map(chr, range(0x3b1, 0x3b1 + 60)),)][:most]
@@ -93,9 +92,8 @@ def _named_dimensions(equation, operands):
     for k, (part, count, tensor) in enumerate(zip(parts, covered, operands)):
         if count < 0 or '...' not in part and len(part) != tensor.dim():
             raise RuntimeError(f"einsum(): the number of subscripts in the equation ({len(part.replace('...', ''))}) "
-                               "does not "
-                               f'match the number of dimensions ({tensor.dim()}) for operand {k} and no ellipsis was '
-                               'given')
+                               f'does not match the number of dimensions ({tensor.dim()}) for operand {k} and no '
+                               'ellipsis was given')
         names.append(part.replace('...', ''.join(free[most - count:])))
     every = ''.join(names)
     if not arrow:

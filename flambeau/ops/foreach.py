@@ -126,8 +126,7 @@ def check_row(name, k, row):
         target = result_dtype(*([v for v in row if isinstance(v, Tensor) is tensor] for tensor in (True, False)))
         if not dtypes.can_cast(target, written.dtype):
             raise RuntimeError(f"{name}(): result type {target} can't be cast to the desired output type "
-                               f"{written.dtype} of "
-                               f'tensor {k}')
+                               f'{written.dtype} of tensor {k}')
 
 
 def publish_as(name, function, text):

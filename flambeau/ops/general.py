@@ -230,7 +230,8 @@ def evaluate_elementwise(op):
 
 def large_plan(op, arrays):
     """The generated kernel of an operation on large arrays, which computes half types in float32 by itself; or None."""
-    if any(a.__class__ is ndarray and a.size >= LARGE for a in arrays) or op.kind == 'elementwise' and _makes_large(arrays):
+    if any(a.__class__ is ndarray and a.size >= LARGE for a in arrays) or (
+            op.kind == 'elementwise' and _makes_large(arrays)):
         return REFERENCE.kernel('fusion.planned', op.flat, op.fixed(arrays))
     return None
 
@@ -306,9 +307,8 @@ def promoted_operands(op, values, recording):
         elif k in operands and isinstance(v, NUMBERS):
             arrays.append(to_array(v, target))
         elif v.__class__ is list or v.__class__ is tuple:
-            raise TypeError(f"{op.name.strip('_')}(): argument '{op.parameters[k]}' (position {k + 1}) must be Number, "
-                            "not "
-                            f'{type(v).__name__}')
+            raise TypeError(f"{op.name.strip('_')}(): argument '{op.parameters[k]}' (position {k + 1}) must be "
+                            f'Number, not {type(v).__name__}')
         else:
             arrays.append(lowered(v)[0])
     return values, arrays, recording

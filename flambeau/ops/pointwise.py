@@ -479,8 +479,7 @@ def complex_(real, imag, *, out=None):
     require_tensors('complex', real=real, imag=imag)
     if out is not None and out.dtype is not real.dtype.to_complex():
         raise RuntimeError(f'Expected object of scalar type {real.dtype.to_complex()} but got scalar type {out.dtype} '
-                           'for '
-                           "argument 'out'")
+                           "for argument 'out'")
     if real.dtype is not imag.dtype:
         raise RuntimeError(f'Expected object of scalar type {real.dtype} but got scalar type {imag.dtype} for second '
                            'argument')

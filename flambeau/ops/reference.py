@@ -58,7 +58,8 @@ def axes_of(dim, ndim):
     limit = max(ndim, 1)
     for d in dim:
         if not -limit <= d < limit:
-            raise IndexError(f'Dimension out of range (expected to be in range of [{-limit}, {limit - 1}], but got {d})')
+            raise IndexError('Dimension out of range (expected to be in range of '
+                             f'[{-limit}, {limit - 1}], but got {d})')
         axes.append(d % limit)
     if len(set(axes)) != len(axes):
         repeated = next(a for a in axes if axes.count(a) > 1)
@@ -71,8 +72,8 @@ def refuse_empty(name, x, dim):
     for axis in axes_of(dim, x.ndim):
         if not x.shape[axis]:
             if dim in (None, (), []):
-                raise RuntimeError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the "
-                                   "reduction dim with the 'dim' argument.")
+                raise RuntimeError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0. "
+                                   "Specify the reduction dim with the 'dim' argument.")
             raise IndexError(f'{name}(): Expected reduction dim {axis} to have non-zero size.')
 
 
@@ -163,14 +164,14 @@ class Reference:
         return getattr(self, name)
 
     def kernel(self, name, *arguments, **options):
-        """What the backend's generated kernel 'family.name' answers, or None where it leaves the work to the reference."""
+        """What the backend's generated kernel 'family.name' answers; None where it leaves the work to the reference."""
         return self.drivers[name](*arguments, **options)
 
     def planned(self, formula, arguments, steps=2):
         """The generated kernel of a formula over arguments like these, where it is the faster way, else False.
 
-        Few numbers are worth it where `steps` array functions would be called; those of another type than float32, which
-        programs rarely compute with, are left to array functions.
+        Few numbers are worth it where `steps` array functions would be called; those of another type than float32,
+        which programs rarely compute with, are left to array functions.
         """
         first = arguments[0]
         if first.__class__ is not np.ndarray or not first.size:
@@ -340,8 +341,8 @@ class Reference:
     def mean(self, x, dim=None, keepdim=False, *, dtype=None):
         if dtype is not None:
             if dtype.category <= dtypes.INTEGER:
-                raise RuntimeError('mean(): could not infer output dtype. Optional dtype must be either a floating point or '
-                                   f'complex dtype. Got: {dtype}')
+                raise RuntimeError('mean(): could not infer output dtype. Optional dtype must be either a floating '
+                                   f'point or complex dtype. Got: {dtype}')
             x = self.cast(x, dtype)
         elif x.dtype.kind in 'bui':
             raise RuntimeError('mean(): could not infer output dtype. Input dtype must be either a floating point or '
@@ -386,7 +387,8 @@ class Reference:
         """Writes the elements of `x`, broadcast and converted, over those of `out`."""
         if out.size >= LARGE:
             if x.shape != out.shape:
-                x = self.xp.broadcast_to(x, out.shape) if x.ndim else self.xp.ndarray(out.shape, x.dtype, x, 0, (0,) * out.ndim)
+                x = self.xp.broadcast_to(x, out.shape) if x.ndim else \
+                    self.xp.ndarray(out.shape, x.dtype, x, 0, (0,) * out.ndim)
             if self.kernel('layout.copied' if x.dtype == out.dtype else 'conversion.copied', out, x):
                 return
         self.xp.copyto(out, x, casting='unsafe')
@@ -418,7 +420,8 @@ def chosen(m, condition, x, y):
 
 
 def special_function(backend, name):
-    """A special function, loaded when first called, that answers in the dtype it was asked in (half types through float32)."""
+    """A special function, loaded when first called, that answers in the dtype it was asked in, halves through float32.
+    """
     function = None
 
     def call(x, *others):

@@ -727,22 +727,20 @@ def _unbatched_1d(input):
 
 
 def _warn_dimensions(name, input, spatial):
-    warn(f'{name}: Received a {input.ndim}-D input to {name}, which is deprecated and will result in an error '
-         'in a future release. To retain the behavior and silence this warning, please use dropout instead. '
-         f'Note that {name} exists to provide channel-wise dropout on inputs with {spatial} spatial '
-         f'dimensions, a channel dimension, and an optional batch dimension (i.e. {spatial + 1}D or '
-         f'{spatial + 2}D inputs).')
+    warn(f'{name}: Received a {input.ndim}-D input to {name}, which is deprecated and will result in an error in a '
+         'future release. To retain the behavior and silence this warning, please use dropout instead. Note that '
+         f'{name} exists to provide channel-wise dropout on inputs with {spatial} spatial dimensions, a channel '
+         f'dimension, and an optional batch dimension (i.e. {spatial + 1}D or {spatial + 2}D inputs).')
 
 
 def _warned_2d(input):
     if input.ndim not in (3, 4):
         _warn_dimensions('dropout2d', input, 2)
     elif input.ndim == 3:
-        warn('dropout2d: Received a 3D input to dropout2d and assuming that channel-wise 1D dropout behavior '
-             'is desired - input is interpreted as shape (N, C, L), where C is the channel dim. This behavior '
-             'will change in a future release to interpret the input as one without a batch dimension, i.e. '
-             'shape (C, H, W). To maintain the 1D channel-wise dropout behavior, please switch to using '
-             'dropout1d instead.')
+        warn('dropout2d: Received a 3D input to dropout2d and assuming that channel-wise 1D dropout behavior is '
+             'desired - input is interpreted as shape (N, C, L), where C is the channel dim. This behavior will change '
+             'in a future release to interpret the input as one without a batch dimension, i.e. shape (C, H, W). To '
+             'maintain the 1D channel-wise dropout behavior, please switch to using dropout1d instead.')
     return False
 
 

@@ -60,8 +60,7 @@ def log_softmax(input, dim, dtype=None, *, out=None):
 
 def _implicit_dim(name, rank):
     """The dimension that PyTorch takes when none is given."""
-    warn(f'Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an '
-         'argument.')
+    warn(f'Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an argument.')
     return 0 if rank in (0, 1, 3) else 1
 
 

@@ -323,7 +323,8 @@ def refuse_partial_overlap(op, values, out):
                 array.ctypes.data == place.ctypes.data
             if not same and np.shares_memory(array, place):
                 raise RuntimeError(f'unsupported operation: some elements of an input of {op.name}() and of the '
-                                   'written-to tensor refer to a single memory location. Please clone() the tensor first.')
+                                   'written-to tensor refer to a single memory location. '
+                                   'Please clone() the tensor first.')
 
 
 def deliver(op, result, out):

@@ -109,12 +109,12 @@ class _Machine:
         seed.triple = self.target_machine.triple
         return self.llvm.create_mcjit_compiler(seed, self.made())
 
-    def runtime(self, text):
-        """The engine that holds a module written by hand, which the kernels' surroundings consist of."""
-        path = _path(text)
+    def runtime(self, program):
+        """The engine that holds a module of the kernels' surroundings: LLVM's text, or what str() makes it of."""
+        path = _path(repr(program))
         found = _read(path)
         if found is None:
-            found = 'runtime', _object(text, self)
+            found = 'runtime', _object(str(program), self)
             _write(path, *found)
         engine = self.new_engine()
         object_file = self.llvm.ObjectFileRef.from_data(found[1])

@@ -38,8 +38,9 @@ WIDER = {'float16': 'float32', 'bfloat16': 'float32'}  # these are computed in
 def planned(formula, arguments, steps=1, over=None):
     """The function of arguments like these that runs the formula as one kernel.
 
-    None where there is none, False where the formula has not as many steps. With `over`, a shape, dtype and strides, it is a
-    function of (arguments, [an array like that]), over which it writes the only result; None where that is of another kind.
+    None where there is none, False where the formula has not as many steps. With `over`, a shape, dtype and strides, it
+    is a function of (arguments, [an array like that]), over which it writes the only result; None where that is of
+    another kind.
     """
     if _steps.get(formula, steps) < steps:
         return False
@@ -69,7 +70,10 @@ def run(formula, *arguments):
 
 @functools.lru_cache(maxsize=256)
 def _rule(rule, names, scalars):
-    """An optimizer's rule as a formula of its arrays and the numbers it takes by name; `scalars`: (name, value or float)."""
+    """An optimizer's rule as a formula of its arrays and the numbers it takes by name.
+
+    scalars: (name, value or float).
+    """
     numbers = [name for name, value in scalars if value is float]
     fixed = {name: value for name, value in scalars if value is not float}
 
@@ -149,7 +153,10 @@ def folded(x, ufunc, axes, keepdim):
 
 
 def total(x, axes, keepdim):
-    """The sum over axes (None: all), or None. Partial sums of a fixed size are added up, whatever the number of threads."""
+    """The sum over axes (None: all), or None.
+
+    Partial sums of a fixed size are added up, whatever the number of threads.
+    """
     if x.itemsize == 2:
         return None
     if axes is None or len(axes) == x.ndim:
@@ -228,9 +235,10 @@ class Plan:
         if axes and not upright and not split and _goes_sideways(o, q, i, program, outputs, names, computed):
             way = 'sideways'
         self.sizes = (o, q, i, group, block, *[s for pair in strides for s in pair], *([part, *outer] if split else ()))
-        self.steps = kinds.count('column') + sum(1 + (op in fusion.SEVERAL) for op, *_ in program if op not in fusion.GIVEN)
-        self.kernel = (fusion.fused, program, tuple(names), outputs, computed, sum(x.__class__ is float for x in arguments),
-                       way, split)
+        self.steps = kinds.count('column') + sum(
+            1 + (op in fusion.SEVERAL) for op, *_ in program if op not in fusion.GIVEN)
+        self.kernel = (fusion.fused, program, tuple(names), outputs, computed,
+                       sum(x.__class__ is float for x in arguments), way, split)
         self.positions = [k for k, r in enumerate(results) if r is not None]
         self.count = len(results)
         self.kinds = kinds
@@ -299,8 +307,8 @@ class Plan:
                 scope |= names
         lines += [f'    {arrays[k]} = dense({arrays[k]}, {order})' for k, order in self.copied.items()]
         lines.append(f'    kernel({", ".join([*arrays, *made, *numbers, *map(str, self.sizes)])})')
-        lines += [f'    {name} = total({name}, 0).reshape({shape})' for name, kind, shape in zip(made, self.kinds, self.final)
-                  if kind == 'column' and self.chunks > 1]
+        lines += [f'    {name} = total({name}, 0).reshape({shape})'
+                  for name, kind, shape in zip(made, self.kinds, self.final) if kind == 'column' and self.chunks > 1]
         results = [None] * self.count
         for k, name in zip(self.positions, made):
             results[k] = name
@@ -328,8 +336,10 @@ def _dense_steps(shape, order):
 
 
 def _memory_order(arrays, shape):
-    """The axes from the one whose neighbours lie farthest apart to the nearest, as PyTorch sorts them: by the first array
-    whose strides tell two apart."""
+    """The axes from the one whose neighbours lie farthest apart to the nearest, as PyTorch sorts them.
+
+    That is by the first array whose strides tell two apart.
+    """
     order = list(reversed(range(len(shape))))
 
     def farther(a, b):
@@ -348,11 +358,13 @@ def _memory_order(arrays, shape):
 
 
 def _must_be_copied(steps, dense, shape, order, every):
-    """Whether neighbours along the last axis are not side by side, or with `every`, all that does not fill its memory."""
+    """Whether neighbours along the last axis are not side by side, or with `every`, all that does not fill its memory.
+    """
     inner = next((axis for axis in reversed(order) if shape[axis] != 1), None)
     if inner is None:
         return False
-    return steps[inner] not in (0, 1) or every and steps != dense and all(bool(a) == bool(b) for a, b in zip(steps, dense))
+    return steps[inner] not in (0, 1) or (
+        every and steps != dense and all(bool(a) == bool(b) for a, b in zip(steps, dense)))
 
 
 def _dense(array, order):
@@ -391,8 +403,8 @@ def _layout(steps, shape, folded, summed, order):
 
     steps: of each array along all axes. split: (the inner size of an O of two axes, or 0; [strides along the outer]).
 
-    Neighbouring axes of `order` that lie behind each other in every array are one. Raises Untraceable where three are too
-    few, or the last does not run through memory.
+    Neighbouring axes of `order` that lie behind each other in every array are one. Raises Untraceable where three are
+    too few, or the last does not run through memory.
     """
     axes = []  # [size, strides of each array, (folded, summed over rows)]
     if summed and any(a > b for a, b in itertools.pairwise([k for k in order if k not in summed])):
@@ -431,5 +443,5 @@ def _layout(steps, shape, folded, summed, order):
         outer = rows.pop()
     part, outermost = (outer[0], rows[0]) if rows else (0, [1, nothing])
     along = [bool(down or step and not upright) for down, step in zip(middle[1], inner[1])]
-    return (outermost[0] * outer[0], middle[0], inner[0], list(zip(outer[1], middle[1])), list(zip(along, map(bool, inner[1]))),
-            upright, (part, outermost[1]))
+    return (outermost[0] * outer[0], middle[0], inner[0], list(zip(outer[1], middle[1])),
+            list(zip(along, map(bool, inner[1]))), upright, (part, outermost[1]))

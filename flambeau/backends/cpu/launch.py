@@ -18,205 +18,130 @@ import signal
 import sys
 import threading
 
+from .native import Program
+
 __all__ = ['start', 'get_num_threads', 'set_num_threads']
 
 FUTEX = {'x86_64': 202, 'aarch64': 98}  # the system call's number
-PAUSE = {'x86_64': ('declare void @llvm.x86.sse2.pause()', 'call void @llvm.x86.sse2.pause()'),
-         'aarch64': ('declare void @llvm.aarch64.hint(i32)', 'call void @llvm.aarch64.hint(i32 1)')}
+PAUSE = {'x86_64': '''
+declare void @llvm.x86.sse2.pause()
+define i64 @relax() {
+  call void @llvm.x86.sse2.pause()
+  ret i64 0
+}''', 'aarch64': '''
+declare void @llvm.aarch64.hint(i32)
+define i64 @relax() {
+  call void @llvm.aarch64.hint(i32 1)
+  ret i64 0
+}'''}
 FAULTS = {'SIGSEGV', 'SIGBUS', 'SIGFPE', 'SIGILL', 'SIGTRAP'}
 MOST = 1024  # threads, whatever is asked for
 
 SERIAL = '''
-define internal void @alone(ptr %body, ptr %context, i64 %count) {
-entry:
-  br label %each
-each:
-  %i = phi i64 [ 0, %entry ], [ %j, %run ]
-  %go = icmp slt i64 %i, %count
-  br i1 %go, label %run, label %end
-run:
-  call void %body(ptr %context, i64 %i, i64 0)
-  %j = add i64 %i, 1
-  br label %each
-end:
-  ret void
-}
+def alone(body, context, count):
+    chunk = 0
+    while chunk != count:
+        body(context, chunk, 0)
+        chunk += 1
 '''
 
 ELSEWHERE = '''
-define void @parallel(ptr %body, ptr %context, i64 %count, i64 %threads) {
-  call void @alone(ptr %body, ptr %context, i64 %count)
-  ret void
-}
+def parallel(body, context, count, threads):
+    alone(body, context, count)
 '''
 
 POOL = '''
-@ticket = global i64 0, align 128
-@job = global { ptr, ptr, i64 } zeroinitializer, align 128
-@done = global i64 0, align 128
-@word = global i32 0, align 128
-@sleepers = global i32 0, align 128
-@stop = global i32 0, align 128
-@lock = global i32 0, align 128
-@workers = global i32 0, align 128
-declare i64 @syscall(i64, ...)
-declare i32 @sched_yield()
+ticket = 0
+job = [0] * 3
+done = 0
+word = 0
+sleepers = 0
+stop = 0
+lock = 0
+workers = 0
 
-define internal i1 @claim(i64 %thread) {
-  %t = load atomic i64, ptr @ticket seq_cst, align 8
-  %left = and i64 %t, 4294967295
-  %none = icmp eq i64 %left, 0
-  br i1 %none, label %no, label %take
-take:
-  %less = sub i64 %t, 1
-  %pair = cmpxchg ptr @ticket, i64 %t, i64 %less seq_cst seq_cst
-  %won = extractvalue { i64, i1 } %pair, 1
-  br i1 %won, label %work, label %yes
-work:
-  %body = load ptr, ptr @job
-  %context = load ptr, ptr getelementptr ({ ptr, ptr, i64 }, ptr @job, i32 0, i32 1)
-  %count = load i64, ptr getelementptr ({ ptr, ptr, i64 }, ptr @job, i32 0, i32 2)
-  %chunk = sub i64 %count, %left
-  call void %body(ptr %context, i64 %chunk, i64 %thread)
-  %old = atomicrmw add ptr @done, i64 1 seq_cst
-  br label %yes
-yes:
-  ret i1 true
-no:
-  ret i1 false
-}
 
-define ptr @worker(ptr %argument) {
-entry:
-  %thread = ptrtoint ptr %argument to i64
-  br label %poll
-poll:
-  %spins = phi i32 [ 0, %entry ], [ 0, %ran ], [ %spun, %pause ], [ 0, %woken ]
-  %some = call i1 @claim(i64 %thread)
-  br i1 %some, label %ran, label %idle
-ran:
-  br label %poll
-idle:
-  %ended = load atomic i32, ptr @stop seq_cst, align 4
-  %end = icmp ne i32 %ended, 0
-  br i1 %end, label %over, label %wait
-wait:
-  %spun = add i32 %spins, 1
-  %tired = icmp ugt i32 %spun, 1500
-  br i1 %tired, label %sleep, label %pause
-pause:
-  PAUSE
-  br label %poll
-sleep:
-  %seen = load atomic i32, ptr @word seq_cst, align 4
-  %s0 = atomicrmw add ptr @sleepers, i32 1 seq_cst
-  %t = load atomic i64, ptr @ticket seq_cst, align 8
-  %left = and i64 %t, 4294967295
-  %quiet = icmp eq i64 %left, 0
-  %ended2 = load atomic i32, ptr @stop seq_cst, align 4
-  %running = icmp eq i32 %ended2, 0
-  %rest = and i1 %quiet, %running
-  br i1 %rest, label %park, label %woken
-park:
-  %r = call i64 (i64, ...) @syscall(i64 FUTEX, ptr @word, i64 128, i32 %seen, ptr null, ptr null, i32 0)
-  br label %woken
-woken:
-  %s1 = atomicrmw sub ptr @sleepers, i32 1 seq_cst
-  br label %poll
-over:
-  ret ptr null
-}
+def claim(thread):
+    old = ticket
+    left = old & LEFT
+    if not left:
+        return 0
+    if exchanged(ticket, old, old - 1):
+        body = at[job]
+        body(at[job + 8], at[job + 16] - left, thread)
+        add(done, 1)
+    return 1
 
-define void @wake(i32 %most) {
-  %w = atomicrmw add ptr @word, i32 1 seq_cst
-  %r = call i64 (i64, ...) @syscall(i64 FUTEX, ptr @word, i64 129, i32 %most, ptr null, ptr null, i32 0)
-  ret void
-}
 
-define void @hold() {
-entry:
-  br label %try
-try:
-  %pair = cmpxchg ptr @lock, i32 0, i32 1 seq_cst seq_cst
-  %free = extractvalue { i32, i1 } %pair, 1
-  br i1 %free, label %held, label %busy
-busy:
-  %y = call i32 @sched_yield()
-  br label %try
-held:
-  ret void
-}
+def worker(thread):
+    spins = 0
+    while 1:
+        if claim(thread):
+            spins = 0
+        elif stop:
+            return
+        elif spins < 1500:
+            spins += 1
+            relax()
+        else:
+            spins = 0
+            rest()
 
-define void @let_go() {
-  store atomic i32 0, ptr @lock seq_cst, align 4
-  ret void
-}
 
-define void @parallel(ptr %body, ptr %context, i64 %count, i64 %threads) {
-entry:
-  %others = sub i64 %count, 1
-  %several = icmp ult i64 %others, 2147483647
-  %some = icmp ne i64 %others, 0
-  %workers = load i32, ptr @workers
-  %helped = icmp ne i32 %workers, 0
-  %many = and i1 %several, %some
-  %shared = and i1 %many, %helped
-  br i1 %shared, label %try, label %alone
-try:
-  %pair = cmpxchg ptr @lock, i32 0, i32 1 seq_cst seq_cst
-  %free = extractvalue { i32, i1 } %pair, 1
-  br i1 %free, label %check, label %alone
-check:
-  %now = load i32, ptr @workers
-  %crowd = zext i32 %now to i64
-  %room = icmp ult i64 %crowd, %threads
-  br i1 %room, label %publish, label %crowded
-crowded:
-  store atomic i32 0, ptr @lock seq_cst, align 4
-  br label %alone
-publish:
-  store ptr %body, ptr @job
-  store ptr %context, ptr getelementptr ({ ptr, ptr, i64 }, ptr @job, i32 0, i32 1)
-  store i64 %count, ptr getelementptr ({ ptr, ptr, i64 }, ptr @job, i32 0, i32 2)
-  store atomic i64 0, ptr @done seq_cst, align 8
-  %t = load atomic i64, ptr @ticket seq_cst, align 8
-  %generation = add i64 %t, 4294967296
-  %high = and i64 %generation, -4294967296
-  %new = or i64 %high, %count
-  %x = atomicrmw xchg ptr @ticket, i64 %new seq_cst
-  %asleep = load atomic i32, ptr @sleepers seq_cst, align 4
-  %any = icmp ne i32 %asleep, 0
-  br i1 %any, label %ring, label %work
-ring:
-  %most = trunc i64 %others to i32
-  call void @wake(i32 %most)
-  br label %work
-work:
-  %more = call i1 @claim(i64 0)
-  br i1 %more, label %work, label %join
-join:
-  %waited = phi i32 [ 0, %work ], [ %longer, %again ], [ 0, %yield ]
-  %finished = load atomic i64, ptr @done seq_cst, align 8
-  %all = icmp eq i64 %finished, %count
-  br i1 %all, label %leave, label %still
-still:
-  %longer = add i32 %waited, 1
-  %long = icmp ugt i32 %longer, 4000
-  br i1 %long, label %yield, label %again
-again:
-  PAUSE
-  br label %join
-yield:
-  %y = call i32 @sched_yield()
-  br label %join
-leave:
-  store atomic i32 0, ptr @lock seq_cst, align 4
-  ret void
-alone:
-  call void @alone(ptr %body, ptr %context, i64 %count)
-  ret void
-}
+def rest():
+    seen = word
+    add(sleepers, 1)
+    if not (ticket & LEFT or stop):
+        syscall(FUTEX, address(word), 128, seen, 0, 0, 0)
+    add(sleepers, -1)
+
+
+def wake(most):
+    add(word, 1)
+    syscall(FUTEX, address(word), 129, most, 0, 0, 0)
+
+
+def hold():
+    while not exchanged(lock, 0, 1):
+        sched_yield()
+
+
+def let_go():
+    lock = 0
+
+
+def parallel(body, context, count, threads):
+    others = count - 1
+    if others - 1 < (1 << 31) - 2 and workers:
+        if exchanged(lock, 0, 1):
+            if workers < threads:
+                share(body, context, count)
+                lock = 0
+                return
+            lock = 0
+    alone(body, context, count)
+
+
+def share(body, context, count):
+    at[job] = body
+    at[job + 8] = context
+    at[job + 16] = count
+    done = 0
+    ticket = (ticket + LEFT + 1 & -LEFT - 1) + count
+    if sleepers:
+        wake(count - 1)
+    while claim(0):
+        pass
+    waited = 0
+    while done != count:
+        waited += 1
+        if waited <= 4000:
+            relax()
+        else:
+            waited = 0
+            sched_yield()
 '''
+LEFT = (1 << 32) - 1  # the bits of the ticket that say how many chunks are left
 
 
 class Pool:
@@ -227,20 +152,18 @@ class Pool:
         machine = os.uname().machine if hasattr(os, 'uname') else ''
         self.can_share = sys.platform == 'linux' and machine in FUTEX and sys.maxsize > 1 << 32
         if self.can_share:
-            declared, pause = PAUSE[machine]
-            text = SERIAL + POOL.replace('FUTEX', str(FUTEX[machine])).replace('PAUSE', pause) + declared
+            program = Program(SERIAL + POOL, True, PAUSE[machine], FUTEX=FUTEX[machine], LEFT=LEFT)
         else:
-            text = SERIAL + ELSEWHERE
-        self.engine = runtime(text)
+            program = Program(SERIAL + ELSEWHERE)
+        self.engine = runtime(program)
         llvm.add_symbol('flambeau_parallel', self.engine.get_function_address('parallel'))
         self.threads = []
         self.resizing = threading.Lock()
         if self.can_share:
-            self.cells = {name: ctypes.c_int32.from_address(self.engine.get_global_value_address(name))
-                          for name in ('word', 'sleepers', 'stop', 'lock', 'workers')}
-            self.ticket = ctypes.c_int64.from_address(self.engine.get_global_value_address('ticket'))
+            self.cells = {name: ctypes.c_int64.from_address(self.engine.get_global_value_address(name))
+                          for name in ('ticket', 'word', 'sleepers', 'stop', 'lock', 'workers')}
             self.worker = self.engine.get_function_address('worker')
-            self.wake = ctypes.CFUNCTYPE(None, ctypes.c_int32)(self.engine.get_function_address('wake'))
+            self.wake = ctypes.CFUNCTYPE(None, ctypes.c_int64)(self.engine.get_function_address('wake'))
             self.hold, self.let_go = (ctypes.CFUNCTYPE(None)(self.engine.get_function_address(name))
                                       for name in ('hold', 'let_go'))
             self.system = ctypes.CDLL(None)
@@ -292,7 +215,6 @@ class Pool:
             self.resizing = threading.Lock()
             for cell in self.cells.values():
                 cell.value = 0
-            self.ticket.value = 0
             self._begin(min(get_num_threads(), MOST))
 
 
@@ -301,7 +223,7 @@ _count = None
 
 
 def start(runtime):
-    """Makes the pool and starts its threads, once. `runtime(text)` gives the engine that holds a module."""
+    """Makes the pool and starts its threads, once. `runtime(program)` gives the engine that holds a module."""
     global _pool
     if _pool is None:
         _pool = Pool(runtime)
