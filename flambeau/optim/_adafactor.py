@@ -6,7 +6,7 @@ import numpy as np
 from .. import dtypes
 from ..ops import update
 from ..tensor import Tensor, wrap
-from .optimizer import Optimizer, ParamsT, as_number, check, check_lr
+from .optimizer import Optimizer, ParamsT, as_number, check, check_lr, given
 from .pieces import check_gradients, note_updates, update_whole
 
 __all__ = ['Adafactor']
@@ -24,8 +24,7 @@ class Adafactor(Optimizer):
         check(eps[1] >= 0.0, 'epsilon2 should be >= 0 but is: {}', eps[1])
         check(d >= 1.0, 'Clipping threshold d should be >= 1 but is: {}', d)
         check(weight_decay >= 0.0, 'weight_decay should be >= 0 but is: {}', weight_decay)
-        super().__init__(params, {'lr': lr, 'beta2_decay': beta2_decay, 'eps': eps, 'd': d,
-                                  'weight_decay': weight_decay, 'foreach': foreach, 'maximize': maximize})
+        super().__init__(params, given(locals()))
 
     def step(self, closure=None):
         """Changes the parameters that have gradients. `closure` computes the loss anew; it is returned."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..ops import update
 from ..tensor import wrap
-from .optimizer import Optimizer, ParamsT, as_number, check, check_lr
+from .optimizer import Optimizer, ParamsT, as_number, check, check_lr, given
 from .pieces import check_gradients, note_updates, update_whole
 
 __all__ = ['Muon']
@@ -28,9 +28,7 @@ class Muon(Optimizer):
         check(weight_decay >= 0.0, 'weight decay should be >= 0 but is: {}', weight_decay)
         check(adjust_lr_fn in (None, 'original', 'match_rms_adamw'),
               'Adjust learning rate function {} is not supported', adjust_lr_fn)
-        super().__init__(params, {
-            'lr': lr, 'weight_decay': weight_decay, 'momentum': momentum, 'nesterov': nesterov,
-            'ns_coefficients': ns_coefficients, 'eps': eps, 'ns_steps': ns_steps, 'adjust_lr_fn': adjust_lr_fn})
+        super().__init__(params, given(locals()))
         for group in self.param_groups:
             for p in group['params']:
                 check(p.dim() == 2, 'Muon only supports 2D parameters whereas we found a parameter with size: {}',

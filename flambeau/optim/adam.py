@@ -4,7 +4,7 @@ from __future__ import annotations
 from ..ops import update
 from ..tensor import Tensor
 from .elementwise import ElementwiseOptimizer, common_scalars
-from .optimizer import ParamsT, as_number, check, check_betas, check_implementation, check_lr
+from .optimizer import ParamsT, as_number, checked
 
 __all__ = ['Adam']
 
@@ -22,12 +22,9 @@ class Adam(ElementwiseOptimizer):
                  weight_decay: float = 0, amsgrad: bool = False, *, foreach: bool | None = None,
                  maximize: bool = False, capturable: bool = False, differentiable: bool = False,
                  fused: bool | None = None, decoupled_weight_decay: bool = False) -> None:
+        options = checked(locals())
         if isinstance(lr, Tensor) and foreach and not capturable:
             raise ValueError('lr as a Tensor is not supported for capturable=False and foreach=True')
-        check_lr(lr)
-        check(eps >= 0.0, 'Invalid epsilon value: {}', eps)
-        check_betas(betas)
-        check(weight_decay >= 0.0, 'Invalid weight_decay value: {}', weight_decay)
         kinds = {Tensor if isinstance(beta, Tensor) else type(beta) for beta in betas}
         if kinds != {float} and kinds != {Tensor}:
             raise ValueError('betas must be either both floats or both Tensors')
@@ -37,12 +34,8 @@ class Adam(ElementwiseOptimizer):
                     raise ValueError(f'betas[{i}] as a Tensor is not supported for capturable=False and foreach=True')
                 if beta.numel() != 1:
                     raise ValueError(f'Tensor betas[{i}] must be 1-element')
-        check_implementation(foreach, fused, differentiable)
-        super().__init__(params, {
-            'lr': lr, 'betas': tuple(b.squeeze() if isinstance(b, Tensor) and b.dim() else b for b in betas),
-            'eps': eps, 'weight_decay': weight_decay, 'amsgrad': amsgrad, 'maximize': maximize, 'foreach': foreach,
-            'capturable': capturable, 'differentiable': differentiable, 'fused': fused,
-            'decoupled_weight_decay': decoupled_weight_decay})
+        options['betas'] = tuple(b.squeeze() if isinstance(b, Tensor) and b.dim() else b for b in betas)
+        super().__init__(params, options)
 
     def states(self, group):
         names = ('exp_avg', 'exp_avg_sq', 'max_exp_avg_sq') if group['amsgrad'] else ('exp_avg', 'exp_avg_sq')

@@ -11,17 +11,18 @@ from ..tensor import Tensor
 from .optimizer import Optimizer, as_number
 from .pieces import Store, Update, check_gradients, note_updates
 
-__all__ = ['ElementwiseOptimizer', 'optional', 'common_scalars']
+__all__ = ['ElementwiseOptimizer', 'optional', 'common_scalars', 'taken']
 
 
 class ElementwiseOptimizer(Optimizer):
     """An optimizer with a rule that sees each element of a parameter on its own."""
 
     rule = None  # staticmethod: a formula of ops/update.py
+    zeros = ()  # the names of states that start from zeros
 
     def states(self, group) -> dict[str, float]:
         """{name of a state of a parameter's shape: first value of its elements}, in the order of the rule's results."""
-        raise NotImplementedError
+        return dict.fromkeys(self.zeros, 0.0)
 
     def counters(self, group) -> dict[str, float]:
         """{name of a number that each parameter has: its first value}."""
@@ -97,6 +98,11 @@ class ElementwiseOptimizer(Optimizer):
 def optional(value):
     """A weight decay as rules take it: None where there is none."""
     return None if not isinstance(value, Tensor) and value == 0 else value
+
+
+def taken(group, *names) -> dict:
+    """The scalars of a rule that are options as they are: these, and those that every rule has."""
+    return {'weight_decay': optional(group['weight_decay']), **{name: group[name] for name in ('maximize', *names)}}
 
 
 def common_scalars(group, lr) -> dict:

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..autograd.modes import enable_grad
 from ..tensor import Tensor, wrap
-from .optimizer import Optimizer, ParamsT, as_number, check_lr
+from .optimizer import Optimizer, ParamsT, as_number, check_lr, given
 from .pieces import check_gradients, elements, elements_in, note_updates
 
 __all__ = ['LBFGS']
@@ -28,10 +28,8 @@ class LBFGS(Optimizer):
                  tolerance_grad: float = 1e-7, tolerance_change: float = 1e-9, history_size: int = 100,
                  line_search_fn: str | None = None) -> None:
         check_lr(lr)
-        super().__init__(params, {
-            'lr': lr, 'max_iter': max_iter, 'max_eval': max_iter * 5 // 4 if max_eval is None else max_eval,
-            'tolerance_grad': tolerance_grad, 'tolerance_change': tolerance_change, 'history_size': history_size,
-            'line_search_fn': line_search_fn})
+        max_eval = max_iter * 5 // 4 if max_eval is None else max_eval
+        super().__init__(params, given(locals()))
         if len(self.param_groups) != 1:
             raise ValueError("LBFGS doesn't support per-parameter options (parameter groups)")
 

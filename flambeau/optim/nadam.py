@@ -4,7 +4,7 @@ from __future__ import annotations
 from ..ops import update
 from ..tensor import Tensor
 from .elementwise import ElementwiseOptimizer, common_scalars
-from .optimizer import ParamsT, check, check_betas, check_lr
+from .optimizer import ParamsT, checked
 
 __all__ = ['NAdam']
 
@@ -13,26 +13,16 @@ class NAdam(ElementwiseOptimizer):
     """NAdam (Dozat 2016), with decoupled weight decay as an option."""
 
     rule = staticmethod(update.nadam)
+    zeros = ('exp_avg', 'exp_avg_sq')
 
     def __init__(self, params: ParamsT, lr: float | Tensor = 2e-3, betas: tuple[float, float] = (0.9, 0.999),
                  eps: float = 1e-8, weight_decay: float = 0, momentum_decay: float = 4e-3,
                  decoupled_weight_decay: bool = False, *, foreach: bool | None = None, maximize: bool = False,
                  capturable: bool = False, differentiable: bool = False) -> None:
-        check_lr(lr)
-        check(eps >= 0.0, 'Invalid epsilon value: {}', eps)
-        check_betas(betas)
-        check(weight_decay >= 0.0, 'Invalid weight_decay value: {}', weight_decay)
-        check(momentum_decay >= 0.0, 'Invalid momentum_decay value: {}', momentum_decay)
-        super().__init__(params, {
-            'lr': lr, 'betas': betas, 'eps': eps, 'weight_decay': weight_decay, 'momentum_decay': momentum_decay,
-            'decoupled_weight_decay': decoupled_weight_decay, 'maximize': maximize, 'foreach': foreach,
-            'capturable': capturable, 'differentiable': differentiable})
+        super().__init__(params, checked(locals()))
 
     def counters(self, group):
         return {'step': 0.0, 'mu_product': 1.0}
-
-    def states(self, group):
-        return {'exp_avg': 0.0, 'exp_avg_sq': 0.0}
 
     def scalars(self, group, lr, fresh, step, mu_product):
         step += 1

@@ -331,12 +331,35 @@ def fitted(value, param, step_in_float32, key=None):
 
 # ---- arguments -----------------------------------------------------------------------------------------------
 
+NOT_NEGATIVE = {'eps': 'epsilon', **{name: name for name in (
+    'weight_decay', 'momentum', 'momentum_decay', 'lr_decay', 'initial_accumulator_value')}}
+
+
 def check_lr(lr, message='Invalid learning rate: {}'):
     if isinstance(lr, Tensor) and lr.numel() != 1:
         raise ValueError('Tensor lr must be 1-element')
     if not isinstance(lr, (int, float, Tensor)) and not hasattr(lr, '__float__'):
         raise TypeError(f'Invalid learning rate: {lr!r} is no number')
     check(lr >= 0.0, message, lr)
+
+
+def given(arguments) -> dict[str, Any]:
+    """The options among the locals of an optimizer's `__init__`."""
+    return {name: value for name, value in arguments.items() if name not in ('self', 'params', '__class__')}
+
+
+def checked(arguments) -> dict[str, Any]:
+    """Such options, after the checks that most optimizers have in common."""
+    options = given(arguments)
+    check_lr(options['lr'])
+    for name, shown in NOT_NEGATIVE.items():
+        if name in options:
+            check(options[name] >= 0.0, f'Invalid {shown} value: {{}}', options[name])
+    if 'betas' in options:
+        check_betas(options['betas'])
+    if 'fused' in options:
+        check_implementation(options['foreach'], options['fused'], options['differentiable'])
+    return options
 
 
 def check(holds, message: str, value):

@@ -4,7 +4,7 @@ from __future__ import annotations
 from ..ops import update
 from ..tensor import Tensor
 from .elementwise import ElementwiseOptimizer, common_scalars
-from .optimizer import ParamsT, check, check_betas, check_lr
+from .optimizer import ParamsT, checked
 
 __all__ = ['RAdam']
 
@@ -13,22 +13,13 @@ class RAdam(ElementwiseOptimizer):
     """Rectified Adam (Liu et al. 2020), with decoupled weight decay as an option."""
 
     rule = staticmethod(update.radam)
+    zeros = ('exp_avg', 'exp_avg_sq')
 
     def __init__(self, params: ParamsT, lr: float | Tensor = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
                  eps: float = 1e-8, weight_decay: float = 0, decoupled_weight_decay: bool = False, *,
                  foreach: bool | None = None, maximize: bool = False, capturable: bool = False,
                  differentiable: bool = False) -> None:
-        check_lr(lr)
-        check(eps >= 0.0, 'Invalid epsilon value: {}', eps)
-        check_betas(betas)
-        check(weight_decay >= 0.0, 'Invalid weight_decay value: {}', weight_decay)
-        super().__init__(params, {
-            'lr': lr, 'betas': betas, 'eps': eps, 'weight_decay': weight_decay, 'maximize': maximize,
-            'foreach': foreach, 'capturable': capturable, 'decoupled_weight_decay': decoupled_weight_decay,
-            'differentiable': differentiable})
-
-    def states(self, group):
-        return {'exp_avg': 0.0, 'exp_avg_sq': 0.0}
+        super().__init__(params, checked(locals()))
 
     def scalars(self, group, lr, fresh, step):
         step += 1

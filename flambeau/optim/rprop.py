@@ -4,7 +4,7 @@ from __future__ import annotations
 from ..ops import update
 from ..tensor import Tensor
 from .elementwise import ElementwiseOptimizer
-from .optimizer import ParamsT, as_number, check_lr
+from .optimizer import ParamsT, as_number, check_lr, given
 
 __all__ = ['Rprop']
 
@@ -20,9 +20,7 @@ class Rprop(ElementwiseOptimizer):
         check_lr(lr)
         if not 0.0 < etas[0] < 1.0 < etas[1]:
             raise ValueError(f'Invalid eta values: {etas[0]}, {etas[1]}')
-        super().__init__(params, {
-            'lr': lr, 'etas': etas, 'step_sizes': step_sizes, 'foreach': foreach, 'maximize': maximize,
-            'differentiable': differentiable, 'capturable': capturable})
+        super().__init__(params, given(locals()))
 
     def states(self, group):
         return {'prev': 0.0, 'step_size': as_number(group['lr'])}

@@ -7,7 +7,7 @@ from ..ops import update
 from ..ops.reference import REFERENCE
 from ..tensor import Tensor
 from .elementwise import ElementwiseOptimizer, optional
-from .optimizer import ParamsT, as_number, check, check_implementation, check_lr
+from .optimizer import ParamsT, as_number, checked
 from .pieces import PIECE, note_updates, real_kind
 
 __all__ = ['SGD']
@@ -29,15 +29,10 @@ class SGD(ElementwiseOptimizer):
     def __init__(self, params: ParamsT, lr: float | Tensor = 1e-3, momentum: float = 0, dampening: float = 0,
                  weight_decay: float | Tensor = 0, nesterov: bool = False, *, maximize: bool = False,
                  foreach: bool | None = None, differentiable: bool = False, fused: bool | None = None) -> None:
-        check_lr(lr)
-        check(momentum >= 0.0, 'Invalid momentum value: {}', momentum)
-        check(weight_decay >= 0.0, 'Invalid weight_decay value: {}', weight_decay)
+        options = checked(locals())
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ValueError('Nesterov momentum requires a momentum and zero dampening')
-        check_implementation(foreach, fused, differentiable)
-        super().__init__(params, {
-            'lr': lr, 'momentum': momentum, 'dampening': dampening, 'weight_decay': weight_decay, 'nesterov': nesterov,
-            'maximize': maximize, 'foreach': foreach, 'differentiable': differentiable, 'fused': fused})
+        super().__init__(params, options)
 
     def counters(self, group):
         return {}
