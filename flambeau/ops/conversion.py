@@ -156,15 +156,16 @@ def copy_(input, src, non_blocking=False):
         raise TypeError(f"copy_(): argument 'other' must be Tensor, not {type(src).__name__}")
     if src is input:
         return input
+    shape = src._array.shape
     try:
-        np.broadcast_shapes(src._array.shape, input._array.shape)
+        if shape != input._array.shape:
+            shape = np.broadcast_shapes(shape, input._array.shape)
     except ValueError:
         raise RuntimeError(f'The expanded size of the tensor ({list(input.shape)}) must match the existing size '
                            f'({list(src.shape)}) in copy_()') from None
     if input._array.flags.writeable and constant(src) and not (
-            src.is_complex() and not input.is_complex()) and (
-            src._array.shape == input._array.shape or np.broadcast_shapes(src._array.shape, input._array.shape) ==
-            input._array.shape) and unrecorded(input, 'copy_'):
+            src._array.dtype.kind == 'c' and not input.is_complex()) and (
+            shape == input._array.shape) and unrecorded(input, 'copy_'):
         REFERENCE.copy(input._array, src._array)
         note_write(input, 'copy_')
         return input

@@ -394,7 +394,7 @@ def register(operation: Operation):
     names = (operation.name, *operation.aliases)
     publish(public, names, operation.namespaces, operation.method)
     if operation.inplace is not False:  # '' is the method alone
-        changing = writing.inplace_entry(operation)
+        changing = writing.inplace_entry(operation, call.kernel_finder(operation))
         namespaces = operation.namespaces if operation.inplace is True else operation.inplace.split()
         publish(changing, [n + '_' for n in names], namespaces, operation.method)
     return public

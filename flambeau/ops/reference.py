@@ -38,6 +38,7 @@ PRODUCT = 1 << 17  # multiplications from which on that is so for products of ma
 WHOLE_PRODUCT = 1 << 11  # and for whole numbers, whose products NumPy takes one by one
 SINGLE = np.dtype(np.float32)
 SEVERAL = 5  # array functions that take longer than to look up a kernel for the shapes at hand
+FILLED = 1 << 16  # elements up to which the array library overwrites with a number as fast
 LARGE = 8192  # elements from which on a generated kernel beats array functions
 # logical and comparing functions of half types and bool inputs need no care; these have no loop there
 NO_DIRECT_BOOL = frozenset({'sub', 'neg'})
@@ -385,6 +386,9 @@ class Reference:
 
     def copy(self, out, x):
         """Writes the elements of `x`, broadcast and converted, over those of `out`."""
+        if not x.ndim and out.size <= FILLED and x.dtype is out.dtype:
+            out.fill(x)
+            return
         if out.size >= LARGE:
             if x.shape != out.shape:
                 x = self.xp.broadcast_to(x, out.shape) if x.ndim else \

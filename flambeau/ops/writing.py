@@ -22,8 +22,11 @@ new = object.__new__
 ndarray = np.ndarray
 
 
-def inplace_entry(op):
-    """The in-place form of an operation: computes the result, then writes it over the first argument."""
+def inplace_entry(op, find):
+    """The in-place form of an operation: computes the result, then writes it over the first argument.
+
+    find(array dtype): the array function that computes a primitive directly, or False.
+    """
     name = op.name + '_'
 
     def general(input, *args, **kwargs):
@@ -38,7 +41,7 @@ def inplace_entry(op):
             note_write(input, name)
             return input
         return look_otherwise(input, name, compute) if op.kind == 'view' else change(input, name, compute, op)
-    call = DIRECT[op.positional](op, general, name) if op.kernels is not None else general
+    call = DIRECT[op.positional](op, general, name, find) if op.kernels is not None else general
     call.__name__ = call.__qualname__ = name
     call.__doc__ = f'In-place form of `{op.name}`.'
     return call
@@ -107,14 +110,14 @@ class Kernels(dict):
         return False
 
 
-def unary_inplace(op, general, name):
+def unary_inplace(op, general, name, find):
     """Lets a kernel or the array function write its result where the tensor lies, if it can."""
     kernels, ufunc, large = op.kernels, np.ufunc, Kernels(op.formula)
 
     def call(input, **options):
         if type(input) is Tensor and not options and (input._node is None or unrecorded(input, name)):
             array = input._array
-            kernel = kernels.get(array.dtype)
+            kernel = kernels.get(array.dtype) or find(array.dtype)
             if kernel and array.size >= LARGE and large.wrote(array):
                 count_write(input, name, sys._getframe(1))
                 return input
@@ -129,14 +132,14 @@ def unary_inplace(op, general, name):
     return call
 
 
-def binary_inplace(op, general, name):
+def binary_inplace(op, general, name, find):
     """Lets a kernel or the array function write its result where the first tensor lies, if it can."""
     kernels, ufunc, large, own = op.kernels, np.ufunc, Kernels(op.formula), op.own_formulas
 
     def call(input, other, **options):
         if type(input) is Tensor and not options and (input._node is None or unrecorded(input, name)):
             array = input._array
-            kernel = kernels.get(array.dtype)
+            kernel = kernels.get(array.dtype) or find(array.dtype)
             if kernel.__class__ is ufunc:
                 kind = other.__class__
                 if kind is Tensor or kind is Parameter:
