@@ -89,20 +89,20 @@ def test_forward_and_gradients(shape, layout, causal):
 
 @pytest.mark.parametrize('added', [False, True])
 @pytest.mark.parametrize('kind', MASKS)
-@pytest.mark.parametrize('shape', SHAPES[1:4] + SHAPES[-2:])
+@pytest.mark.parametrize('shape', [*SHAPES[1:4], SHAPES[-2]])
 def test_masks(shape, kind, added):
     check(shape, masked(kind, shape, 'float32' if added else None))
 
 
 @pytest.mark.parametrize('kind', [None, 'causal', 'empty queries'])
-@pytest.mark.parametrize('shape', SHAPES[1:4])
+@pytest.mark.parametrize('shape', SHAPES[1:3])
 def test_dropped_weights(shape, kind):
     kept = np.random.default_rng(2).random(shape[:4]) < 0.8
     check(shape, kind and masked(kind, shape), kept, causal=kind == 'causal')
 
 
 @pytest.mark.parametrize('kind', [None, 'triangle', 'empty queries'])
-@pytest.mark.parametrize('shape', SHAPES[:3] + SHAPES[-2:])
+@pytest.mark.parametrize('shape', SHAPES[1:3] + SHAPES[-2:-1])
 def test_doubles(shape, kind):
     check(shape, kind and masked(kind, shape, 'float64'), dtype='float64')
 
@@ -161,7 +161,7 @@ def test_bits_do_not_depend_on_the_number_of_threads(shape, kind):
 
 def test_a_processor_with_shorter_vectors():
     code = ('from test_kernel_attention import *\n'
-            'for shape in SHAPES[1:4] + SHAPES[-2:]:\n'
+            'for shape in SHAPES[1:3] + SHAPES[-2:]:\n'
             '    check(shape, None)\n'
             '    check(shape, masked("empty queries", shape), np.random.default_rng(2).random(shape[:4]) < 0.8)\n'
             'check(SHAPES[1], masked("triangle", SHAPES[1], "float64"), dtype="float64")\n')
@@ -169,6 +169,26 @@ def test_a_processor_with_shorter_vectors():
                          env={**os.environ, 'FLAMBEAU_CPU': 'x86-64-v3',
                               'PYTHONPATH': os.pathsep.join([os.path.dirname(__file__), *sys.path])})
     assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize('rows, sizes', [
+    (1, None), (1, (40,)), (1, (2, 1, 1, 40)), (1, (6, 1, 40)), (1, 'causal'), (3, None), (20, (2, 1, 1, 40)),
+    (20, (20, 40)), (20, (2, 6, 1, 40)), (20, 'causal')])
+@pytest.mark.parametrize('dropout_p', [0, 0.2])
+def test_heads_that_share_keys_are_as_with_repeated_keys(rows, sizes, dropout_p):
+    q, k, v, g = (torch.randn(2, heads, n, 32) for heads, n in ((6, rows), (2, 40), (2, 40), (6, rows)))
+    mask = torch.rand(sizes) < 0.7 if isinstance(sizes, tuple) else None
+    found = []
+    for repeats in (1, 3):
+        leaves = [x.clone().requires_grad_() for x in (q, k, v)]
+        torch.manual_seed(3)
+        out = torch.nn.functional.scaled_dot_product_attention(
+            leaves[0], *(x.repeat_interleave(repeats, 1) for x in leaves[1:]), mask, dropout_p, sizes == 'causal',
+            enable_gqa=repeats == 1)
+        out.backward(g)
+        found.append([out, *(x.grad for x in leaves)])
+    for ours, other in zip(*found):
+        torch.testing.assert_close(ours, other, rtol=2e-5, atol=2e-5)
 
 
 @pytest.mark.parametrize('kind', [None, 'is_causal', 'bool', 'added', 'padding'])

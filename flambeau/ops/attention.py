@@ -215,6 +215,26 @@ def _repeated_heads(query, key, value):
     return repeat(key, heads // groups, -3), repeat(value, heads // value_groups, -3)
 
 
+def _folded_heads(query, key, value, mask, is_causal):
+    """(query, mask) where heads that share one of key and value are rows of one, or None.
+
+    Keys need not be repeated then. For one row a head, or where the mask is the same for all rows and heads.
+    """
+    (heads, rows, features), groups = query.shape[-3:], key.shape[-3]
+    if groups != value.shape[-3] or not groups or heads % groups or rows > 1 and is_causal:
+        return None
+    shared = heads // groups
+    if is_causal:
+        mask = _causal_mask(1, key.shape[-2])
+    elif mask is not None and mask.dim() > 1:
+        apart = mask.shape[-3] if mask.dim() > 2 else 1
+        if apart not in (1, heads) or mask.shape[-2] > 1 or rows > 1 < apart:
+            return None
+        if apart > 1:
+            mask = mask.reshape(*mask.shape[:-3], groups, shared, mask.shape[-1])
+    return query.reshape(*query.shape[:-3], groups, shared * rows, features), mask
+
+
 @functools.lru_cache(maxsize=64)
 def _small_causal_mask(rows, columns):
     mask = np.tri(rows, columns, dtype=bool)
@@ -253,6 +273,10 @@ def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p=0.
     """
     _check_attention(query, key, value, attn_mask, dropout_p, is_causal)
     if enable_gqa:
+        folded = _folded_heads(query, key, value, attn_mask, is_causal)
+        if folded:
+            output = scaled_dot_product_attention(folded[0], key, value, folded[1], dropout_p, False, scale)
+            return output.reshape(*output.shape[:-3], *query.shape[-3:-1], output.shape[-1])
         key, value = _repeated_heads(query, key, value)
     shapes = [t._array.shape for t in (query, key, value)]
     lead, matrix = shapes[0][:-2], (shapes[0][-2], shapes[1][-2])
