@@ -6,8 +6,9 @@ import math
 import numpy as np
 
 from ..tensor import wrap
-from .definition import PUBLIC, composite, export, reduction
+from .definition import PUBLIC, composite, export, opaque, reduction
 from .reduction import restore
+from .reference import REFERENCE
 
 __all__ = ['normalize', 'cosine_similarity', 'pairwise_distance', 'pdist']
 
@@ -86,5 +87,29 @@ def pdist(input, p=2):
         raise RuntimeError(f'pdist only supports floating-point dtypes, got {input.dtype}')
     if p < 0:
         raise RuntimeError(f'pdist only supports non-negative p values, got {p}')
-    first, second = (wrap(rows) for rows in np.triu_indices(input.shape[0], 1))
-    return PUBLIC._p_norm(input.index_select(0, first) - input.index_select(0, second), p, -1, False)
+    return PUBLIC._pdist(input, p)
+
+
+def _differences(m, input):
+    """(one, other, their difference) of all pairs of rows, given by number."""
+    first, second = np.triu_indices(input.shape[0], 1)
+    if m is not REFERENCE:
+        first, second = wrap(first), wrap(second)
+    return first, second, m.index_select(input, 0, first) - m.index_select(input, 0, second)
+
+
+def _pdist_gradient(m, g, input, output, p):
+    if m is REFERENCE:
+        weight = g if p == 1 else np.divide(g, output, out=np.zeros_like(g), where=output > 0)
+        made = m.kernel('geometry.pairs_adjoint', input, np.broadcast_to(weight, output.shape), p)
+        if made is not None:
+            return made
+    first, second, apart = _differences(m, input)
+    slopes = _norm_gradient(m, g, apart, output, p, -1, False)
+    return m.index_add(m.index_add(m.zeros_like(input), 0, first, slopes), 0, second, -slopes)
+
+
+@opaque(namespace='', method=False, widen=True, label='PdistBackward0', grad={'input': _pdist_gradient})
+def _pdist(m, input, p):
+    made = m.kernel('geometry.pairs', input, p)
+    return m._p_norm(_differences(m, input)[2], p, -1, False) if made is None else made

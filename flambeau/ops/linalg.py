@@ -13,7 +13,7 @@ from ..errors import require_tensors
 from ..tensor import wrap
 from .arithmetic import conjugated
 from .contraction import matmul, same_dtype
-from .definition import PUBLIC, composite, export, reduction
+from .definition import PUBLIC, export, opaque, reduction
 from .publishing import also, published
 from .reduction import restore
 from .reference import LARGE, axes_of
@@ -218,11 +218,15 @@ def cond(A, p=None):
 
 # ---- products
 
-@composite(name='_cross', namespace='', method=False, label='LinalgCrossBackward0')
+@opaque(namespace='', method=False, widen=True, promote=('input', 'other'), label='LinalgCrossBackward0', grad={
+    'input': lambda m, g, other, dim: m._cross(conjugated(m, other), g, dim),
+    'other': lambda m, g, input, dim: m._cross(g, conjugated(m, input), dim)})
 def _cross(m, input, other, dim):
-    def after(x, k):
-        return m.roll(x, -k, dim)
-    return after(input, 1) * after(other, 2) - after(input, 2) * after(other, 1)
+    made = m.kernel('geometry.cross', input, other, dim)
+    if made is None:
+        first, second = m.unbind(input, dim), m.unbind(other, dim)
+        made = m.stack([first[k - 2] * second[k - 1] - first[k - 1] * second[k - 2] for k in range(3)], dim)
+    return made
 
 
 def _cross_product(name, input, other, dim):
