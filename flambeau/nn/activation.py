@@ -9,6 +9,7 @@ from ..ops.definition import OPERATIONS, exports
 from ..ops.sampling import rrelu, rrelu_
 from ..ops.softmax import log_softmax, softmax, softmin
 from ..tensor import Parameter
+from .families import Layer
 from .module import Module
 
 __all__ = ['ReLU', 'ReLU6', 'LeakyReLU', 'RReLU', 'PReLU', 'ELU', 'SELU', 'CELU', 'GELU', 'SiLU', 'Mish', 'Softplus',
@@ -20,14 +21,10 @@ relu_ = exports('nn.functional')['relu_']
 functional = exports('nn.functional')
 
 
-class _Activation(Module):
-    """Keeps options as attributes, and shows them."""
+class _Activation(Layer):
+    """Shows its options, but for an `inplace` that is not set."""
 
     __constants__ = []
-
-    def __init__(self, **options):
-        super().__init__()
-        self.__dict__.update(options)
 
     def extra_repr(self):
         return ', '.join(f'{name}={getattr(self, name)}' for name in self.__constants__
@@ -44,7 +41,7 @@ class ReLU(_Activation):
     __constants__ = ['inplace']
 
     def __init__(self, inplace=False):
-        super().__init__(inplace=inplace)
+        super().__init__(locals())
 
     def forward(self, input):
         return relu_(input) if self.inplace else relu(input)
@@ -57,7 +54,7 @@ class _Switchable(_Activation):
     function = None
 
     def __init__(self, inplace=False):
-        super().__init__(inplace=inplace)
+        super().__init__(locals())
 
     def forward(self, input):
         return self.function(input, inplace=self.inplace)
@@ -102,7 +99,7 @@ class LeakyReLU(_Activation):
     __constants__ = ['negative_slope', 'inplace']
 
     def __init__(self, negative_slope=0.01, inplace=False):
-        super().__init__(negative_slope=negative_slope, inplace=inplace)
+        super().__init__(locals())
 
     def forward(self, input):
         return functional['leaky_relu'](input, self.negative_slope, self.inplace)
@@ -114,7 +111,7 @@ class RReLU(_Activation):
     __constants__ = ['lower', 'upper', 'inplace']
 
     def __init__(self, lower=1 / 8, upper=1 / 3, inplace=False):
-        super().__init__(lower=lower, upper=upper, inplace=inplace)
+        super().__init__(locals())
 
     def forward(self, input):
         return (rrelu_ if self.inplace else rrelu)(input, self.lower, self.upper, self.training)
@@ -126,7 +123,7 @@ class PReLU(_Activation):
     __constants__ = ['num_parameters']
 
     def __init__(self, num_parameters=1, init=0.25, device=None, dtype=None):
-        super().__init__(num_parameters=num_parameters, init=init)
+        super().__init__(locals())
         self.weight = Parameter(full((num_parameters,), float(init), device=device, dtype=dtype))
 
     def reset_parameters(self):
@@ -143,7 +140,7 @@ class ELU(_Activation):
     __constants__ = ['alpha', 'inplace']
 
     def __init__(self, alpha=1.0, inplace=False):
-        super().__init__(alpha=alpha, inplace=inplace)
+        super().__init__(locals())
 
     def forward(self, input):
         return functional['elu'](input, self.alpha, self.inplace)
@@ -162,7 +159,7 @@ class GELU(_Activation):
     __constants__ = ['approximate']
 
     def __init__(self, approximate='none'):
-        super().__init__(approximate=approximate)
+        super().__init__(locals())
 
     def forward(self, input):
         return ops.gelu(input, approximate=self.approximate)
@@ -177,20 +174,20 @@ class Softplus(_Activation):
     __constants__ = ['beta', 'threshold']
 
     def __init__(self, beta=1.0, threshold=20.0):
-        super().__init__(beta=beta, threshold=threshold)
+        super().__init__(locals())
 
     def forward(self, input):
         return ops.softplus(input, self.beta, self.threshold)
 
 
-class Softsign(_Activation):
+class Softsign(Module):
     """input / (1 + |input|)."""
 
     def forward(self, input):
         return ops.softsign(input)
 
 
-class Tanhshrink(_Activation):
+class Tanhshrink(Module):
     """input - tanh(input)."""
 
     def forward(self, input):
@@ -203,7 +200,7 @@ class Hardshrink(_Activation):
     __constants__ = ['lambd']
 
     def __init__(self, lambd=0.5):
-        super().__init__(lambd=lambd)
+        super().__init__(locals())
 
     def forward(self, input):
         return ops.hardshrink(input, self.lambd)
@@ -233,7 +230,7 @@ class Hardtanh(_Activation):
         max_val = max_val if max_value is None else max_value
         if not min_val < max_val:
             raise AssertionError(f'max_val must be larger than min_val, got {min_val} and {max_val}')
-        super().__init__(min_val=min_val, max_val=max_val, inplace=inplace)
+        super().__init__({'min_val': min_val, 'max_val': max_val, 'inplace': inplace})
 
     def forward(self, input):
         return functional['hardtanh'](input, self.min_val, self.max_val, self.inplace)
@@ -255,7 +252,7 @@ class Threshold(_Activation):
     __constants__ = ['threshold', 'value', 'inplace']
 
     def __init__(self, threshold, value, inplace=False):
-        super().__init__(threshold=threshold, value=value, inplace=inplace)
+        super().__init__(locals())
 
     def forward(self, input):
         return functional['threshold'](input, self.threshold, self.value, self.inplace)
@@ -267,27 +264,27 @@ class GLU(_Activation):
     __constants__ = ['dim']
 
     def __init__(self, dim=-1):
-        super().__init__(dim=dim)
+        super().__init__(locals())
 
     def forward(self, input):
         return ops.glu(input, self.dim)
 
 
-class Sigmoid(_Activation):
+class Sigmoid(Module):
     """1 / (1 + exp(-input))."""
 
     def forward(self, input):
         return sigmoid(input)
 
 
-class LogSigmoid(_Activation):
+class LogSigmoid(Module):
     """log(sigmoid(input)) without overflow."""
 
     def forward(self, input):
         return ops.logsigmoid(input)
 
 
-class Tanh(_Activation):
+class Tanh(Module):
     """The hyperbolic tangent."""
 
     def forward(self, input):
@@ -305,7 +302,7 @@ class Softmax(_Activation):
     function, implicit = staticmethod(softmax), 'softmax'
 
     def __init__(self, dim=None):
-        super().__init__(dim=dim)
+        super().__init__(locals())
 
     def __setstate__(self, state):
         super().__setstate__(state)
@@ -329,7 +326,7 @@ class Softmin(Softmax):
     function, implicit = staticmethod(softmin), 'softmin'
 
 
-class Softmax2d(_Activation):
+class Softmax2d(Module):
     """Softmax over the channels of (N, C, H, W) or (C, H, W)."""
 
     def forward(self, input):

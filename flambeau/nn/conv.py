@@ -1,22 +1,20 @@
 """Layers that convolve, and their transposes, in one to three dimensions. The formulas are in ops/convolution.py."""
 from __future__ import annotations
 
-import math
-
 from ..ops.convolution import CONVOLUTIONS, TRANSPOSES
 from ..ops.creation import empty
 from ..ops.pad import pad
 from ..ops.windows import per_axis
 from ..tensor import Parameter
-from . import init
-from .module import Module
+from .families import Layer
+from .linear import draw_within_fan_in
 
 __all__ = ['Conv1d', 'Conv2d', 'Conv3d', 'ConvTranspose1d', 'ConvTranspose2d', 'ConvTranspose3d']
 
 PADDING_MODES = ('zeros', 'reflect', 'replicate', 'circular')
 
 
-class _ConvNd(Module):
+class _ConvNd(Layer):
     """What all convolutions share: hyperparameters, weight, bias, and PyTorch's initial values for these."""
 
     __constants__ = ['stride', 'padding', 'dilation', 'groups', 'padding_mode', 'output_padding', 'in_channels',
@@ -24,7 +22,7 @@ class _ConvNd(Module):
 
     def __init__(self, in_channels, out_channels, kernel_size, stride, padding, dilation, transposed, output_padding,
                  groups, bias, padding_mode, device=None, dtype=None):
-        super().__init__()
+        super().__init__(locals())
         if groups <= 0:
             raise ValueError(f'groups must be a positive integer, got {groups}')
         for name, channels in (('in_channels', in_channels), ('out_channels', out_channels)):
@@ -39,22 +37,9 @@ class _ConvNd(Module):
                 raise ValueError(f"padding='same' is not supported for strided convolutions, got stride={stride}")
         if padding_mode not in PADDING_MODES:
             raise ValueError(f'padding_mode must be one of {PADDING_MODES}, but got padding_mode={padding_mode!r}')
-        self.in_channels = in_channels
-        self.out_channels = out_channels
-        self.kernel_size = kernel_size
-        self.stride = stride
-        self.padding = padding
-        self.dilation = dilation
-        self.transposed = transposed
-        self.output_padding = output_padding
-        self.groups = groups
-        self.padding_mode = padding_mode
         channels = (in_channels, out_channels // groups) if transposed else (out_channels, in_channels // groups)
         self.weight = Parameter(empty((*channels, *kernel_size), device=device, dtype=dtype))
-        if bias:
-            self.bias = Parameter(empty(out_channels, device=device, dtype=dtype))
-        else:
-            self.register_parameter('bias', None)
+        self.register_parameter('bias', Parameter(empty(out_channels, device=device, dtype=dtype)) if bias else None)
         self.reset_parameters()
 
     @property
@@ -71,11 +56,7 @@ class _ConvNd(Module):
 
     def reset_parameters(self):
         """Draws weight, then bias, uniformly within 1/sqrt(fan in)."""
-        init.kaiming_uniform_(self.weight, a=math.sqrt(5))
-        if self.bias is not None:
-            fan_in, _ = init._calculate_fan_in_and_fan_out(self.weight)
-            bound = 1 / math.sqrt(fan_in) if fan_in > 0 else 0
-            init.uniform_(self.bias, -bound, bound)
+        draw_within_fan_in(self)
 
     def extra_repr(self):
         text = f'{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}'

@@ -2,45 +2,30 @@
 from __future__ import annotations
 
 from ..ops.rearrange import fold, unfold
-from .module import Module
+from .families import Layer
 
 __all__ = ['Fold', 'Unfold']
 
 
-class Fold(Module):
+class Fold(Layer):
     """Sums columns (N, C * taps, windows) into images (N, C, *output_size)."""
 
-    __constants__ = ['output_size', 'kernel_size', 'dilation', 'padding', 'stride']
+    shown = __constants__ = ['output_size', 'kernel_size', 'dilation', 'padding', 'stride']
 
     def __init__(self, output_size, kernel_size, dilation=1, padding=0, stride=1):
-        super().__init__()
-        self.output_size = output_size
-        self.kernel_size = kernel_size
-        self.dilation = dilation
-        self.padding = padding
-        self.stride = stride
+        super().__init__(locals())
 
     def forward(self, input):
         return fold(input, self.output_size, self.kernel_size, self.dilation, self.padding, self.stride)
 
-    def extra_repr(self):
-        return ', '.join(f'{name}={getattr(self, name)}' for name in self.__constants__)
 
-
-class Unfold(Module):
+class Unfold(Layer):
     """The windows of images (N, C, H, W) as columns (N, C * taps, windows)."""
 
-    __constants__ = ['kernel_size', 'dilation', 'padding', 'stride']
+    shown = __constants__ = ['kernel_size', 'dilation', 'padding', 'stride']
 
     def __init__(self, kernel_size, dilation=1, padding=0, stride=1):
-        super().__init__()
-        self.kernel_size = kernel_size
-        self.dilation = dilation
-        self.padding = padding
-        self.stride = stride
+        super().__init__(locals())
 
     def forward(self, input):
         return unfold(input, self.kernel_size, self.dilation, self.padding, self.stride)
-
-    def extra_repr(self):
-        return ', '.join(f'{name}={getattr(self, name)}' for name in self.__constants__)

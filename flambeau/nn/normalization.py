@@ -5,7 +5,7 @@ from .. import dtypes
 from ..ops.creation import ones, tensor, zeros
 from ..ops.normalization import (batch_norm, group_norm, instance_norm, layer_norm, local_response_norm, rms_norm)
 from ..tensor import Parameter
-from .module import Module
+from .families import Layer
 
 __all__ = ['BatchNorm1d', 'BatchNorm2d', 'BatchNorm3d', 'SyncBatchNorm', 'InstanceNorm1d', 'InstanceNorm2d',
            'InstanceNorm3d', 'LayerNorm', 'GroupNorm', 'RMSNorm', 'LocalResponseNorm', 'CrossMapLRN2d']
@@ -23,7 +23,7 @@ def _reset_affine(module):
             parameter.data.fill_(value)
 
 
-class _NormBase(Module):
+class _NormBase(Layer):
     """What batch and instance normalisation share: weight, bias and running statistics."""
 
     _version = 2
@@ -32,12 +32,7 @@ class _NormBase(Module):
 
     def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=True, track_running_stats=True, device=None,
                  dtype=None, *, bias=True):
-        super().__init__()
-        self.num_features = num_features
-        self.eps = eps
-        self.momentum = momentum
-        self.affine = affine
-        self.track_running_stats = track_running_stats
+        super().__init__(locals())
         _add_affine(self, num_features, affine, affine and bias, device, dtype)
         track = track_running_stats
         self.register_buffer('running_mean', zeros(num_features, device=device, dtype=dtype) if track else None)
@@ -182,7 +177,7 @@ def _as_shape(normalized_shape):
     return (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
 
 
-class LayerNorm(Module):
+class LayerNorm(Layer):
     """Normalises over the last dimensions, of sizes normalized_shape.
 
     >>> nn.LayerNorm(8)(torch.randn(2, 5, 8)).shape
@@ -192,11 +187,9 @@ class LayerNorm(Module):
     __constants__ = ['normalized_shape', 'eps', 'elementwise_affine']
 
     def __init__(self, normalized_shape, eps=1e-5, elementwise_affine=True, bias=True, device=None, dtype=None):
-        super().__init__()
-        self.normalized_shape = _as_shape(normalized_shape)
-        self.eps = eps
-        self.elementwise_affine = elementwise_affine
-        _add_affine(self, self.normalized_shape, elementwise_affine, elementwise_affine and bias, device, dtype)
+        normalized_shape = _as_shape(normalized_shape)
+        super().__init__(locals())
+        _add_affine(self, normalized_shape, elementwise_affine, elementwise_affine and bias, device, dtype)
 
     def reset_parameters(self):
         """Weight 1, bias 0."""
@@ -210,17 +203,15 @@ class LayerNorm(Module):
                 f'bias={self.bias is not None}')
 
 
-class RMSNorm(Module):
+class RMSNorm(Layer):
     """Divides by the root mean square over the last dimensions, of sizes normalized_shape."""
 
     __constants__ = ['normalized_shape', 'eps', 'elementwise_affine']
 
     def __init__(self, normalized_shape, eps=None, elementwise_affine=True, device=None, dtype=None):
-        super().__init__()
-        self.normalized_shape = _as_shape(normalized_shape)
-        self.eps = eps
-        self.elementwise_affine = elementwise_affine
-        weight = Parameter(ones(self.normalized_shape, device=device, dtype=dtype)) if elementwise_affine else None
+        normalized_shape = _as_shape(normalized_shape)
+        super().__init__(locals())
+        weight = Parameter(ones(normalized_shape, device=device, dtype=dtype)) if elementwise_affine else None
         self.register_parameter('weight', weight)
 
     def reset_parameters(self):
@@ -234,7 +225,7 @@ class RMSNorm(Module):
         return f'{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}'
 
 
-class GroupNorm(Module):
+class GroupNorm(Layer):
     """Normalises over groups of channels of (N, C, *).
 
     >>> nn.GroupNorm(2, 6)(torch.randn(4, 6, 5)).shape
@@ -244,13 +235,9 @@ class GroupNorm(Module):
     __constants__ = ['num_groups', 'num_channels', 'eps', 'affine']
 
     def __init__(self, num_groups, num_channels, eps=1e-5, affine=True, device=None, dtype=None, *, bias=True):
-        super().__init__()
         if num_channels % num_groups:
             raise ValueError(f'num_channels ({num_channels}) must be divisible by num_groups ({num_groups})')
-        self.num_groups = num_groups
-        self.num_channels = num_channels
-        self.eps = eps
-        self.affine = affine
+        super().__init__(locals())
         _add_affine(self, num_channels, affine, affine and bias, device, dtype)
 
     def reset_parameters(self):
@@ -265,17 +252,13 @@ class GroupNorm(Module):
                 f'bias={self.bias is not None}')
 
 
-class LocalResponseNorm(Module):
+class LocalResponseNorm(Layer):
     """input / (k + alpha * mean square over `size` neighbouring channels)**beta."""
 
     __constants__ = ['size', 'alpha', 'beta', 'k']
 
     def __init__(self, size, alpha=1e-4, beta=0.75, k=1.0):
-        super().__init__()
-        self.size = size
-        self.alpha = alpha
-        self.beta = beta
-        self.k = k
+        super().__init__(locals())
 
     def forward(self, input):
         return local_response_norm(input, self.size, self.alpha, self.beta, self.k)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..ops import pooling
 from ..ops.windows import per_axis
-from .families import family
+from .families import Layer, family
 from .module import Module
 
 __all__ = [f'{kind}{dims}d' for dims in (1, 2, 3) for kind in
@@ -15,60 +15,39 @@ __all__ = [f'{kind}{dims}d' for dims in (1, 2, 3) for kind in
                'FractionalMaxPool2d', 'FractionalMaxPool3d']
 
 
-class _Pool(Module):
-    """Shows the attributes that a kind of pool is known by."""
-
-    dims = 0
-    shown = ()
-
-    def extra_repr(self):
-        return ', '.join(f'{name}={getattr(self, name)}' for name in self.shown)
-
-
-class _MaxPoolNd(_Pool):
+class _MaxPoolNd(Layer):
     __constants__ = ['kernel_size', 'stride', 'padding', 'dilation', 'return_indices', 'ceil_mode']
     shown = ('kernel_size', 'stride', 'padding', 'dilation', 'ceil_mode')
 
     def __init__(self, kernel_size, stride=None, padding=0, dilation=1, return_indices=False, ceil_mode=False):
-        super().__init__()
-        self.kernel_size = kernel_size
-        self.stride = kernel_size if stride is None else stride
-        self.padding = padding
-        self.dilation = dilation
-        self.return_indices = return_indices
-        self.ceil_mode = ceil_mode
+        stride = kernel_size if stride is None else stride
+        super().__init__(locals())
 
     def forward(self, input):
         return pooling.MAX_POOLS[self.dims](input, self.kernel_size, self.stride, self.padding, self.dilation,
                                             self.ceil_mode, self.return_indices)
 
 
-class _MaxUnpoolNd(_Pool):
+class _MaxUnpoolNd(Layer):
     shown = ('kernel_size', 'stride', 'padding')
 
     def __init__(self, kernel_size, stride=None, padding=0):
-        super().__init__()
-        for name, value in (('kernel_size', kernel_size), ('stride', kernel_size if stride is None else stride),
-                            ('padding', padding)):
-            setattr(self, name, per_axis(value, self.dims, type(self).__name__, name))
+        stride = kernel_size if stride is None else stride
+        super().__init__({name: per_axis(value, self.dims, type(self).__name__, name) for name, value in (
+            ('kernel_size', kernel_size), ('stride', stride), ('padding', padding))})
 
     def forward(self, input, indices, output_size=None):
         return pooling.MAX_UNPOOLS[self.dims](input, indices, self.kernel_size, self.stride, self.padding, output_size)
 
 
-class _AvgPoolNd(_Pool):
+class _AvgPoolNd(Layer):
     __constants__ = ['kernel_size', 'stride', 'padding', 'ceil_mode', 'count_include_pad', 'divisor_override']
     shown = ('kernel_size', 'stride', 'padding')
 
     def __init__(self, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True,
                  divisor_override=None):
-        super().__init__()
-        self.kernel_size = kernel_size
-        self.stride = kernel_size if stride is None else stride
-        self.padding = padding
-        self.ceil_mode = ceil_mode
-        self.count_include_pad = count_include_pad
-        self.divisor_override = divisor_override
+        stride = kernel_size if stride is None else stride
+        super().__init__(locals())
 
     def forward(self, input):
         return pooling.AVG_POOLS[self.dims](input, self.kernel_size, self.stride, self.padding, self.ceil_mode,
@@ -91,47 +70,40 @@ class _AvgPool1d(_AvgPoolNd):
                                     self.count_include_pad)
 
 
-class _LPPoolNd(_Pool):
+class _LPPoolNd(Layer):
     __constants__ = ['norm_type', 'kernel_size', 'stride', 'ceil_mode']
     shown = ('norm_type', 'kernel_size', 'stride', 'ceil_mode')
 
     def __init__(self, norm_type, kernel_size, stride=None, ceil_mode=False):
-        super().__init__()
-        self.norm_type = norm_type
-        self.kernel_size = kernel_size
-        self.stride = stride
-        self.ceil_mode = ceil_mode
+        super().__init__(locals())
 
     def forward(self, input):
         return pooling.LP_POOLS[self.dims](input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
 
 
-class _AdaptiveMaxPoolNd(_Pool):
+class _AdaptiveMaxPoolNd(Layer):
     __constants__ = ['output_size', 'return_indices']
     shown = ('output_size',)
 
     def __init__(self, output_size, return_indices=False):
-        super().__init__()
-        self.output_size = output_size
-        self.return_indices = return_indices
+        super().__init__(locals())
 
     def forward(self, input):
         return pooling.ADAPTIVE_MAX_POOLS[self.dims](input, self.output_size, self.return_indices)
 
 
-class _AdaptiveAvgPoolNd(_Pool):
+class _AdaptiveAvgPoolNd(Layer):
     __constants__ = ['output_size']
     shown = ('output_size',)
 
     def __init__(self, output_size):
-        super().__init__()
-        self.output_size = output_size
+        super().__init__(locals())
 
     def forward(self, input):
         return pooling.ADAPTIVE_AVG_POOLS[self.dims](input, self.output_size)
 
 
-class _FractionalMaxPoolNd(_Pool):
+class _FractionalMaxPoolNd(Module):
     __constants__ = ['kernel_size', 'return_indices', 'output_size', 'output_ratio']
 
     def __init__(self, kernel_size, output_size=None, output_ratio=None, return_indices=False, _random_samples=None):
