@@ -241,9 +241,10 @@ FOLDS_OF_ALL = {'sum': np.add, 'mean': np.add, 'amax': np.maximum, 'amin': np.mi
 
 def plan_of_all(op, arrays):
     """A function of all elements of a large array of a half type: what kernels make of them, unless None."""
+    if op.name not in FOLDS_OF_ALL:
+        return None
     x, dim, keepdim, *dtype = arrays
-    if op.name not in FOLDS_OF_ALL or x.__class__ is not ndarray or x.size < LARGE or any(dtype) or len(
-            axes_of(dim, x.ndim)) < x.ndim:
+    if x.__class__ is not ndarray or x.size < LARGE or any(dtype) or len(axes_of(dim, x.ndim)) < x.ndim:
         return None
     made = REFERENCE.kernel('fusion.whole', shared, x, 1 / x.size if op.name == 'mean' else 1.0,
                             ufunc=FOLDS_OF_ALL[op.name])
