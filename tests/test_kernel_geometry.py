@@ -20,9 +20,9 @@ CLOSE = {'float32': dict(rtol=1e-4, atol=1e-4), 'float64': dict(rtol=1e-11, atol
 def test_cross_products(shape, axis, dtype):
     rng = np.random.default_rng(0)
     x, y = (rng.standard_normal(shape[::-1]).astype(dtype).T for _ in range(2))
-    made = geometry.cross(x, y, axis)
+    made = geometry.crossed(x, y, axis)
     np.testing.assert_allclose(made, np.cross(x, y, axis=axis), **CLOSE[dtype])
-    assert geometry.cross(x.astype(int), y.astype(int), axis) is None
+    assert geometry.crossed(x.astype(int), y.astype(int), axis) is None
 
 
 @pytest.mark.parametrize('dtype', CLOSE)
@@ -73,7 +73,7 @@ def test_the_same_bits_on_any_number_of_threads():
         made = []
         for threads in (1, 3):
             flambeau.set_num_threads(threads)
-            made.append([a.tobytes() for a in (geometry.cross(x.reshape(-1, 3), x[::-1].reshape(-1, 3), 1),
+            made.append([a.tobytes() for a in (geometry.crossed(x.reshape(-1, 3), x[::-1].reshape(-1, 3), 1),
                                                geometry.pairs(x, 2), geometry.pairs_adjoint(x, weight, 2))])
     finally:
         flambeau.set_num_threads(before)

@@ -42,7 +42,7 @@ def test_rows(shape, count, axis, dtype):
 
 
 @pytest.mark.parametrize('shape, axis, count', [
-    ((40, 130), 1, 130), ((40, 130), 0, 90), ((3, 50, 7), 1, 300), ((9000,), 0, 5000)])
+    ((40, 130), 1, 130), ((40, 130), 0, 90), ((3, 50, 7), 1, 300), ((9000,), 0, 5000), ((5003, 10), 1, 1)])
 @pytest.mark.parametrize('dtype', DTYPES)
 def test_elements(shape, axis, count, dtype):
     x = numbers(shape, dtype)

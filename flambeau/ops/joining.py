@@ -241,7 +241,9 @@ def rot90(m, input, k=1, dims=(0, 1)):
         raise RuntimeError(f'expected total dims >= 2, but got total dims = {input.ndim}')
     if axis_of(dims[0], input.ndim) == axis_of(dims[1], input.ndim):
         raise RuntimeError(f'expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}')
-    return m.dense(m.xp.rot90(input, k, tuple(dims)))
+    if not k % 2:
+        return m.dense(input if k % 4 == 0 else m.xp.flip(input, tuple(dims)))
+    return m.dense(m.xp.flip(input, dims[k % 4 == 1])).swapaxes(*dims)
 
 
 def _repeat_gradient(m, g, input_shape, repeats):
@@ -368,21 +370,31 @@ def diagflat(input, offset=0):
 @export(method=True)
 def block_diag(*tensors):
     """Matrices along the diagonal of one."""
-    from .creation import zeros
     for k, t in enumerate(tensors):
         require_tensors('block_diag', tensors=t)
         if t.dim() > 2:
             raise RuntimeError(f'torch.block_diag: Input tensors must have 2 or fewer dimensions. Input {k} has '
                                f'{t.dim()} dimensions')
-    tensors = [t if t.dim() == 2 else t.reshape(1, -1) for t in tensors]
-    width = sum(t.shape[1] for t in tensors)
-    rows, at = [], 0
-    dtype = result_dtype(tensors)
+    tensors = [t if t.dim() == 2 else t.reshape(1, -1) for t in tensors] or [wrap(np.empty((1, 0), np.float32))]
+    return _block_diag(_alike(tensors))
+
+
+def _blocks(tensors):
+    """The places of matrices along a diagonal, one behind the other."""
+    down = across = 0
     for t in tensors:
-        parts = [zeros(t.shape[0], at, dtype=dtype), t, zeros(t.shape[0], width - at - t.shape[1], dtype=dtype)]
-        rows.append(cat(parts, 1))
-        at += t.shape[1]
-    return cat(rows, 0)
+        rows, columns = t.shape
+        yield slice(down, down + rows), slice(across, across + columns)
+        down, across = down + rows, across + columns
+
+
+@opaque(namespace='', method=False, label='BlockDiagBackward0',
+        grad={'tensors': lambda m, g, tensors: [g[block] for block in _blocks(tensors)]})
+def _block_diag(m, tensors):
+    made = m.xp.zeros([sum(t.shape[k] for t in tensors) for k in (0, 1)], tensors[0].dtype)
+    for t, block in zip(tensors, _blocks(tensors)):
+        made[block] = t
+    return made
 
 
 @export()

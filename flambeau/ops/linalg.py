@@ -222,7 +222,7 @@ def cond(A, p=None):
     'input': lambda m, g, other, dim: m._cross(conjugated(m, other), g, dim),
     'other': lambda m, g, input, dim: m._cross(g, conjugated(m, input), dim)})
 def _cross(m, input, other, dim):
-    made = m.kernel('geometry.cross', input, other, dim)
+    made = m.kernel('geometry.crossed', input, other, dim)
     if made is None:
         first, second = m.unbind(input, dim), m.unbind(other, dim)
         made = m.stack([first[k - 2] * second[k - 1] - first[k - 1] * second[k - 2] for k in range(3)], dim)
@@ -309,8 +309,12 @@ def kron(input, other):
     ndim = max(input.dim(), other.dim())
     a = (1,) * (ndim - input.dim()) + tuple(input.shape)
     b = (1,) * (ndim - other.dim()) + tuple(other.shape)
-    product = input.reshape([n for size in a for n in (size, 1)]) * other.reshape([n for size in b for n in (1, size)])
-    return product.reshape([n * k for n, k in zip(a, b)])
+    input, other = input.reshape([n for size in a for n in (size, 1)]), other.reshape([n for size in b for n in (1, size)])
+    if ndim and math.prod(a) * math.prod(b) >= LARGE:  # longer rows to run through, made of a few numbers
+        wide = a[-1], b[-1]
+        input = input.expand(*input.shape[:-2], *wide).flatten(-2)
+        other = other.expand(*other.shape[:-2], *wide).flatten(-2)
+    return (input * other).reshape([n * k for n, k in zip(a, b)])
 
 
 @published('torch linalg', method=True)

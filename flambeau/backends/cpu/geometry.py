@@ -10,7 +10,7 @@ from .build import compiled
 from .layout import dense
 from .replay import allocated
 
-__all__ = ['cross', 'pairs', 'pairs_adjoint']
+__all__ = ['crossed', 'pairs', 'pairs_adjoint']
 
 ELEMENTS = ('float32', 'float64')
 SMALLEST = 1 << 10  # numbers from which on a kernel beats array functions
@@ -23,7 +23,7 @@ def _ordered(array):
     return np.ascontiguousarray(array) if made is None else made
 
 
-def cross(x, y, axis):
+def crossed(x, y, axis):
     """The cross products of vectors of three numbers along an axis of two arrays of one shape."""
     if x.dtype.name not in ELEMENTS or y.dtype != x.dtype or x.size < SMALLEST or x.shape != y.shape:
         return None

@@ -61,9 +61,12 @@ def _elements(x, axis, index, y, kind, op):
         return False
     outer, n, width = math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1:])
     count = index.shape[axis]
-    run = compiled(indexing.elements, kind, op, width == 1, y.ndim == 0)
+    each = width == count == 1
+    run = compiled(indexing.elements, kind, op, 'each' if each else width == 1, y.ndim == 0)
     index = np.ascontiguousarray(index, np.int64)
-    if width > 1:
+    if each:
+        run(x, index, y, 1, n, 1, outer, 0, LONG, 1)
+    elif width > 1:
         run(x, index, y, outer, n, count, width, count * width, BLOCK, max(1, BLOCK // (count * width)))
     else:
         run(x, index, y, outer, n, 1, count, count, LONG if op == 'read' else count, max(1, LONG // max(1, count)))
