@@ -19,7 +19,8 @@ pytestmark = pytest.mark.skipif(not jit_is_on(), reason='kernels are switched of
 SHAPES = [  # batch, heads, queries, keys, features
     (2, 3, 64, 64, 64), (1, 2, 33, 70, 32), (2, 1, 100, 45, 48), (1, 1, 1, 200, 128), (1, 2, 256, 256, 16),
     (1, 1, 157, 31, 80), (3, 8, 29, 1, 64), (2, 2, 50, 61, 20), (1, 1, 40, 40, 300)]
-MASKS = ['causal', 'triangle', 'rows', 'padding', 'empty queries', 'one key for all', 'every second', 'turned']
+MASKS = ['causal', 'triangle', 'rows', 'padding', 'empty queries', 'one key for all', 'every second', 'turned',
+         'window', 'left padding']
 NAMES = 'out', 'query', 'key', 'value'
 
 
@@ -57,6 +58,8 @@ def masked(kind, shape, dtype=None):
     mask = {'causal': np.tri(queries, keys, dtype=bool), 'triangle': np.tri(queries, keys, -3, dtype=bool),
             'rows': whole[:1, :1, :, :1], 'padding': (np.arange(keys) < rng.integers(0, keys, (batch, 1, 1, 1))),
             'empty queries': whole[..., :keys] & (rng.random((batch, heads, queries, 1)) < 0.7),
+            'window': np.tri(queries, keys, 2, dtype=bool) & ~np.tri(queries, keys, -3, dtype=bool),
+            'left padding': np.arange(keys) >= rng.integers(0, keys + 1, (batch, heads, 1, 1)),
             'one key for all': np.arange(keys) == keys // 2, 'every second': whole[0, 0, :, ::2],
             'turned': np.ascontiguousarray(whole[0, 0, :, :keys].T).T}[kind]
     if dtype is None:

@@ -6,8 +6,9 @@ which order does not depend on the number of threads. Keys, and in backward valu
 columns first.
 
 `element` is the type of the numbers. `looks` says what queries look at: '' everything, 'causal', 'bool' the keys where
-a mask is true, 'added' a mask of numbers is added to the scores. Keys after the last that a mask shows to some of the
-queries taken together are left out. `drops`: weights go where `kept` is false, the others are multiplied by `gain`.
+a mask is true, 'added' a mask of numbers is added to the scores. Keys before the first and after the last that a mask
+shows to some of the queries taken together are left out. `drops`: weights go where `kept` is false, the others are
+multiplied by `gain`.
 """
 from __future__ import annotations
 
@@ -131,25 +132,33 @@ class _Writer:
         whole = b.reduce('add', total.get())
         return b.constant(1, self.number) / (b.select(whole == 0.0, 1.0, whole) if masked else whole)
 
-    def limit(self, keys, row, mask, mask_row, rows):
-        """How many keys are looked at by some of `rows` queries that end before `row`; mask: of the first of them."""
+    def span(self, keys, row, mask, mask_row, rows):
+        """(first, end) of the keys that some of `rows` queries look at, which end before `row`; mask: their first's.
+
+        first is where a panel of keys begins.
+        """
         b = self.b
-        if self.looks == 'causal':
-            return b.smaller(keys, row)
-        if not self.looks:
-            return keys
-        end = b.variable(0, i64)
+        if not self.looks or self.looks == 'causal':
+            return b.of_type(0, i64), b.smaller(keys, row) if self.looks else keys
+        rounded = self.rounded(keys, self.lanes)
+        begin, end = b.variable(rounded), b.variable(0, i64)
         with b.loop(0, b.select(mask_row == 0, b.of_type(1, i64), b.of_type(rows, i64))) as r:
-            at = b.variable(self.rounded(keys, self.lanes))
-            with b.repeat():  # from the last keys to those known to be looked at
-                first, place = at.get() - self.lanes, mask + r * mask_row + (at.get() - self.lanes)
-                inside = b.first(keys - first, self.lanes)
-                shown = b.reduce('or', self.truth(place, inside) if self.looks == 'bool' else
-                                 b.load(place, self.vector, mask=inside, other=LOWEST) != LOWEST)
-                end.set(b.larger(end.get(), b.select(shown, at.get(), end.get())))
-                at.set(first)
-                b.until(shown | (first <= end.get()))
-        return b.smaller(keys, end.get())
+            for edge, start, step in ((begin, b.of_type(0, i64), self.lanes), (end, rounded, -self.lanes)):
+                at = b.variable(start)
+                with b.repeat():  # from outside to keys known to be looked at
+                    now, known = at.get(), edge.get()
+                    block = now if step > 0 else now + step
+                    shown = self.shown(mask + r * mask_row + block, b.first(keys - block, self.lanes))
+                    edge.set(b.select(shown, (b.smaller if step > 0 else b.larger)(known, now), known))
+                    at.set(now + step)
+                    b.until(shown | (now + step >= known if step > 0 else now + step <= known))
+        end = b.smaller(keys, end.get())
+        return b.smaller(begin.get(), end) // self.width * self.width, end
+
+    def shown(self, place, lanes):
+        """Whether a mask shows some of a vector of keys."""
+        return self.b.reduce('or', self.truth(place, lanes) if self.looks == 'bool' else
+                             self.b.load(place, self.vector, mask=lanes, other=LOWEST) != LOWEST)
 
     def own(self, limit, row):
         """How many of the first `limit` keys one query may look at."""
@@ -189,14 +198,16 @@ def forward(target, element, features, rows, uneven, looks, drops):
             start = first_row(b, p, upper, rows)
 
             def write(height):
-                limit = w.limit(keys, start + height, mask + start * mask_row, mask_row, height)
-                width = w.rounded(limit, w.width)
-                w.scores(height, q_at + start * q_row, q_row, panel_of_keys, width, space, pitch)
+                first, end = w.span(keys, start + height, mask + start * mask_row, mask_row, height)
+                width = w.rounded(end - first, w.width)
+                w.scores(height, q_at + start * q_row, q_row, panel_of_keys + first * features, width, space, pitch)
                 with b.loop(0, height) as r:
                     row = start + r
-                    b.store(w.powers(space + r * pitch, w.own(limit, row), width, scale, mask + row * mask_row,
-                                     kept + row * kept_row if drops else None) * gain, inverse + r)
-                w.weighted(height, space, pitch, 1, v_at, v_row, out_at + start * out_row, out_row, limit, 0)
+                    b.store(w.powers(space + r * pitch, w.own(end, row) - first, width, scale,
+                                     mask + (row * mask_row + first),
+                                     kept + (row * kept_row + first) if drops else None) * gain, inverse + r)
+                w.weighted(height, space, pitch, 1, v_at + first * v_row, v_row, out_at + start * out_row, out_row,
+                           end - first, 0)
                 with b.loop(0, height) as r:
                     factor, place = b.splat(b.load(inverse + r), w.lanes), out_at + (start + r) * out_row
                     for column, lanes in w.across():
@@ -253,23 +264,26 @@ def backward(target, element, features, rows, uneven, key_rows, key_uneven, look
         with b.loop(part * steps, b.smaller(part * steps + steps, panels), GROUP) as group:
             last = b.smaller(group + GROUP, panels)
             start, end = first_row(b, group, upper, rows), first_row(b, last, upper, rows)
-            limit = w.limit(keys, end, mask + start * mask_row, mask_row, end - start)
-            width = w.rounded(limit, w.width)
+            first, limit = w.span(keys, end, mask + start * mask_row, mask_row, end - start)
+            first = b.larger(first - w.width, b.of_type(0, i64))  # a panel of sums may begin a little before
+            width = w.rounded(limit - first, w.width)
             with b.loop(group, last) as p:
                 at = first_row(b, p, upper, rows)
                 row = (at - start) * pitch
 
                 def write(height):
-                    w.scores(height, q + at * q_row, q_row, turned_keys, width, weights + row, pitch)
-                    w.scores(height, g + at * g_row, g_row, turned_values, width, gradient + row, pitch)
+                    w.scores(height, q + at * q_row, q_row, turned_keys + first * features, width, weights + row, pitch)
+                    w.scores(height, g + at * g_row, g_row, turned_values + first * features, width, gradient + row,
+                             pitch)
                     with b.loop(0, height) as r:
                         query = at + r
                         # the last panel of keys may reach a little past `width`
                         _row_gradient(w, weights + row + r * pitch, gradient + row + r * pitch, g + query * g_row,
-                                      out + query * out_row, w.own(limit, query), width + w.width, scale, gain,
-                                      mask + query * mask_row, kept + query * kept_row if drops else None)
-                    w.weighted(height, gradient + row, pitch, 1, k, k_row, dq + at * dq_row, dq_row,
-                               w.own(limit, at + (height - 1)), 0)
+                                      out + query * out_row, w.own(limit, query) - first, width + w.width, scale,
+                                      gain, mask + (query * mask_row + first),
+                                      kept + (query * kept_row + first) if drops else None)
+                    w.weighted(height, gradient + row, pitch, 1, k + first * k_row, k_row, dq + at * dq_row, dq_row,
+                               w.own(limit, at + (height - 1)) - first, 0)
                 of_height(b, p, upper, rows, uneven, write)
             with b.loop(0, key_panels) as p:
                 at = first_row(b, p, key_upper, key_rows)
@@ -277,8 +291,8 @@ def backward(target, element, features, rows, uneven, key_rows, key_uneven, look
                 def add(height):
                     for x, y, y_row, place, stride in ((weights, g, g_row, dv, dv_row),
                                                        (gradient, q, q_row, dk, dk_row)):
-                        w.weighted(height, x + at, 1, pitch, y + start * y_row, y_row,
+                        w.weighted(height, x + (at - first), 1, pitch, y + start * y_row, y_row,
                                    place + (part * apart + at * stride), stride, end - start, 1)
-                with b.when(at < limit):
+                with b.when((at >= first) & (at < limit)):
                     of_height(b, p, key_upper, key_rows, key_uneven, add)
     return b.finish()
