@@ -29,6 +29,7 @@ from .dtypes import (ALL, bfloat16, bool_, complex64, complex128, dtype, float16
                     int64, of, uint8, uint16, uint32, uint64)
 from .pickle_interpreter import (Allowed, Interpreter, Record, UnpicklingError, add_safe_globals, clear_safe_globals,
                                  get_safe_globals, safe_globals)
+from .ops.definition import exports
 from .storage import TypedStorage, UntypedStorage, address_of, root_of
 from .tensor import Parameter, Size, Tensor, layout, wrap
 
@@ -195,7 +196,11 @@ OWN_PACKAGES = {'torch.nn': 'nn', f'{PACKAGE}.nn': 'nn', 'torchvision': 'vision'
 
 
 def own_object(module: str, name: str):
-    """The module class of this package, or function of nn.functional, that files call `module.name`; or None."""
+    """The module class of this package, or function of it or of nn.functional, that files call `module.name`; or None.
+    """
+    if module in ('torch', PACKAGE):
+        found = getattr(sys.modules[PACKAGE], name, None)  # which loads its family of operations
+        return found if found is exports('torch').get(name) else None
     prefix = next((prefix for prefix in OWN_PACKAGES if f'{module}.'.startswith(f'{prefix}.')), None)
     if prefix is None:
         return None
@@ -221,7 +226,7 @@ def torch_names(target, name: str) -> list[tuple[str, str]]:
     found = []
     for depth in range(1, len(parts) + 1):
         package = sys.modules.get('.'.join(parts[:depth]))
-        if package is not None and vars(package).get(name) is target:
+        if package is not None and getattr(package, name, None) is target:
             root, inner = ('torchvision', parts[2:depth]) if parts[1:2] == ['vision'] else ('torch', parts[1:depth])
             found.append(('.'.join([root, *inner]), name))
     return found

@@ -716,3 +716,14 @@ def test_safetensors_missing(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, 'safetensors', None)
     with pytest.raises(RuntimeError, match='pip install safetensors'):
         serialization.save_safetensors({}, tmp_path / 'x')
+
+
+def test_functions_are_found_again_in_saved_modules():
+    layer = torch.nn.TransformerEncoderLayer(8, 2, dropout=0.0)
+    saved, x = io.BytesIO(), torch.randn(2, 3, 8)
+    functions = [torch.exp, torch.nn.functional.relu, torch.nn.functional.gelu]
+    torch.save([layer, functions], saved)
+    saved.seek(0)
+    loaded, found = torch.load(saved, weights_only=False)
+    assert found == functions == pickle.loads(pickle.dumps(functions))
+    torch.testing.assert_close(loaded(x), layer(x))

@@ -589,13 +589,14 @@ def eye(n, m=None, *, out=None, dtype=None, layout=None, device=None, requires_g
 
 
 def _triangle(name, places):
-    @export(name=name)
     def indices(row, col, offset=0, *, dtype=dtypes.int64, layout=None, device=None):
         if row < 0 or col < 0:
             raise RuntimeError(f'{"row" if row < 0 else "col"} must be non-negative, got {min(row, col)}')
         resolve(device)
         return wrap(np.stack(places(row, offset, col)).astype(dtype.numpy))
     indices.__doc__ = f'The coordinates of the {"lower" if name[3] == "l" else "upper"} triangle of a matrix, as 2 x n.'
+    indices.__name__ = indices.__qualname__ = name
+    export()(indices)
 
 
 _triangle('tril_indices', np.tril_indices)

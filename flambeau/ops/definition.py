@@ -405,6 +405,8 @@ def publish(function, names, namespaces, method):
         for namespace in namespaces:
             if namespace:
                 EXPORTS.setdefault(namespace, {})[name] = function
+                if name == function.__name__ and namespace == namespaces[0]:  # where pickles look for it
+                    function.__module__ = 'flambeau' if namespace == 'torch' else f'flambeau.{namespace}'
         if method:
             setattr(Tensor, name, function)
 
