@@ -12,6 +12,8 @@ multiplied by `gain`.
 """
 from __future__ import annotations
 
+import functools
+
 from .ir import Builder
 from .mathematics import exp
 from .tiles import Forms, add_products, first_row, of_height, pack_turned
@@ -23,6 +25,7 @@ GROUP = 4  # panels of queries whose weights are held at once in backward
 LOWEST = float('-inf')
 
 
+@functools.lru_cache(maxsize=64)
 def _tile(target, element, rows, columns):
     """out (+)= x @ y for `rows` rows and up to two vectors of columns; x lies any way, a row of y side by side."""
     forms = Forms(target, element)
