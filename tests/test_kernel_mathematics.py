@@ -124,6 +124,16 @@ def test_special_values(name, kind):
         assert np.array_equal(np.signbit(y[right == 0]), np.signbit(right[right == 0]))
 
 
+@pytest.mark.parametrize('kind', ['float32', 'float64'])
+def test_next_numbers(kind):
+    limits = np.finfo(kind)
+    given = np.array([*SPECIAL, limits.max, -limits.max, limits.tiny, limits.smallest_subnormal]).astype(kind)
+    x, y = (np.resize(a, -(-a.size // 64) * 64) for a in np.meshgrid(given, given))
+    made, right = computed('nextafter', kind, x, y), np.nextafter(x, y)
+    np.testing.assert_array_equal(made, right)
+    assert np.array_equal(np.signbit(made[made == 0]), np.signbit(right[made == 0]))
+
+
 @pytest.mark.parametrize('name', ['sin', 'pow', 'lgamma', 'erf', 'erfinv', 'atan2'])
 def test_the_interpreter_gives_the_same(name):
     for kind in ('float32', 'float64'):

@@ -7,9 +7,9 @@ from . import coefficients as fitted
 from .exponential import (LN2, exp, exp_pair, in_float64, log, log_parts, polynomial, product, quotient, rarely,
                           two_sum, within)
 from .trigonometry import tan
-from .types import f32, f64, i32
+from .types import Type, f32, f64, i32
 
-__all__ = ['erf', 'erfc', 'erfinv', 'lgamma', 'digamma']
+__all__ = ['erf', 'erfc', 'erfinv', 'lgamma', 'digamma', 'nextafter']
 
 ERFC_BASE = 1.1875  # what fitted.ERFC is counted from
 LGAMMA_AT_1 = -0.5772156649015329, 4.942915152430645e-18  # the derivative there: high, low part
@@ -159,3 +159,13 @@ def _digamma(b, x):
     def reflected():
         return b.select(beyond == 0.0, b.of_type(math.nan, x.type), value - math.pi / tan(b, beyond * math.pi))
     return rarely(b, negative, reflected, value)
+
+
+def nextafter(b, x, y):
+    """The next number after x on the way to y: the bits of its size are a whole number, one more or less."""
+    whole = Type('i', x.type.bits).like(x.type)
+    one = b.constant(1, whole)
+    grows = (x > 0.0) ^ (y < x)
+    moved = b.bitcast(b.bitcast(x, whole) + b.select(grows, one, -one), x.type)
+    made = b.select(x == 0.0, b.copysign(b.bitcast(one, x.type), y), moved)
+    return b.select((x != x) | (y != y), x + y, b.select(x == y, y, made))

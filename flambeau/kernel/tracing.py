@@ -235,6 +235,11 @@ class Program:
             raise Untraceable('a conversion')
         return x
 
+    def nextafter(self, x, y):
+        if self.computed.itemsize == 2:
+            raise Untraceable('neighbours of half types among those of others')
+        return self.apply('nextafter', x, y)
+
     def widened(self, x):
         """A result of a half type as it was computed, in float32."""
         wide = np.dtype(np.float32) if x.dtype.itemsize == 2 and not self.whole else x.dtype

@@ -388,9 +388,15 @@ def outer(input, vec2, *, out=None):
     return result if out is None else write_out('outer', result, out)
 
 
-def _added(name, multiply, shapes):
-    """beta * input + alpha * (a product), as PyTorch's addmm and its relatives, with the in-place method."""
+def _added(name, multiply, shapes, at_once=None):
+    """beta * input + alpha * (a product), as PyTorch's addmm and its relatives, with the in-place method.
+
+    at_once(input, first, second, beta, alpha): what is cheaper than to write the product down, or None.
+    """
     def function(input, first, second, *, beta=1, alpha=1, out=None):
+        made = None if at_once is None or out is not None else at_once(input, first, second, beta, alpha)
+        if made is not None:
+            return made
         product = multiply(first, second)
         if input.dtype is not product.dtype:
             raise RuntimeError(f'{name}: expected input and the product to have the same dtype, but got {input.dtype} '
@@ -431,7 +437,16 @@ def _sum_of_products(batch1, batch2):
 
 addmm = _added('addmm', mm, 'mat1 @ mat2')
 addmv = _added('addmv', mv, 'mat @ vec')
-addr = _added('addr', outer, 'the outer product of two vectors')
+
+
+def _outer_at_once(input, first, second, beta, alpha):
+    if beta != 0 and first.dim() == second.dim() == 1 and input.shape == (*first.shape, *second.shape) and \
+            input.is_floating_point() and input.dtype is first.dtype is second.dtype:
+        return PUBLIC.addcmul(input if beta == 1 else input * beta, first.unsqueeze(1), second, value=alpha)
+    return None
+
+
+addr = _added('addr', outer, 'the outer product of two vectors', _outer_at_once)
 baddbmm = _added('baddbmm', bmm, 'the products of two batches')
 addbmm = _added('addbmm', _sum_of_products, 'the sum of the products of two batches')
 

@@ -449,13 +449,17 @@ def cartesian_prod(*tensors):
 @export()
 def combinations(input, r=2, with_replacement=False):
     """All combinations of r elements of a vector, as rows."""
-    import itertools
     if input.dim() != 1:
         raise RuntimeError(f'Expect a 1D vector, but got shape {list(input.shape)}')
     if r < 0:
         raise RuntimeError(f'Expect a non-negative number, but got {r}')
     if r == 0:
         return input.new_empty(0)
-    choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
-    places = itertools.chain.from_iterable(choose(range(input.numel()), r))
-    return input[wrap(np.fromiter(places, np.int64).reshape(-1, r))]
+    places = np.arange(input.numel())[:, None]
+    for _ in range(r - 1):  # each row goes on with all places behind its last
+        first = places[:, -1] + (not with_replacement)
+        counts = input.numel() - first
+        begin = np.cumsum(counts) - counts
+        added = np.arange(counts.sum()) - np.repeat(begin - first, counts)
+        places = np.column_stack([np.repeat(places, counts, 0), added])
+    return input[wrap(places)]
