@@ -174,13 +174,13 @@ def _loaded(name, code, machine):
     return builtin(name, address)
 
 
-def runtime_builtins(text, names, symbols):
-    """The builtin functions, by name, of a module written by hand that calls the functions at the addresses `symbols`.
+def runtime_builtins(program, names, symbols):
+    """The builtin functions, by name, of a program (native.py) that calls the functions at the addresses `symbols`.
     """
     machine = _machine()
     for name, address in symbols.items():
         machine.llvm.add_symbol(name, address)
-    engine = machine.runtime(text)
+    engine = machine.runtime(program)
     return {name: builtin(name, engine.get_function_address(name)) for name in names}
 
 
