@@ -16,7 +16,7 @@ import functools
 
 from .ir import Builder
 from .mathematics import exp
-from .tiles import Forms, add_products, first_row, of_height, pack_turned
+from .tiles import Forms, add_products, first_row, of_height, pack_turned, totals
 from .types import boolean, i64, named, pointer
 
 __all__ = ['forward', 'backward', 'GROUP']
@@ -27,7 +27,7 @@ LOWEST = float('-inf')
 
 @functools.lru_cache(maxsize=64)
 def _tile(target, element, rows, columns):
-    """out (+)= x @ y for `rows` rows and up to two vectors of columns; x lies any way, a row of y side by side."""
+    """out (+)= x @ y for `rows` rows and some vectors of columns; x lies any way, a row of y side by side."""
     forms = Forms(target, element)
     lanes, vector, number = forms.lanes, forms.vector, pointer(forms.sum)
     b = Builder(f'tile{rows}_{columns}', x=number, x_row=i64, x_depth=i64, y=number, y_stride=i64, out=number,
@@ -68,10 +68,24 @@ class _Writer:
             b.call(tile, x, x_stride, 1, turned + column * self.features, self.width, out + column, out_stride,
                    self.features, 0)
 
-    def weighted(self, rows, x, x_row, x_depth, y, y_stride, out, out_stride, depth, kept):
-        """out (+)= x @ y with `features` columns."""
-        for column in range(0, self.features, self.width):
-            tile = _tile(self.target, self.element, rows, min(self.width, self.features - column))
+    def dots(self, rows, x, x_stride, y, y_stride, count, out, out_stride):
+        """Products of the rows of x with the first `count` rows of y, which are read where they lie."""
+        b = self.b
+        with b.loop(0, count, self.lanes) as first, b.loop(0, rows) as row:
+            left = [b.load(x + row * x_stride + column, self.vector, mask=mask) for column, mask in self.across()]
+            sums = []
+            for k in range(self.lanes):
+                line, total = y + b.smaller(first + k, count - 1) * y_stride, b.constant(0, self.vector)
+                for factor, (column, mask) in zip(left, self.across()):
+                    total = b.fma(factor, b.load(line + column, self.vector, mask=mask), total)
+                sums.append(total)
+            b.store(totals(b, sums), out + row * out_stride + first)
+
+    def weighted(self, rows, x, x_row, x_depth, y, y_stride, out, out_stride, depth, kept, vectors=2):
+        """out (+)= x @ y with `features` columns, so many vectors of them at a time."""
+        width = vectors * self.lanes
+        for column in range(0, self.features, width):
+            tile = _tile(self.target, self.element, rows, min(width, self.features - column))
             self.b.call(tile, x, x_row, x_depth, y + column, y_stride, out + column, out_stride, depth, kept)
 
     def turn(self, source, stride, keys, place):
@@ -178,23 +192,27 @@ def _builder(name, element, looks, arrays, counts):
                    **dict.fromkeys(counts.split(), i64), scale=number, gain=number)
 
 
-def forward(target, element, features, rows, uneven, looks, drops):
-    """out = softmax(q @ k^T * scale) @ v per head. `strides`: batch's, head's, row's of q, k, v, out, mask and kept."""
+def forward(target, element, features, rows, uneven, looks, drops, direct):
+    """out = softmax(q @ k^T * scale) @ v per head. `strides`: batch's, head's, row's of q, k, v, out, mask and kept.
+
+    `direct`: there is one panel of a few queries, for which keys are not turned.
+    """
     b = _builder('attention', element, looks, 'q k v out turned scratch', 'threads batch heads keys panels upper')
     q, k, v, out, turned, scratch, masks, keeps, strides, threads, batch, heads, keys, panels, upper, scale, gain = \
         b.parameters
     w = _Writer(target, b, element, features, looks)
     padded = w.rounded(keys, w.width)
     pitch = padded + w.width
-    with b.parallel(batch * heads) as task:
-        at, stride = w.place(k, strides, 1, task // heads, task % heads)
-        w.turn(at, stride, keys, turned + task * padded * features)
+    if not direct:
+        with b.parallel(batch * heads) as task:
+            at, stride = w.place(k, strides, 1, task // heads, task % heads)
+            w.turn(at, stride, keys, turned + task * padded * features)
     groups = (panels + (GROUP - 1)) // GROUP
     with b.parallel(batch * heads * groups, threads) as task:
         head, group = task // groups, (task % groups) * GROUP
-        (q_at, q_row), (v_at, v_row), (out_at, out_row), (mask, mask_row), (kept, kept_row) = (
+        (q_at, q_row), (k_at, k_row), (v_at, v_row), (out_at, out_row), (mask, mask_row), (kept, kept_row) = (
             w.place(array, strides, number, head // heads, head % heads)
-            for array, number in ((q, 0), (v, 2), (out, 3), (masks, 4), (keeps, 5)))
+            for number, array in enumerate((q, k, v, out, masks, keeps)))
         panel_of_keys, space = turned + head * padded * features, scratch + b.thread * pitch * rows
         inverse = b.buffer(w.number, rows)
         with b.loop(group, b.smaller(group + GROUP, panels)) as p:
@@ -203,14 +221,17 @@ def forward(target, element, features, rows, uneven, looks, drops):
             def write(height):
                 first, end = w.span(keys, start + height, mask + start * mask_row, mask_row, height)
                 width = w.rounded(end - first, w.width)
-                w.scores(height, q_at + start * q_row, q_row, panel_of_keys + first * features, width, space, pitch)
+                if direct:
+                    w.dots(height, q_at, q_row, k_at + first * k_row, k_row, end - first, space, pitch)
+                else:
+                    w.scores(height, q_at + start * q_row, q_row, panel_of_keys + first * features, width, space, pitch)
                 with b.loop(0, height) as r:
                     row = start + r
                     b.store(w.powers(space + r * pitch, w.own(end, row) - first, width, scale,
                                      mask + (row * mask_row + first),
                                      kept + (row * kept_row + first) if drops else None) * gain, inverse + r)
                 w.weighted(height, space, pitch, 1, v_at + first * v_row, v_row, out_at + start * out_row, out_row,
-                           end - first, 0)
+                           end - first, 0, target.registers // (2 * rows + 2) if direct else 2)
                 with b.loop(0, height) as r:
                     factor, place = b.splat(b.load(inverse + r), w.lanes), out_at + (start + r) * out_row
                     for column, lanes in w.across():

@@ -19,7 +19,8 @@ from .replay import allocated
 
 __all__ = ['forward', 'backward']
 
-FEW = 4             # queries that are not worth turning keys for: products of vectors read them where they lie
+FEW = 4             # queries that are not worth turning keys for
+HEADS = 4           # from which on a few queries a head keep processors busy
 SMALLEST = 1 << 10  # scores times features from which on a kernel beats array functions
 MOST = 1 << 14      # keys whose scores a thread's scratch may hold
 WIDEST = 512        # features
@@ -52,8 +53,10 @@ def _looks(mask, causal):
 
 
 def _weighing(x, rank, keys):
-    """What there is for each weight, or for those of whole axes, with the keys side by side, and its steps in memory from
-    batch to batch, head to head and query to query, 0 along axes that it does not have."""
+    """(array, its steps in memory from batch to batch, head to head and query to query, and of a number).
+
+    Of what there is for each weight, or for those of whole axes: these are not copied, and their steps are 0.
+    """
     if x is None:
         return None, NOWHERE
     if x.shape[-1:] != (keys,) or x.strides[-1] != x.itemsize or any(s % x.itemsize for s in x.strides):
@@ -95,9 +98,10 @@ def forward(query, key, value, mask, kept, scale, factor, causal):
 
     The mask is not looked at if causal.
     """
-    if query.shape[-2] <= FEW or not _fits(query, key, value, scale):
-        return None
     shape, dtype = query.shape, query.dtype
+    direct = shape[-2] <= FEW
+    if not _fits(query, key, value, scale) or direct and math.prod(shape[:-2]) < HEADS:
+        return None
     if query.ndim == 4:  # heads are joined again by a view
         out = allocated((shape[0], shape[2], shape[1], shape[3]), dtype).swapaxes(1, 2)
     else:
@@ -107,12 +111,12 @@ def forward(query, key, value, mask, kept, scale, factor, causal):
     q, k, v, written = (_beside(x) for x in (query, key, value, out))
     batch, heads, queries, features = q.shape
     keys = k.shape[2]
-    rows, uneven, panels, upper = _panels(queries)
+    rows, uneven, panels, upper = (queries, False, 1, 1) if direct else _panels(queries)
     padded, pitch = _columns(keys, dtype.itemsize)
-    turned = allocated(batch * heads * padded * features, dtype)
+    turned = None if direct else allocated(batch * heads * padded * features, dtype)
     threads = get_num_threads()
     scratch = allocated(threads * pitch * rows, dtype)
-    compiled(attention.forward, name_of(dtype), features, rows, uneven, looks, kept is not None)(
+    compiled(attention.forward, name_of(dtype), features, rows, uneven, looks, kept is not None, direct)(
         q, k, v, written, turned, scratch, mask, kept, _strides((q, k, v, written), seen, left), threads, batch, heads,
         keys, panels, upper, float(scale), float(factor))
     return out
