@@ -1,4 +1,4 @@
-"""Maximum pools of planes: a row of windows at a time, lane by lane, and gradients at the maxima; where channels lie
+"""Maximum pools of planes and volumes: a row of windows at a time, lane by lane, and gradients at the maxima; where channels lie
 side by side, a window of neighbouring channels at a time.
 
 Padding is not in memory: what lies outside of a plane is less than every number. Knows no arrays.
@@ -6,6 +6,7 @@ Padding is not in memory: what lies outside of a plane is less than every number
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 
 from .ir import Builder
@@ -14,16 +15,30 @@ from .types import f32, i32, i64, pointer
 __all__ = ['largest', 'largest_channels', 'returned', 'returned_channels']
 
 SIZES = dict.fromkeys('planes rows columns height width above before'.split(), i64)  # above and before: padding
+SIZES_OF_VOLUMES = dict.fromkeys(
+    'planes slices rows columns depth height width ahead above before'.split(), i64)  # the same for three axes
 
 
 class _Windows:
-    """The windows of a row from (row, column) on, as many as there are lanes, in a plane at `plane`."""
+    """The windows of a row from a corner on, as many as there are lanes, in a plane or volume at `plane`."""
 
     def __init__(self, b, lanes, plane, shape, corner, kernel, stride, dilation):
         self.b, self.lanes, self.plane = b, lanes, plane
-        self.height, self.width = shape
-        self.top, self.left = corner  # of the first window
+        *self.sizes, self.width = shape
+        *self.starts, self.left = corner  # of the first window
         self.kernel, self.stride, self.dilation = kernel, stride, dilation
+
+    def _lines(self):
+        """(whether it is in the plane, its number or that of one which is) of each row of the window."""
+        b = self.b
+        for taps in itertools.product(*map(range, self.kernel[:-1])):
+            there = line = None
+            for start, size, tap, step in zip(self.starts, self.sizes, taps, self.dilation):
+                at = start + tap * step
+                within, clipped = (at >= 0) & (at < size), b.larger(b.smaller(at, size - 1), 0)
+                there = within if there is None else there & within
+                line = clipped if line is None else line * size + clipped
+            yield there, line
 
     def _inside(self, column):
         """Which of `lanes` columns from one on there are."""
@@ -33,7 +48,7 @@ class _Windows:
 
     def _taps(self, line):
         """For each tap along a row its elements in all windows."""
-        b, (_, taps), (_, stride), (_, step) = self.b, self.kernel, self.stride, self.dilation
+        b, taps, stride, step = self.b, self.kernel[-1], self.stride[-1], self.dilation[-1]
         vector = f32.vector(self.lanes)
 
         def at(column):
@@ -56,74 +71,84 @@ class _Windows:
         where `positions` are those of windows of nothing."""
         b = self.b
         best = b.constant(-math.inf, f32.vector(self.lanes))
-        steps = b.iota(i32.vector(self.lanes)) * self.stride[1]
-        for i in range(self.kernel[0]):
-            row = self.top + i * self.dilation[0]
-            there = (row >= 0) & (row < self.height)
-            line = self.plane + b.larger(b.smaller(row, self.height - 1), 0) * self.width + self.left
-            for j, value in enumerate(self._taps(line)):
+        steps = b.iota(i32.vector(self.lanes)) * self.stride[-1]
+        for there, line in self._lines():
+            first = line * self.width + self.left
+            for j, value in enumerate(self._taps(self.plane + first)):
                 value = b.select(there, value, b.constant(-math.inf, value.type))
                 better = (value > best) | (value != value)
                 best = b.select(better, value, best)
                 if positions is not None:
-                    place = b.convert(row * self.width + self.left + j * self.dilation[1], i32)
+                    place = b.convert(first + j * self.dilation[-1], i32)
                     positions = b.select(better, steps + b.splat(place, self.lanes), positions)
         return best, positions
 
 
-def _sweep(b, target, x, plane, rows, columns, height, width, above, before, window, write):
-    """Calls write(windows, flat place of the first, how many there are, their mask) for all windows of a plane."""
-    lanes = target.lanes(f32)
-    stride = window[1]
-    with b.loop(0, rows) as row, b.loop(0, columns, lanes) as column:
-        count = b.smaller(columns - column, lanes)
-        corner = row * stride[0] - above, column * stride[1] - before
-        windows = _Windows(b, lanes, x + plane * height * width, (height, width), corner, *window)
-        write(windows, row * columns + column, count, b.first(count, lanes))
+def _sweep(b, target, x, window, sizes, write):
+    """Calls write(windows, flat place of the first, how many there are, their mask) for all windows of a plane at `x`.
+    """
+    lanes, dims = target.lanes(f32), len(window[0])
+    out, shape, before = sizes[:dims], sizes[dims:2 * dims], sizes[2 * dims:]
+    with contextlib.ExitStack() as loops:
+        *at, column = [loops.enter_context(b.loop(0, n, lanes if n is out[-1] else 1)) for n in out]
+        place = at[0]
+        for n, k in zip(out[1:], [*at[1:], column]):
+            place = place * n + k
+        count = b.smaller(out[-1] - column, lanes)
+        corner = [k * step - edge for k, step, edge in zip([*at, column], window[1], before)]
+        write(_Windows(b, lanes, x, shape, corner, *window), place, count, b.first(count, lanes))
 
 
 def _started(b, first, place, mask):
     return b.convert(b.load(first + place, i64.vector(mask.type.lanes), mask=mask), i32)
 
 
+def _builder(name, kernel, *arrays):
+    """(a builder, its arrays, how many planes, numbers of an output and an input, all sizes) for planes or volumes."""
+    b = Builder(name, **dict(arrays), **(SIZES if len(kernel) == 2 else SIZES_OF_VOLUMES))
+    given, (planes, *sizes) = b.parameters[:len(arrays)], b.parameters[len(arrays):]
+    dims = len(kernel)
+    return b, given, planes, math.prod(sizes[:dims]), math.prod(sizes[dims:2 * dims]), sizes
+
+
 def largest(target, kernel, stride, dilation, indices):
     """The maximum of every window, or NaN, and with `indices` its flat position, for nothing that in `first`."""
-    b = Builder('largest', x=pointer(f32), y=pointer(f32), at=pointer(i64), first=pointer(i64), **SIZES)
-    x, y, at, first, planes, rows, columns, *sizes = b.parameters
+    b, (x, y, at, first), planes, made, size, sizes = _builder(
+        'largest', kernel, ('x', pointer(f32)), ('y', pointer(f32)), ('at', pointer(i64)), ('first', pointer(i64)))
     with b.parallel(planes) as plane:
         def write(windows, place, count, mask):
             best, positions = windows.maxima(_started(b, first, place, mask) if indices else None)
-            out = plane * rows * columns + place
+            out = plane * made + place
             b.store(best, y + out, mask=mask)
             if indices:
                 b.store(b.convert(positions, i64), at + out, mask=mask)
-        _sweep(b, target, x, plane, rows, columns, *sizes, (kernel, stride, dilation), write)
+        _sweep(b, target, x + plane * size, (kernel, stride, dilation), sizes, write)
     return b.finish()
 
 
 def returned(target, kernel, stride, dilation):
     """Zeros to which every element of `g` is added where the maximum of its window comes from."""
-    b = Builder('returned', x=pointer(f32), g=pointer(f32), total=pointer(f32), first=pointer(i64), **SIZES)
-    x, g, total, first, planes, rows, columns, height, width, *padding = b.parameters
+    b, (x, g, total, first), planes, made, size, sizes = _builder(
+        'returned', kernel, ('x', pointer(f32)), ('g', pointer(f32)), ('total', pointer(f32)), ('first', pointer(i64)))
     lanes = target.lanes(f32)
     apart = all(d == 1 and k <= s for k, s, d in zip(kernel, stride, dilation))  # no element is in two windows
     with b.parallel(planes) as plane:
         found = b.buffer(i32, lanes)
-        own, size = total + plane * height * width, height * width
+        own = total + plane * size
         with b.loop(0, size, lanes) as k:
             b.store(b.constant(0, f32.vector(lanes)), own + k, mask=b.first(b.smaller(size - k, lanes), lanes))
 
         def write(windows, place, count, mask):
             positions = windows.maxima(_started(b, first, place, mask))[1]
+            shares = g + plane * made + place
             if apart:
-                b.scatter(b.load(g + plane * rows * columns + place, f32.vector(lanes), mask=mask), own, positions,
-                          mask)
+                b.scatter(b.load(shares, f32.vector(lanes), mask=mask), own, positions, mask)
                 return
             b.store(positions, found)
             with b.loop(0, count) as k:
                 to = own + b.convert(b.load(found + k), i64)
-                b.store(b.load(to) + b.load(g + plane * rows * columns + place + k), to)
-        _sweep(b, target, x, plane, rows, columns, height, width, *padding, (kernel, stride, dilation), write)
+                b.store(b.load(to) + b.load(shares + k), to)
+        _sweep(b, target, x + plane * size, (kernel, stride, dilation), sizes, write)
     return b.finish()
 
 

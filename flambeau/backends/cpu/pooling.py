@@ -1,4 +1,4 @@
-"""Maximum pools of float32 planes by generated kernels; what does not fit answers None. Knows no operation."""
+"""Maximum pools of float32 planes and volumes by generated kernels; what does not fit answers None. Knows no operation."""
 from __future__ import annotations
 
 import math
@@ -20,7 +20,7 @@ LAST = 0, 2, 3, 1   # the axes of channels_last images in the order of memory
 
 
 def _fits(x, window):
-    return (x.ndim in (3, 4) and x.dtype == np.float32 and x.size > 0 and math.prod(window.kernel) <= MOST_TAPS
+    return (x.ndim in (3, 4, 5) and x.dtype == np.float32 and x.size > 0 and math.prod(window.kernel) <= MOST_TAPS
             and math.prod(x.shape[2:]) < LARGEST)
 
 
@@ -49,7 +49,7 @@ def _ordered(x):
 
 
 def largest(x, out, window, first):
-    """The maxima of windows over `x` (batch, channels and one or two axes), and their flat positions unless `first` is
+    """The maxima of windows over `x` (batch, channels and one to three axes), and their flat positions unless `first` is
     None.
 
     first: the positions given where a window holds nothing above minus infinity.
