@@ -131,23 +131,16 @@ def _column_gradients(m, arguments, of_input, of_weight, of_bias):
     if of_input:
         scale = m.rsqrt(variance + eps)
         factor = scale if weight is None else scale * weight
-        slopes = m.fused(_column_slopes, g, x, mean, factor, scale * of_scale / count, of_shift / count)
+        share = -factor / count
+        slopes = m.fused(_slopes, g, x, mean, factor, share * scale * of_scale, share * of_shift)
     return slopes, of_scale if of_weight else None, of_shift if of_bias else None
-
-
-def _column_slopes(m, g, x, mean, factor, along, shift):
-    return factor * (g - shift - (x - mean) * along)
 
 
 def _standardized_columns(m, x, weight, bias, affine_shape, count, eps):
     """`_standardized`: the sums over columns, then every number by itself."""
     mean = m.fused(_column_sum, x, affine_shape) / count
     variance = m.fused(_column_spread, x, mean, affine_shape) / count
-    factor = m.rsqrt(variance + eps)
-    if weight is not None:
-        factor = factor * weight
-    shift = -mean * factor if bias is None else bias - mean * factor
-    return m.fused(_scaled, x, factor, shift), mean, variance
+    return m.fused(_scaled, x, *_statistical_factors(m, weight, bias, mean, variance, eps)), mean, variance
 
 
 def _column_sum(m, x, shape):
@@ -156,6 +149,11 @@ def _column_sum(m, x, shape):
 
 def _column_spread(m, x, mean, shape):
     return m.sum_to_size((x - mean) * (x - mean), shape)
+
+
+def _slopes(m, g, x, mean, scale, along, shift):
+    slopes = g * scale + (x if mean is None else x - mean) * along
+    return slopes if shift is None else slopes + shift
 
 
 def _standardized_gradients(m, g, x, weight, mean, variance, of_mean, of_variance, axes, affine_shape, count, eps,
@@ -172,11 +170,11 @@ def _standardized_gradients(m, g, x, weight, mean, variance, of_mean, of_varianc
     along = -m.sum(g * offsets, axes, True) * (scale * scale * scale)
     if of_variance is not None:
         along = along + of_variance * 2.0
-    slopes = g * scale + offsets * (along / count)
+    shift = None
     if mean is not None:
         shift = -m.sum(g, axes, True) * scale
-        slopes = slopes + (shift if of_mean is None else shift + of_mean) / count
-    return slopes, weight_gradient, bias_gradient
+        shift = (shift if of_mean is None else shift + of_mean) / count
+    return _slopes(m, g, x, mean, scale, along / count, shift), weight_gradient, bias_gradient
 
 
 def _to_dtype_of(m, value, operand, bias_dtype):
