@@ -334,7 +334,6 @@ def not_allowed(path: str, own: bool) -> str:
 
 # ---- the stack machine -----------------------------------------------------------------------------------
 
-OPERATIONS: dict[bytes, object] = {}
 DAMAGE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, struct.error, EOFError)
 CHECKED_READ = 1 << 16
 
@@ -398,12 +397,36 @@ class Interpreter:
     def push(self, value) -> None:
         self.stack.append(value)
 
-    def pop(self):
-        return self.stack.pop()
+    def last(self, count: int) -> list:
+        """Takes the last values off the stack, in the order in which they came."""
+        return [self.stack.pop() for _ in range(count)][::-1]
+
+    def mark(self) -> None:
+        self.marked.append(self.stack)
+        self.stack = []
 
     def pop_mark(self) -> list:
         items, self.stack = self.stack, self.marked.pop()
         return items
+
+    def index(self) -> int:
+        return int(self.line())
+
+    def recall(self, index: int) -> None:
+        self.push(self.memo[index])
+
+    def memoize(self, index: int) -> None:
+        self.memo[index] = self.stack[-1]
+
+    def protocol(self) -> None:
+        version = self.number('<B')
+        if version > pickle.HIGHEST_PROTOCOL:
+            raise UnpicklingError(f'unsupported pickle protocol: {version}')
+
+    def find(self, module, name) -> None:
+        if type(name) is not str or type(module) is not str:
+            raise UnpicklingError('the name of a global must be text')
+        self.push(self.allowed.find(module, name))
 
     def old_string(self, data: bytes):
         return data if self.encoding == 'bytes' else data.decode(self.encoding)
@@ -453,6 +476,13 @@ class Interpreter:
             set_instance_state(target, state)
         else:
             raise UnpicklingError(f'a state for {describe(target)} is not allowed')
+
+    def make_instance(self, kind, *args) -> None:
+        self.call(kind, args)
+
+    def make_dict(self, items: list) -> None:
+        self.push({})
+        self.update(items)
 
     def extend(self, items: list) -> None:
         target = self.stack[-1]
@@ -518,211 +548,79 @@ def integer_line(line: str) -> int | bool:
     return {'00': False, '01': True}[line] if line in ('00', '01') else int(line)
 
 
-def operation(*codes):
-    def register(function):
-        for code in codes:
-            OPERATIONS[code] = function
-        return function
-    return register
+def text(machine: Interpreter, data: bytes) -> str:
+    return data.decode('utf-8', 'surrogatepass')
 
 
-def _define_values():
-    """Instructions that only push, memoize or recall a value, as tables."""
-    def pushes(code, value_of):
-        OPERATIONS[code] = lambda machine: machine.push(value_of(machine))
-
-    for code, value in ((pickle.NONE, None), (pickle.NEWTRUE, True), (pickle.NEWFALSE, False),
-                        (pickle.EMPTY_TUPLE, ())):
-        pushes(code, lambda machine, value=value: value)
-    for code, kind in ((pickle.EMPTY_LIST, list), (pickle.EMPTY_DICT, dict), (pickle.EMPTY_SET, set)):
-        pushes(code, lambda machine, kind=kind: kind())
-    for code, layout in ((pickle.BININT, '<i'), (pickle.BININT1, '<B'), (pickle.BININT2, '<H'),
-                         (pickle.BINFLOAT, '>d')):
-        pushes(code, lambda machine, layout=layout: machine.number(layout))
-
-    def text(machine, data):
-        return data.decode('utf-8', 'surrogatepass')
-
-    for code, layout, decode in (
-            (pickle.SHORT_BINUNICODE, '<B', text), (pickle.BINUNICODE, '<I', text), (pickle.BINUNICODE8, '<Q', text),
-            (pickle.SHORT_BINBYTES, '<B', lambda machine, data: data),
-            (pickle.BINBYTES, '<I', lambda machine, data: data), (pickle.BINBYTES8, '<Q', lambda machine, data: data),
-            (pickle.BYTEARRAY8, '<Q', lambda machine, data: bytearray(data)),
-            (pickle.SHORT_BINSTRING, '<B', Interpreter.old_string), (pickle.BINSTRING, '<i', Interpreter.old_string),
-            (pickle.LONG1, '<B', lambda machine, data: pickle.decode_long(data)),
-            (pickle.LONG4, '<i', lambda machine, data: pickle.decode_long(data))):
-        pushes(code, lambda machine, layout=layout, decode=decode:
-               decode(machine, machine.take(machine.number(layout))))
-
-    pushes(pickle.INT, lambda machine: integer_line(machine.line()))
-    pushes(pickle.LONG, lambda machine: int(machine.line().rstrip('L')))
-    pushes(pickle.FLOAT, lambda machine: float(machine.line()))
-    pushes(pickle.UNICODE, lambda machine: machine.line().encode('utf-8').decode('raw-unicode-escape'))
-    pushes(pickle.STRING, lambda machine: machine.old_string(codecs.escape_decode(machine.line()[1:-1])[0]))
-
-    for code, length in ((pickle.TUPLE1, 1), (pickle.TUPLE2, 2), (pickle.TUPLE3, 3)):
-        pushes(code, lambda machine, length=length: tuple([machine.pop() for _ in range(length)][::-1]))
-    for code, index in ((pickle.GET, lambda machine: int(machine.line())),
-                        (pickle.BINGET, lambda machine: machine.number('<B')),
-                        (pickle.LONG_BINGET, lambda machine: machine.number('<I'))):
-        pushes(code, lambda machine, index=index: machine.memo[index(machine)])
-    for code, index in ((pickle.PUT, lambda machine: int(machine.line())),
-                        (pickle.BINPUT, lambda machine: machine.number('<B')),
-                        (pickle.LONG_BINPUT, lambda machine: machine.number('<I')),
-                        (pickle.MEMOIZE, lambda machine: len(machine.memo))):
-        OPERATIONS[code] = lambda machine, index=index: machine.memo.__setitem__(index(machine), machine.stack[-1])
+def as_it_is(machine: Interpreter, data: bytes) -> bytes:
+    return data
 
 
-_define_values()
+def decoded_long(machine: Interpreter, data: bytes) -> int:
+    return pickle.decode_long(data)
 
 
-@operation(pickle.PROTO)
-def protocol(machine):
-    version = machine.number('<B')
-    if version > pickle.HIGHEST_PROTOCOL:
-        raise UnpicklingError(f'unsupported pickle protocol: {version}')
+# instructions that push a value: from nothing, from a number in the file, or from as many bytes as that says
+PUSHED = {
+    pickle.NONE: lambda machine: None, pickle.NEWTRUE: lambda machine: True, pickle.NEWFALSE: lambda machine: False,
+    pickle.EMPTY_TUPLE: lambda machine: (), pickle.EMPTY_LIST: lambda machine: [],
+    pickle.EMPTY_DICT: lambda machine: {}, pickle.EMPTY_SET: lambda machine: set(),
+    pickle.INT: lambda machine: integer_line(machine.line()),
+    pickle.LONG: lambda machine: int(machine.line().rstrip('L')),
+    pickle.FLOAT: lambda machine: float(machine.line()),
+    pickle.UNICODE: lambda machine: machine.line().encode('utf-8').decode('raw-unicode-escape'),
+    pickle.STRING: lambda machine: machine.old_string(codecs.escape_decode(machine.line()[1:-1])[0]),
+    pickle.DUP: lambda machine: machine.stack[-1],
+    pickle.TUPLE: lambda machine: tuple(machine.pop_mark()), pickle.LIST: lambda machine: machine.pop_mark(),
+    pickle.FROZENSET: lambda machine: frozenset(hashable(machine.pop_mark())),
+    pickle.TUPLE1: lambda machine: tuple(machine.last(1)), pickle.TUPLE2: lambda machine: tuple(machine.last(2)),
+    pickle.TUPLE3: lambda machine: tuple(machine.last(3)),
+}
+NUMBERS = {pickle.BININT: '<i', pickle.BININT1: '<B', pickle.BININT2: '<H', pickle.BINFLOAT: '>d'}
+BYTES = {
+    pickle.SHORT_BINUNICODE: ('<B', text), pickle.BINUNICODE: ('<I', text), pickle.BINUNICODE8: ('<Q', text),
+    pickle.SHORT_BINBYTES: ('<B', as_it_is), pickle.BINBYTES: ('<I', as_it_is), pickle.BINBYTES8: ('<Q', as_it_is),
+    pickle.BYTEARRAY8: ('<Q', lambda machine, data: bytearray(data)),
+    pickle.SHORT_BINSTRING: ('<B', Interpreter.old_string), pickle.BINSTRING: ('<i', Interpreter.old_string),
+    pickle.LONG1: ('<B', decoded_long), pickle.LONG4: ('<i', decoded_long)}
 
 
-@operation(pickle.FRAME)
-def frame(machine):
-    machine.number('<Q')  # the length of a block that follows: only of use to readers that read ahead
+def pushing(value_of):
+    return lambda machine: machine.push(value_of(machine))
 
 
-@operation(pickle.MARK)
-def mark(machine):
-    machine.marked.append(machine.stack)
-    machine.stack = []
-
-
-@operation(pickle.POP)
-def pop(machine):
-    if machine.stack:
-        machine.pop()
-    else:
-        machine.pop_mark()
-
-
-@operation(pickle.POP_MARK)
-def pop_to_mark(machine):
-    machine.pop_mark()
-
-
-@operation(pickle.DUP)
-def duplicate(machine):
-    machine.push(machine.stack[-1])
-
-
-@operation(pickle.TUPLE)
-def make_tuple(machine):
-    items = machine.pop_mark()
-    machine.push(tuple(items))
-
-
-@operation(pickle.LIST)
-def make_list(machine):
-    items = machine.pop_mark()
-    machine.push(items)
-
-
-@operation(pickle.DICT)
-def make_dict(machine):
-    items = machine.pop_mark()
-    machine.push({})
-    machine.update(items)
-
-
-@operation(pickle.FROZENSET)
-def make_frozenset(machine):
-    items = machine.pop_mark()
-    machine.push(frozenset(hashable(items)))
-
-
-@operation(pickle.APPEND)
-def append(machine):
-    item = machine.pop()
-    machine.extend([item])
-
-
-@operation(pickle.APPENDS)
-def appends(machine):
-    items = machine.pop_mark()
-    machine.extend(items)
-
-
-@operation(pickle.SETITEM)
-def set_item(machine):
-    value, key = machine.pop(), machine.pop()
-    machine.update([key, value])
-
-
-@operation(pickle.SETITEMS)
-def set_items(machine):
-    items = machine.pop_mark()
-    machine.update(items)
-
-
-@operation(pickle.ADDITEMS)
-def add_items(machine):
-    items = machine.pop_mark()
-    machine.add(items)
-
-
-@operation(pickle.GLOBAL)
-def find_global(machine):
-    module, name = machine.line(), machine.line()
-    machine.push(machine.allowed.find(module, name))
-
-
-@operation(pickle.STACK_GLOBAL)
-def find_stacked_global(machine):
-    name, module = machine.pop(), machine.pop()
-    if type(name) is not str or type(module) is not str:
-        raise UnpicklingError('the name of a global must be text')
-    machine.push(machine.allowed.find(module, name))
-
-
-@operation(pickle.REDUCE)
-def reduce(machine):
-    args, function = machine.pop(), machine.pop()
-    machine.call(function, args)
-
-
-@operation(pickle.INST)
-def instance_of_line(machine):
-    module, name = machine.line(), machine.line()
-    args = tuple(machine.pop_mark())
-    machine.call(machine.allowed.find(module, name), args)
-
-
-@operation(pickle.OBJ)
-def instance_of_stack(machine):
-    kind, *args = machine.pop_mark()
-    machine.call(kind, tuple(args))
-
-
-@operation(pickle.NEWOBJ)
-def new_object(machine):
-    args, kind = machine.pop(), machine.pop()
-    machine.create(kind, args)
-
-
-@operation(pickle.NEWOBJ_EX)
-def new_object_with_keywords(machine):
-    keywords, args, kind = machine.pop(), machine.pop(), machine.pop()
-    machine.create(kind, args, keywords)
-
-
-@operation(pickle.BUILD)
-def build(machine):
-    state = machine.pop()
-    machine.build(state)
-
-
-@operation(pickle.BINPERSID)
-def persistent_from_stack(machine):
-    machine.persistent(machine.pop())
-
-
-@operation(pickle.PERSID)
-def persistent_from_line(machine):
-    machine.persistent(machine.line())
+OPERATIONS = {
+    **{code: pushing(value_of) for code, value_of in PUSHED.items()},
+    **{code: pushing(lambda machine, layout=layout: machine.number(layout)) for code, layout in NUMBERS.items()},
+    **{code: pushing(lambda machine, layout=layout, decode=decode: decode(machine, machine.take(machine.number(layout))))
+       for code, (layout, decode) in BYTES.items()},
+    pickle.PROTO: Interpreter.protocol,
+    pickle.FRAME: lambda machine: machine.number('<Q'),  # the length of a block: for readers that read ahead
+    pickle.GET: lambda machine: machine.recall(machine.index()),
+    pickle.BINGET: lambda machine: machine.recall(machine.number('<B')),
+    pickle.LONG_BINGET: lambda machine: machine.recall(machine.number('<I')),
+    pickle.PUT: lambda machine: machine.memoize(machine.index()),
+    pickle.BINPUT: lambda machine: machine.memoize(machine.number('<B')),
+    pickle.LONG_BINPUT: lambda machine: machine.memoize(machine.number('<I')),
+    pickle.MEMOIZE: lambda machine: machine.memoize(len(machine.memo)),
+    pickle.MARK: Interpreter.mark,
+    pickle.POP: lambda machine: machine.last(1) if machine.stack else machine.pop_mark(),
+    pickle.POP_MARK: Interpreter.pop_mark,
+    pickle.DICT: lambda machine: machine.make_dict(machine.pop_mark()),
+    pickle.APPEND: lambda machine: machine.extend(machine.last(1)),
+    pickle.APPENDS: lambda machine: machine.extend(machine.pop_mark()),
+    pickle.SETITEM: lambda machine: machine.update(machine.last(2)),
+    pickle.SETITEMS: lambda machine: machine.update(machine.pop_mark()),
+    pickle.ADDITEMS: lambda machine: machine.add(machine.pop_mark()),
+    pickle.GLOBAL: lambda machine: machine.find(machine.line(), machine.line()),
+    pickle.STACK_GLOBAL: lambda machine: machine.find(*machine.last(2)),
+    pickle.REDUCE: lambda machine: machine.call(*machine.last(2)),
+    pickle.INST: lambda machine: machine.call(
+        machine.allowed.find(machine.line(), machine.line()), tuple(machine.pop_mark())),
+    pickle.OBJ: lambda machine: machine.make_instance(*machine.pop_mark()),
+    pickle.NEWOBJ: lambda machine: machine.create(*machine.last(2)),
+    pickle.NEWOBJ_EX: lambda machine: machine.create(*machine.last(3)),
+    pickle.BUILD: lambda machine: machine.build(*machine.last(1)),
+    pickle.BINPERSID: lambda machine: machine.persistent(*machine.last(1)),
+    pickle.PERSID: lambda machine: machine.persistent(machine.line()),
+}
