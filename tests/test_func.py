@@ -262,14 +262,18 @@ RULED = {
     'group norm': (lambda x, w, b: F.group_norm(x, 2, w[:4], b[:4]), (IMAGES, SCALES, SCALES + 1)),
     'instance norm': (lambda x, w: F.instance_norm(x, weight=w[:4], bias=w[:4]), (IMAGES, SCALES)),
     'root mean square norm': (lambda x, w: F.rms_norm(x, (6,), w), (IMAGES, SCALES)),
-    'norm over the batch': (lambda x, w: F.batch_norm(x, None, None, w[:4], w[:4] + 1, training=True), (IMAGES, SCALES)),
-    'norm by statistics': (lambda x, w: F.batch_norm(x, SCALES[0, :4], SCALES[1, :4] ** 2, w[:4], w[:4]), (IMAGES, SCALES)),
+    'norm over the batch': (lambda x, w: F.batch_norm(x, None, None, w[:4], w[:4] + 1, training=True),
+                            (IMAGES, SCALES)),
+    'norm by statistics': (lambda x, w: F.batch_norm(x, SCALES[0, :4], SCALES[1, :4] ** 2, w[:4], w[:4]),
+                           (IMAGES, SCALES)),
     'norm by statistics of shared weights': (lambda x: F.batch_norm(x, SCALES[0, :4], SCALES[1, :4] ** 2), (IMAGES,)),
-    'norm by statistics of each': (lambda w: F.batch_norm(IMAGES[0], w.detach()[:4], w.detach()[:4] ** 2, w[:4]), (SCALES,)),
+    'norm by statistics of each': (lambda w: F.batch_norm(IMAGES[0], w.detach()[:4], w.detach()[:4] ** 2, w[:4]),
+                                   (SCALES,)),
     'embedding': (lambda i: F.embedding(i, TABLES[0], padding_idx=2), (TOKENS,)),
     'embedding of tables': (lambda t: F.embedding(TOKENS, t), (TABLES,)),
     'embedding of both': (lambda i, t: F.embedding(i, t, padding_idx=2), (TOKENS, TABLES)),
-    'losses': (lambda x, y: F.cross_entropy(x[:, :, 0, 0], y) + F.cross_entropy(x[0].mean((1, 2)), y[0], reduction='sum')
+    'losses': (lambda x, y: F.cross_entropy(x[:, :, 0, 0], y)
+               + F.cross_entropy(x[0].mean((1, 2)), y[0], reduction='sum')
                + F.cross_entropy(x[:, :, 0, 0], y, reduction='none') + F.nll_loss(x[:, :, 0, 0], y, SCALES[0, :4])
                + F.cross_entropy(x[:, :, 0, 0], y, SCALES[0, :4] ** 2, ignore_index=3), (IMAGES, LABELS)),
     'attention': (lambda x, y, z: F.scaled_dot_product_attention(x, y, z), (SEQUENCES, SEQUENCES + 1, -SEQUENCES)),
@@ -279,6 +283,42 @@ RULED = {
     'attention of matrices': (lambda x: F.scaled_dot_product_attention(x[0, 0], x[0, 1], x[1, 1], is_causal=True),
                               (SEQUENCES,)),
 }
+
+MATRICES, PLACES = torch.randn(4, 3, 5, dtype=torch.float64), torch.tensor([[0, 2], [1, 1], [2, 0], [0, 1]])
+ELEMENTS = torch.tensor([[[0, 1, 2, 0, 1]], [[2, 2, 0, 1, 0]], [[0, 0, 0, 0, 0]], [[1, 2, 1, 2, 1]]])
+SHARED = torch.randn(3, 5, dtype=torch.float64)
+RULED.update({
+    'choices': (lambda x, y: torch.where(x > 0, x, y) + torch.where(SHARED > 0, x, 2.) + x.where(y > 0, SHARED)
+                + x.masked_fill(y > 0, 1.) + SHARED.masked_fill(y > 0, 1.), (MATRICES, MATRICES + 0.3)),
+    'joined': (lambda x, y: torch.cat([x, SHARED, y], -1).sum(0)[:3] + torch.stack([x, y, SHARED], 1).sum((0, 2))
+               + torch.cat([torch.zeros(0, dtype=torch.float64), x[0]]).sum(), (MATRICES, MATRICES + 1)),
+    'along dimensions': (lambda x: x.sort(0).values + x.argsort(1) + x.cumsum(0) + x.cumprod(-1) + x.logcumsumexp(1)
+                         + x.flip(0) + x.flip(0, 1) + x.roll(1, 0) + x.roll((1, 2), (0, 1)) + x.cummax(0).values
+                         + x.topk(2, -1)[0].sum() + x.kthvalue(2, 0).values.sum(), (MATRICES,)),
+    'extremes': (lambda x, y: x.max(0)[0].sum() + x.min(1, keepdim=True)[0] + x.max() + torch.max(x, y) + x.argmax()
+                 + x.argmin(1)[:, None], (MATRICES, MATRICES.flip(0))),
+    'moved': (lambda x: x.movedim(0, 1).unbind(1)[0] + x.repeat(2, 1, 3)[0, 0, 5:10] + F.glu(x.t()[:4], 0).sum(),
+              (MATRICES,)),
+    'triangles and edges': (lambda x: x.tril() + x.triu(1) + F.pad(x, (1, 0), value=2.)[:, :5], (MATRICES,)),
+    'matrix functions': (lambda x: torch.linalg.det(x @ x.T) + torch.linalg.svdvals(x).sum()
+                         + torch.linalg.qr(x)[1].abs().sum() + torch.linalg.eigvalsh(x @ x.T).sum()
+                         + torch.matrix_exp(x[:, :3]).sum(), (MATRICES,)),
+    'transforms': (lambda x: torch.fft.fft(x).abs() + torch.fft.rfft(x, dim=0).abs().sum() + torch.fft.ifft2(x).real,
+                   (MATRICES,)),
+    'gathered': (lambda x, i, e: x.gather(0, e).sum() + x.index_select(1, i).sum(1) + x[i].sum() + x[:2][0, i].sum()
+                 + SHARED[i].sum() + SHARED.gather(0, e).sum() + x.take(i).sum() + x.index_select(0, PLACES[0]).sum()
+                 + x[i, i + 1].sum() + x[1, i].sum(), (MATRICES, PLACES, ELEMENTS)),
+    'scattered': (lambda x, i, e: x.scatter_add(0, e, SHARED) + x.scatter(1, e[:, :3], SHARED[:, :3])
+                  + x.index_add(0, i, SHARED[:2], alpha=2) + x.index_add(1, PLACES[0], SHARED[:, :2]),
+                  (MATRICES, PLACES, ELEMENTS)),
+    'pairs': (lambda x, y: F.mse_loss(x, y) + F.huber_loss(x, SHARED, delta=0.5)
+              + F.smooth_l1_loss(x, y, reduction='sum')
+              + F.binary_cross_entropy_with_logits(x, y.sigmoid(), pos_weight=SHARED[0].exp())
+              + F.binary_cross_entropy(x.sigmoid(), y.sigmoid(), reduction='none')
+              + F.soft_margin_loss(x, y.detach().sign()),
+              (MATRICES, MATRICES.flip(0))),
+    'activations': (lambda x: F.relu(x) + F.leaky_relu(x, 0.2) + F.silu(x) + F.elu(x, 0.5), (MATRICES,)),
+})
 
 
 @pytest.fixture

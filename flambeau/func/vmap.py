@@ -11,7 +11,9 @@ import types
 import numpy as np
 
 from ..ops.batching import RULES, Batch, lined_up
+from ..dtypes import int32, int64
 from ..ops.call import binder
+from ..ops.creation import arange
 from ..ops.definition import OPERATIONS
 from ..ops.promotion import result_dtype
 from ..random import default_generator, forbidden
@@ -19,6 +21,7 @@ from ..tensor import Tensor
 
 __all__ = ['vmap', 'BatchedTensor', 'current_size']
 
+INDICES = (int32, int64)
 # batch sizes of the vmaps that are running, and what they do about random numbers, innermost last
 LEVELS, MODES = [], []
 
@@ -111,6 +114,10 @@ class BatchedTensor(Tensor):
         kwargs = kwargs or {}
         level = max(t.level for t in batched_in((args, kwargs)))
         name = func.__name__
+        if name == '__getitem__' and not kwargs:
+            result = picked(*args, level)
+            if result is not NotImplemented:
+                return BatchedTensor(result, level)
         if name in WHOLE and at_level(args[0], level) and not any(True for _ in batched_in((args[1:], kwargs))):
             result = WHOLE[name](func, args[0].batch, *args[1:], **kwargs)
             if result is not NotImplemented:
@@ -120,6 +127,8 @@ class BatchedTensor(Tensor):
             return written(func, name, args[0] if out is None else out, args, kwargs, level)
         result = NotImplemented
         try:
+            if hasattr(func, 'batched'):  # a function that asks for answers itself says what it means within vmap
+                return func.batched(*args, **kwargs)
             if getattr(func, 'operation', None) is not None:
                 result = by_rule(func.operation, args, kwargs, level)
             elif hasattr(func, '__wrapped__'):  # a plain function over operations
@@ -148,6 +157,21 @@ def part(func, batch, key):
     if sum(not isinstance(i, (int, slice, type(None), type(Ellipsis))) or isinstance(i, bool) for i in items) > 1:
         return NotImplemented
     return batch[(slice(None), *items)]
+
+
+def picked(tensor, key, level):
+    """The elements that index tensors for the first dimensions name for each example; NotImplemented for other keys."""
+    items = list(key) if isinstance(key, tuple) else [key]
+    while items and isinstance(items[-1], slice) and items[-1] == slice(None):
+        items.pop()
+    ranks = [item.dim() if isinstance(item, Tensor) else 0 for item in items]
+    if not any(at_level(item, level) for item in items) or not all(
+            isinstance(item, Tensor) and item.dtype in INDICES or type(item) is int for item in items):
+        return NotImplemented
+    items = [lined_up(item.batch, max(ranks)) if at_level(item, level) else item for item in items]
+    if not at_level(tensor, level):
+        return tensor[tuple(items)]
+    return tensor.batch[(arange(LEVELS[level]).reshape(-1, *(1,) * max(ranks)), *items)]
 
 
 # functions of batched tensors, by name, that take the batch as it is: their results do not depend on where elements
@@ -221,11 +245,12 @@ def by_rule(op, args, kwargs, level):
         count = len(op.positional)
         return op.formula(PUBLIC, *values[:count], **dict(zip(op.keywords, values[count:])))
     rule = op.batch or RULES.get(op.kind)
-    if rule is None or any(isinstance(v, (tuple, list)) and any(True for _ in batched_in(v)) for v in values):
+    if rule is None or op.batch is None and any(
+            isinstance(v, (tuple, list)) and any(True for _ in batched_in(v)) for v in values):
         return NotImplemented
     if op.kind == 'elementwise':
         values = of_one_dtype(op, values)
-    given = [Batch(v.batch) if isinstance(v, BatchedTensor) and v.level == level else v for v in values]
+    given = [replaced(v, level, lambda tensor: Batch(tensor.batch)) for v in values]
     result = rule(op, given, LEVELS[level])
     return result if result is NotImplemented else as_batched(result, level)
 

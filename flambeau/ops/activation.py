@@ -10,6 +10,7 @@ from .. import dtypes
 from ..errors import ArgumentError
 from .arithmetic import conjugated
 from ..tensor import Tensor
+from .batching import along
 from .definition import EXPORTS, OPERATIONS, elementwise, export, opaque, primitive
 from .overriding import answered, override
 from .reference import axes_of
@@ -289,7 +290,7 @@ def _gate_slope(m, g, value, gate):
     return g * value * s * (1 - s)
 
 
-@opaque(namespace='nn.functional', method=False, widen=True, grad={'input': _glu_gradient})
+@opaque(batch=along, namespace='nn.functional', method=False, widen=True, grad={'input': _glu_gradient})
 def glu(m, input, dim=-1):
     """One half of `input` along `dim` times the sigmoid of the other."""
     need_floating('glu', input)
@@ -314,7 +315,7 @@ def _choosing(name):
         if input.__class__ is Tensor and not (options or named or inplace):
             return plain(input)
         if answered(input):
-            return override(function, (input, *options), {'inplace': inplace, **named})
+            return override(function, (input, *options), {**({'inplace': True} if inplace else {}), **named})
         if len(options) > count:
             *options, inplace = options
         return (changing if inplace else plain)(input, *options, **named)

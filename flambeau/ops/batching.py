@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from .reference import axes_of
 
-__all__ = ['RULES', 'Batch', 'in_batch', 'side_by_side', 'apart', 'lined_up']
+__all__ = ['RULES', 'Batch', 'along', 'along_all', 'apart', 'in_batch', 'in_front', 'lined_up', 'side_by_side']
 
 
 class Batch:
@@ -101,7 +101,7 @@ def view(op, values, size):
 
 def _grows(op, tensor):
     """Whether the view adds a dimension, so that `dim` may be one behind the last."""
-    return op.public(tensor, 0).dim() > tensor.dim()
+    return getattr(op.public(tensor, 0), 'ndim', 0) > tensor.ndim
 
 
 def only_first(values):
@@ -113,6 +113,49 @@ def only_first(values):
 def in_batch(value, size):
     """An operand with the batch in front: one that is shared stands there for every example."""
     return value.tensor if isinstance(value, Batch) else value.expand(size, *value.shape)
+
+
+def in_front(op, values, size, *rest):
+    """For what works on the last dimensions, whatever stands before them: all tensors with the batch in front.
+
+    `rest`: values of parameters behind, which are taken as they are.
+    """
+    tensors = [isinstance(v, Batch) or hasattr(v, '_array') for v in values]
+    given = [in_batch(v, size) if tensor else v for v, tensor in zip(values, tensors)]
+    rank = max(v.dim() for v, tensor in zip(given, tensors) if tensor) - 1
+    return call(op, [lined_up(v, rank) if tensor else v for v, tensor in zip(given, tensors)] + list(rest))
+
+
+ALONG = ('dim', 'dims', 'source', 'destination')
+
+
+def along(op, values, size):
+    """For what goes along dimensions of its first operand and treats others alike: they are counted one further."""
+    if not only_first(values) or not values[0].rank:
+        return NotImplemented
+    return call(op, [values[0].tensor, *_moved_dims(op.parameters[1:], values[1:], values[0].rank)])
+
+
+def along_all(op, values, size, shared=()):
+    """As `along`, for operands of one rank that may all be batches; parameters in `shared` are the same for all."""
+    spread = [name not in shared and (isinstance(v, Batch) or hasattr(v, '_array'))
+              for name, v in zip(op.parameters, values)]
+    ranks = [v.rank if isinstance(v, Batch) else v.dim() for v, several in zip(values, spread) if several]
+    if min(ranks) < 1:
+        return NotImplemented
+    moved = _moved_dims(op.parameters, values, ranks[0])
+    return call(op, [in_batch(v, size) if several else v for v, several in zip(moved, spread)])
+
+
+def _moved_dims(names, values, rank):
+    moved = []
+    for name, value in zip(names, values):
+        if name in ALONG and isinstance(value, (int, tuple, list)):
+            axes = tuple([a + 1 for d in (value if isinstance(value, (tuple, list)) else (value,))
+                          for a in axes_of(d, rank)])
+            value = axes if isinstance(value, (tuple, list)) else axes[0]
+        moved.append(value)
+    return moved
 
 
 def side_by_side(op, values, size):

@@ -9,6 +9,7 @@ from ..autograd.graph import edge_of
 from ..autograd.modes import OFF, STATE
 from ..errors import require_tensors
 from ..tensor import Tensor, wrap
+from .batching import along, in_batch, in_front, lined_up
 from .definition import PUBLIC, export, opaque
 from .overriding import answered, override
 from .promotion import result_dtype
@@ -31,7 +32,13 @@ def _cat_gradient(m, g, tensors_shape, dim):
     return parts
 
 
-@opaque(name='_cat', namespace='', method=False, label='CatBackward0', grad={'tensors': _cat_gradient})
+def _joined_in_batch(op, values, size):
+    tensors, dim = values
+    return op.public([in_batch(t, size) for t in tensors], dim + 1)
+
+
+@opaque(name='_cat', namespace='', method=False, label='CatBackward0', batch=_joined_in_batch,
+        grad={'tensors': _cat_gradient})
 def _cat(m, tensors, dim):
     return m.cat(tensors, dim)
 
@@ -119,7 +126,17 @@ def cat(tensors, dim=0, *, out=None):
     return _delivered('cat', _cat([tensors[k] for k in full], axis), out)
 
 
-@opaque(name='_stack', namespace='', method=False, label='StackBackward0',
+def _cat_in_batch(tensors, dim=0):
+    shapes = [t.shape for t in tensors]
+    rank = max(map(len, shapes))
+    tensors = [t for t, shape in zip(tensors, shapes) if shape != (0,) or rank == 1]
+    return _cat(_alike(tensors), axis_of(dim, rank))
+
+
+cat.batched = _cat_in_batch  # what vmap calls instead
+
+
+@opaque(name='_stack', namespace='', method=False, label='StackBackward0', batch=_joined_in_batch,
         grad={'tensors': lambda m, g, dim: list(m.unbind(g, dim))})
 def _stack(m, tensors, dim):
     return m.stack(tensors, dim)
@@ -141,6 +158,9 @@ def stack(tensors, dim=0, *, out=None):
             raise RuntimeError(f'stack expects each tensor to be equal size, but got {list(first)} at entry 0 and '
                                f'{list(t.shape)} at entry {k}')
     return _delivered('stack', _stack(_alike(tensors), axis_of(dim, len(first) + 1)), out)
+
+
+stack.batched = lambda tensors, dim=0: _stack(_alike(tensors), axis_of(dim, len(tensors[0].shape) + 1))
 
 
 @export()
@@ -192,7 +212,7 @@ def column_stack(tensors, *, out=None):
     return cat([t if t.dim() > 1 else t.reshape(-1, 1) for t in _listed('column_stack', tensors)], 1, out=out)
 
 
-@opaque(grad={'input': lambda m, g, dims: m.flip(g, dims)}, variadic='dims')
+@opaque(batch=along, grad={'input': lambda m, g, dims: m.flip(g, dims)}, variadic='dims')
 def flip(m, input, dims):
     """The order of places along dimensions reversed, as a copy."""
     return m.dense(np.flip(input, axes_of(tuple(dims), input.ndim) if dims else ()))
@@ -218,7 +238,7 @@ def _negated(shifts):
     return tuple(-s for s in shifts) if isinstance(shifts, (tuple, list)) else -shifts
 
 
-@opaque(grad={'input': lambda m, g, shifts, dims: m.roll(g, _negated(shifts), dims)})
+@opaque(batch=along, grad={'input': lambda m, g, shifts, dims: m.roll(g, _negated(shifts), dims)})
 def roll(m, input, shifts, dims=None):
     """Places moved along dimensions, those that fall off the end coming in at the start."""
     if dims in (None, (), []):
@@ -253,7 +273,11 @@ def _repeat_gradient(m, g, input_shape, repeats):
     return m.reshape(summed, input_shape)
 
 
-@opaque(namespace='', variadic='repeats', grad={'input': _repeat_gradient})
+def _repeat_batched(op, values, size):
+    return op.public(lined_up(values[0].tensor, len(values[1])), (1, *values[1]))
+
+
+@opaque(namespace='', variadic='repeats', batch=_repeat_batched, grad={'input': _repeat_gradient})
 def repeat(m, input, repeats):
     """The tensor repeated so many times along each dimension."""
     repeats = tuple(n.__index__() for n in repeats)
@@ -322,7 +346,8 @@ def _triangle(name, rows, columns, diagonal):
 
 
 def _triangular(name):
-    @opaque(name=name, inplace=True, grad={'input': lambda m, g, diagonal: getattr(m, name)(g, diagonal)})
+    @opaque(name=name, inplace=True, batch=in_front,
+            grad={'input': lambda m, g, diagonal: getattr(m, name)(g, diagonal)})
     def triangle(m, input, diagonal=0):
         if input.ndim < 2:
             raise RuntimeError(f'{name}: input tensor must have at least 2 dimensions')

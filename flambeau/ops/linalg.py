@@ -13,6 +13,7 @@ from ..errors import require_tensors
 from ..tensor import wrap
 from .arithmetic import conjugated
 from .contraction import matmul, same_dtype
+from .batching import along_all
 from .definition import PUBLIC, export, opaque, reduction
 from .publishing import also, published
 from .reduction import restore
@@ -218,7 +219,8 @@ def cond(A, p=None):
 
 # ---- products
 
-@opaque(namespace='', method=False, widen=True, promote=('input', 'other'), label='LinalgCrossBackward0', grad={
+@opaque(batch=along_all, namespace='', method=False, widen=True, promote=('input', 'other'),
+        label='LinalgCrossBackward0', grad={
     'input': lambda m, g, other, dim: m._cross(conjugated(m, other), g, dim),
     'other': lambda m, g, input, dim: m._cross(g, conjugated(m, input), dim)})
 def _cross(m, input, other, dim):

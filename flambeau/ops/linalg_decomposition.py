@@ -13,6 +13,7 @@ from ..errors import LinAlgError
 from ..tensor import Tensor, wrap
 from .arithmetic import conjugated
 from .contraction import matmul
+from .batching import in_front
 from .definition import PUBLIC, composite, export, opaque
 from .linalg import need_matrix, need_square, turned
 from .linalg_solving import _expanded, each, lapack
@@ -66,7 +67,7 @@ def _qr_gradient(m, g, A_shape, outputs, mode):
     return m.cat([left, m.matmul(Q, rest)], -1)
 
 
-@opaque(name='_qr', namespace='', method=False, label='LinalgQrBackward0', grad={'A': _qr_gradient})
+@opaque(batch=in_front, name='_qr', namespace='', method=False, label='LinalgQrBackward0', grad={'A': _qr_gradient})
 def _qr(m, A, mode):
     if mode == 'r':
         return np.zeros(0, A.dtype), np.linalg.qr(A, 'r')
@@ -203,7 +204,7 @@ def _eig_gradient(m, g, outputs, A_dtype):
     return m.cast(m._solution(VH, m.matmul(inner, VH))[0], A_dtype)
 
 
-@opaque(name='_eig', namespace='', method=False, label='LinalgEigBackward0', grad={'A': _eig_gradient})
+@opaque(batch=in_front, name='_eig', namespace='', method=False, label='LinalgEigBackward0', grad={'A': _eig_gradient})
 def _eig(m, A):
     kind = dtypes.of(A.dtype).to_complex().numpy
     values, vectors = _converging(lambda: np.linalg.eig(A), 'linalg.eig')
@@ -248,7 +249,8 @@ def _eigh_gradient(m, g, outputs):
     return m.matmul(m.matmul(V, inner), VH)
 
 
-@opaque(name='_eigh', namespace='', method=False, label='LinalgEighBackward0', grad={'A': _eigh_gradient})
+@opaque(batch=in_front, name='_eigh', namespace='', method=False, label='LinalgEighBackward0',
+        grad={'A': _eigh_gradient})
 def _eigh(m, A, UPLO):
     return tuple(_converging(lambda: np.linalg.eigh(A, UPLO), 'linalg.eigh'))
 
@@ -306,7 +308,7 @@ def _svd_gradient(m, g, outputs):
     return made
 
 
-@opaque(name='_svd', namespace='', method=False, label='LinalgSvdBackward0', grad={'A': _svd_gradient})
+@opaque(batch=in_front, name='_svd', namespace='', method=False, label='LinalgSvdBackward0', grad={'A': _svd_gradient})
 def _svd(m, A, full_matrices):
     return tuple(_converging(lambda: np.linalg.svd(A, full_matrices), 'linalg.svd'))
 
@@ -494,7 +496,7 @@ def _exponential_gradient(m, g, A):
     return m.narrow(m.narrow(m._matrix_exp(m.cat([above, below], -2)), -2, 0, n), -1, n, n)
 
 
-@opaque(name='_matrix_exp', namespace='', method=False, label='LinalgMatrixExpBackward0',
+@opaque(batch=in_front, name='_matrix_exp', namespace='', method=False, label='LinalgMatrixExpBackward0',
         grad={'A': _exponential_gradient})
 def _matrix_exp(m, A):
     if not A.size:

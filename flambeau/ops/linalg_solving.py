@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import dtypes
 from ..errors import LinAlgError
+from .batching import in_front
 from .definition import PUBLIC, opaque
 from .linalg import need_matrix, need_square, turned
 from .publishing import published
@@ -61,7 +62,7 @@ def _cofactor_gradient(m, g, A):
     return scale * (inner * inverse - m.matmul(m.matmul(inverse, m.transpose(g, -2, -1)), inverse))
 
 
-@opaque(name='_cofactors', namespace='', method=False, grad={'A': _cofactor_gradient})
+@opaque(batch=in_front, name='_cofactors', namespace='', method=False, grad={'A': _cofactor_gradient})
 def _cofactors(m, A):
     """The derivatives of the determinant in each element, of singular matrices too."""
     if not A.shape[-1]:
@@ -71,7 +72,7 @@ def _cofactors(m, A):
     return (scale * (U.conj() * m.product_of_others(S)[..., None, :]) @ Vh.conj()).astype(A.dtype)
 
 
-@opaque(name='_det', namespace='', method=False, label='LinalgDetBackward0', grad={
+@opaque(batch=in_front, name='_det', namespace='', method=False, label='LinalgDetBackward0', grad={
     'A': lambda m, g, A: m.unsqueeze(m.unsqueeze(g, -1), -1) * m.conj(m._cofactors(A))})
 def _det(m, A):
     return np.asarray(np.linalg.det(A))
@@ -92,7 +93,8 @@ def _slogdet_gradient(m, g, A, outputs):
     return m.unsqueeze(m.unsqueeze(weight, -1), -1) * turned(m, m._inverse(A)[0])
 
 
-@opaque(name='_slogdet', namespace='', method=False, label='LinalgSlogdetBackward0', grad={'A': _slogdet_gradient})
+@opaque(batch=in_front, name='_slogdet', namespace='', method=False, label='LinalgSlogdetBackward0',
+        grad={'A': _slogdet_gradient})
 def _slogdet(m, A):
     sign, size = np.linalg.slogdet(A)
     return np.asarray(sign), np.asarray(size)
@@ -122,7 +124,8 @@ def _inverse_gradient(m, g, outputs):
     return -m.matmul(m.matmul(inverse, g[0]), inverse)
 
 
-@opaque(name='_inverse', namespace='', method=False, label='LinalgInvExBackward0', grad={'A': _inverse_gradient})
+@opaque(batch=in_front, name='_inverse', namespace='', method=False, label='LinalgInvExBackward0',
+        grad={'A': _inverse_gradient})
 def _inverse(m, A):
     """(inverse, info): info is the first zero on the diagonal of U, counted from 1, or 0."""
     batch = A.shape[:-2]
@@ -164,7 +167,8 @@ def _solution_gradient(m, g, A, outputs, needed):
     return {'B': right, 'A': -m.matmul(right, turned(m, outputs[0])) if 'A' in needed else None}
 
 
-@opaque(name='_solution', namespace='', method=False, label='LinalgSolveExBackward0', grad=_solution_gradient)
+@opaque(batch=in_front, name='_solution', namespace='', method=False, label='LinalgSolveExBackward0',
+        grad=_solution_gradient)
 def _solution(m, A, B):
     """(X with A @ X == B, info) for equal batches."""
     batch = A.shape[:-2]
@@ -241,7 +245,7 @@ def _triangular_gradient(m, g, A, output, upper, left, unitriangular, needed):
     return found
 
 
-@opaque(name='_triangular_solution', namespace='', method=False, label='LinalgSolveTriangularBackward0',
+@opaque(batch=in_front, name='_triangular_solution', namespace='', method=False, label='LinalgSolveTriangularBackward0',
         grad=_triangular_gradient)
 def _triangular_solution(m, A, B, upper, left, unitriangular):
     """X with A @ X == B or X @ A == B, for triangular A and equal batches; nothing is divided into by zero silently."""
@@ -294,7 +298,8 @@ def _cholesky_gradient(m, g, outputs, upper):
     return (made + turned(m, made)) * 0.5
 
 
-@opaque(name='_cholesky', namespace='', method=False, label='LinalgCholeskyExBackward0', grad={'A': _cholesky_gradient})
+@opaque(batch=in_front, name='_cholesky', namespace='', method=False, label='LinalgCholeskyExBackward0',
+        grad={'A': _cholesky_gradient})
 def _cholesky(m, A, upper):
     """(factor, info): info is the order of the first leading minor that is not positive-definite, or 0."""
     lower = turned(m, A) if upper else A
@@ -404,7 +409,8 @@ def permutation_of(m, pivots, like):
     return P
 
 
-@opaque(name='lu_factors', namespace='', method=False, label='LinalgLuFactorExBackward0', grad={'A': _lu_gradient})
+@opaque(batch=in_front, name='lu_factors', namespace='', method=False, label='LinalgLuFactorExBackward0',
+        grad={'A': _lu_gradient})
 def lu_factors(m, A):
     """(L and U in one matrix, pivots counted from 1, info) of A == P @ L @ U."""
     rows, columns = A.shape[-2:]

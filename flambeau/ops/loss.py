@@ -11,6 +11,7 @@ import numpy as np
 from ..tensor import Tensor
 from ..errors import warn
 from .activation import need_floating
+from .batching import RULES
 from .definition import PUBLIC, export, opaque
 
 __all__ = ['mse_loss', 'l1_loss', 'binary_cross_entropy_with_logits', 'reduction_of', 'reduced']
@@ -87,10 +88,19 @@ def _difference_gradients(m, g, slope, reduction, input, target, needed, *number
     return found
 
 
+def _pairs_batched(op, values, size):
+    """The losses of all examples' pairs, of which each example's are reduced."""
+    *operands, reduction = values
+    each = RULES['elementwise'](op, [*operands, 'none'], size)
+    if reduction == 'none':
+        return each
+    return each.reshape(size, -1).mean(1) if reduction == 'mean' else each.reshape(size, -1).sum(1)
+
+
 def _loss(name, **options):
     """Declares a loss of pairs that broadcast, reduced within one operation."""
     return opaque(**{'name': name, 'namespace': '', 'method': False, 'widen': True, 'promote': ('input', 'target'),
-                     **options})
+                     'batch': _pairs_batched, **options})
 
 
 # ---- errors
@@ -231,7 +241,8 @@ def _bce_gradients(m, g, input, target, weight, reduction, needed):
     return found
 
 
-@opaque(name='_binary_cross_entropy', namespace='', method=False, widen=True, grad=_bce_gradients)
+@opaque(name='_binary_cross_entropy', namespace='', method=False, widen=True, batch=_pairs_batched,
+        grad=_bce_gradients)
 def _binary_cross_entropy(m, input, target, weight, reduction):
     need_floating('binary_cross_entropy', input)
     if not ((input >= 0) & (input <= 1)).all():
@@ -303,7 +314,8 @@ def _log1p_exp_neg(m, x):
     return m.where(x < 0, -x, m.zeros_like(x)) + m.log1p(m.exp(-m.abs(x)))
 
 
-@opaque(name='_binary_cross_entropy_with_logits', namespace='', method=False, widen=True, grad=_bce_logits_gradients)
+@opaque(name='_binary_cross_entropy_with_logits', namespace='', method=False, widen=True, batch=_pairs_batched,
+        grad=_bce_logits_gradients)
 def _binary_cross_entropy_with_logits(m, input, target, weight, pos_weight, reduction):
     need_floating('binary_cross_entropy_with_logits', input)
     return reduced_losses(m, _bce_logits_error, reduction, input, target, weight, pos_weight)
@@ -328,7 +340,8 @@ def binary_cross_entropy_with_logits(input, target, weight=None, size_average=No
     return _binary_cross_entropy_with_logits(input, target, weight, pos_weight, reduction)
 
 
-@opaque(name='_soft_margin_loss', namespace='', method=False, widen=True, grad={
+@opaque(name='_soft_margin_loss', namespace='', method=False, widen=True, batch=_pairs_batched,
+        grad={
     'input': lambda m, g, input, target, reduction:
         _reduced_cotangent(g, reduction, math.prod(input.shape)) * (-target) * m.sigmoid(-target * input)})
 def _soft_margin_loss(m, input, target, reduction):

@@ -8,6 +8,7 @@ import numpy as np
 from ..errors import ArgumentTypeError
 from ..storage import has_channels_last
 from .axis_map import AxisMap
+from .batching import in_front
 from .definition import composite, opaque
 from .windows import pad_spatial
 
@@ -47,7 +48,7 @@ def _refuse_negative(input, pairs, least=0):
                                f'negative output size, which is invalid: pad of input {list(input.shape)}')
 
 
-@opaque(method=False, grad={'input': lambda m, g, pad: m.constant_pad_nd(g, tuple(-p for p in pad))})
+@opaque(batch=in_front, method=False, grad={'input': lambda m, g, pad: m.constant_pad_nd(g, tuple(-p for p in pad))})
 def constant_pad_nd(m, input, pad, value=0):
     """`input` with its last dimensions padded by `value`; negative amounts take elements away."""
     pairs = _pairs(pad, input.ndim)

@@ -6,7 +6,8 @@ import math
 import numpy as np
 
 from .. import dtypes
-from .definition import opaque
+from .batching import Batch, in_batch, in_front
+from .definition import PUBLIC, opaque
 from .keys import add_at, fits_plainly, gather, masked_shape, number_array, put_at, require_same_dtype
 from .reference import LARGE, REFERENCE, chosen, sized
 from .writers import IN_PLACE, destination, writing
@@ -14,7 +15,12 @@ from .writers import IN_PLACE, destination, writing
 # ---- masks -------------------------------------------------------------------------------------------
 
 
-@writing(replay=True, overlapping=True, grad={
+def _masked_fill_batched(op, values, size):
+    input, mask, value = values
+    return NotImplemented if isinstance(value, Batch) else in_front(op, (input, mask), size, value)
+
+
+@writing(replay=True, overlapping=True, batch=_masked_fill_batched, grad={
     'input': lambda m, g, input_shape, mask: m.sum_to_size(m.masked_fill(g, mask, 0), input_shape),
     'value': lambda m, g, mask: m.sum(m.masked_select(g, mask))})
 def masked_fill(m, input, mask, value):
@@ -107,7 +113,12 @@ def flat_places(name: str, index: np.ndarray, size: int) -> np.ndarray:
     return index
 
 
-@opaque(strict_out=True, grad={
+def _take_batched(op, values, size):
+    input, index = (in_batch(v, size) for v in values)
+    return PUBLIC.gather(input.reshape(size, -1), 1, index.reshape(size, -1)).reshape(index.shape)
+
+
+@opaque(strict_out=True, batch=_take_batched, grad={
     'input': lambda m, g, input_shape, index:
     m.reshape(m.index_adjoint(g, (math.prod(input_shape),), [index]), input_shape)})
 def take(m, input, index):

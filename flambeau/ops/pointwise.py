@@ -66,6 +66,7 @@ def where_method(input, condition, other):
 
 
 PUBLIC.where = where
+where.batched = lambda condition, input, other: _where(condition, input, other)  # what vmap calls instead
 
 
 def _inside(m, g, input, low, high):

@@ -5,6 +5,7 @@ import numpy as np
 
 from .. import dtypes
 from ..errors import require_tensors
+from .batching import along
 from .definition import composite, export, opaque
 from .reference import REFERENCE
 from .view import axis_of
@@ -28,7 +29,7 @@ def _reversed_sum(m, g, dim, input_dtype):
     return m.cast(m.flip(m.cumsum(m.flip(g, (dim,)), dim), (dim,)) if len(g.shape) else g, input_dtype)
 
 
-@opaque(inplace='', widen=True, replay=True, grad={'input': _reversed_sum})
+@opaque(batch=along, inplace='', widen=True, replay=True, grad={'input': _reversed_sum})
 def cumsum(m, input, dim, *, dtype=None):
     """Running sums along a dimension."""
     return _scanned(m, input, dim, dtype, np.add, m.xp.cumsum)
@@ -64,7 +65,7 @@ def _cumprod_gradient(m, g, input, output, dim, input_dtype):
     return m.cast(ordinary + at_zero, input_dtype)
 
 
-@opaque(inplace='', widen=True, replay=True, grad={'input': _cumprod_gradient})
+@opaque(batch=along, inplace='', widen=True, replay=True, grad={'input': _cumprod_gradient})
 def cumprod(m, input, dim, *, dtype=None):
     """Running products along a dimension."""
     return _scanned(m, input, dim, dtype, np.multiply, m.xp.cumprod)
@@ -80,7 +81,7 @@ def _logcumsumexp_gradient(m, g, input, output, dim):
     return spread * m.conj(m.exp(input - top))
 
 
-@opaque(widen=True, grad={'input': _logcumsumexp_gradient})
+@opaque(batch=along, widen=True, grad={'input': _logcumsumexp_gradient})
 def logcumsumexp(m, input, dim):
     """Logarithms of running sums of exponentials."""
     if input.dtype.kind in 'bui':

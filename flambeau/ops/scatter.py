@@ -11,7 +11,8 @@ import math
 import numpy as np
 
 from .. import dtypes
-from .definition import composite, opaque
+from .batching import Batch, along_all, in_batch
+from .definition import PUBLIC, composite, opaque
 from .keys import ALL, accumulate_rows, number_array, outside, put_at, require_same_dtype, take_rows
 from .writers import IN_PLACE, destination, writing
 from .reference import LARGE, REFERENCE, axes_of
@@ -83,7 +84,7 @@ def _source_part(name: str, src: np.ndarray, index: np.ndarray) -> np.ndarray:
     return src[tuple(slice(n) for n in index.shape)]
 
 
-@opaque(strict_out=True, replay=True, grad={
+@opaque(batch=along_all, strict_out=True, replay=True, grad={
     'input': lambda m, g, input_shape, dim, index: m.gather_adjoint(g, input_shape, dim, index)})
 def gather(m, input, dim, index, *, sparse_grad=False):
     """The elements that `index` (int64 or int32) names along `dim`: output[i, j] = input[i, index[i, j]] for dim 1."""
@@ -134,7 +135,7 @@ def _plain_scatter_only(formula):
     return gradient
 
 
-@writing(grad={'input': _plain_scatter_only(lambda m, g, dim, index: m.scatter(g, dim, index, 0)),
+@writing(batch=along_all, grad={'input': _plain_scatter_only(lambda m, g, dim, index: m.scatter(g, dim, index, 0)),
                'src': _plain_scatter_only(lambda m, g, dim, index: m.gather(g, dim, index))})
 def scatter(m, input, dim, index, src=None, *, value=None, reduce=None):
     """`input` with `src` (a tensor or number) at the places that `index` names along `dim`.
@@ -154,7 +155,8 @@ def scatter(m, input, dim, index, src=None, *, value=None, reduce=None):
     return _write_elements(m, 'scatter', input, dim, index, source, ufunc)
 
 
-@writing(replay=True, grad={'input': lambda m, g: g, 'src': lambda m, g, dim, index: m.gather(g, dim, index)})
+@writing(batch=along_all, replay=True, grad={'input': lambda m, g: g, 'src': lambda m, g, dim, index: m.gather(g,
+        dim, index)})
 def scatter_add(m, input, dim, index, src):
     """`input` with the elements of `src` added, in order, at the places that `index` names along `dim`."""
     require_same_dtype('scatter_add()', input, src, 'src')
@@ -201,7 +203,7 @@ def _product_gradients(m, g, input, dim, index, src, include_self, output):
     return own, share
 
 
-@opaque(inplace=True, grad=_scatter_reduce_gradients)
+@opaque(batch=along_all, inplace=True, grad=_scatter_reduce_gradients)
 def scatter_reduce(m, input, dim, index, src, reduce, *, include_self=True):
     """`input` with the elements of `src` combined into the places that `index` names along `dim`.
 
@@ -284,7 +286,25 @@ def _check_rows(name: str, out: np.ndarray, dim: int, index: np.ndarray, source:
                            f'dimension. Got self.shape = {list(out.shape)} source.shape = {list(source.shape)}')
 
 
-@opaque(grad={'input': lambda m, g, input_shape, dim, index: m.index_select_adjoint(g, input_shape, dim, index)})
+def _rows_batched(op, values, size):
+    """Rows named for each example: elements, with the names spread over the other dimensions."""
+    named = dict(zip(op.parameters, values))
+    if not isinstance(named['index'], Batch):
+        return along_all(op, values, size, ('index',))
+    input, index = in_batch(named['input'], size), named['index'].tensor
+    if input.dim() < 2 or index.dim() != 2:
+        return NotImplemented
+    dim = axis_of(named['dim'], input.dim() - 1) + 1
+    shape = list(input.shape)
+    shape[dim] = index.shape[1]
+    index = index.reshape([size if k == 0 else -1 if k == dim else 1 for k in range(len(shape))]).expand(shape)
+    if op.name == 'index_select':
+        return PUBLIC.gather(input, dim, index)
+    return PUBLIC.scatter_add(input, dim, index, in_batch(named['source'], size) * named['alpha'])
+
+
+@opaque(batch=_rows_batched, grad={
+    'input': lambda m, g, input_shape, dim, index: m.index_select_adjoint(g, input_shape, dim, index)})
 def index_select(m, input, dim, index):
     """The rows of `input` along `dim` that a vector of int64 or int32 names. Raises IndexError out of range."""
     dim = axis_of(dim, input.ndim)
@@ -308,8 +328,8 @@ def _row_cotangent(m, g, dim, index, source_shape):
     return m.reshape(m.index_select(g, dim, index), source_shape)
 
 
-@writing(grad={'input': lambda m, g: g,
-               'source': lambda m, g, dim, index, source_shape, alpha:
+@writing(batch=_rows_batched, grad={
+    'input': lambda m, g: g, 'source': lambda m, g, dim, index, source_shape, alpha:
                _row_cotangent(m, g, dim, index, source_shape) * alpha})
 def index_add(m, input, dim, index, source, *, alpha=1):
     """`input` with `alpha` times the rows of `source` added, in order, to the rows along `dim` that `index` names."""

@@ -12,6 +12,7 @@ from .. import dtypes
 from ..errors import ArgumentTypeError
 from ..tensor import Tensor
 from .creation import linspace
+from .batching import along
 from .definition import composite, export, opaque
 from .reference import LARGE, REFERENCE
 from .results import return_type
@@ -71,7 +72,7 @@ def _picked_gradient_keeping(m, g, input_shape, dim, keepdim, outputs):
 # ---- sorting -----------------------------------------------------------------------------------------
 
 
-@opaque(returns=PAIR, replay=True, grad={'input': _picked_gradient})
+@opaque(batch=along, returns=PAIR, replay=True, grad={'input': _picked_gradient})
 def sort(m, input, dim=-1, descending=False, *, stable=False):
     """The elements in order along `dim`, and where they were (int64). Equal ones keep their order."""
     x = with_dimensions(input)
@@ -83,7 +84,7 @@ def sort(m, input, dim=-1, descending=False, *, stable=False):
     return _picked(x, places, dim).reshape(input.shape), places.reshape(input.shape)
 
 
-@opaque(replay=True)
+@opaque(batch=along, replay=True)
 def argsort(m, input, dim=-1, descending=False, *, stable=False):
     """The places (int64) of the elements in order along `dim`."""
     return _order(with_dimensions(input), axis_of(dim, input.ndim), descending, 'argsort').reshape(input.shape)
@@ -95,7 +96,7 @@ def msort(m, input):
     return m.sort(input, 0)[0]
 
 
-@opaque(returns=PAIR, replay=True, grad={'input': _picked_gradient})
+@opaque(batch=along, returns=PAIR, replay=True, grad={'input': _picked_gradient})
 def topk(m, input, k, dim=-1, largest=True, sorted=True):
     """The `k` largest (or smallest) elements along `dim`, in order, and where they were."""
     x = with_dimensions(input)
@@ -146,7 +147,7 @@ def _require_elements(name: str, input: np.ndarray, dim: int) -> None:
         raise IndexError(f'{name}(): Expected reduction dim {dim} to have non-zero size.')
 
 
-@opaque(returns=PAIR, strict_out=True, grad={'input': _picked_gradient_keeping})
+@opaque(batch=along, returns=PAIR, strict_out=True, grad={'input': _picked_gradient_keeping})
 def kthvalue(m, input, k, dim=-1, keepdim=False):
     """The `k`-th smallest element (from 1) along `dim`, and where it is."""
     dim = axis_of(dim, input.ndim)
@@ -216,7 +217,7 @@ median = _declare_median('median', False, """The median of all elements, or alon
 nanmedian = _declare_median('nanmedian', True, 'As `median`, of the elements that are not NaN.')
 
 
-@opaque(returns=PAIR, grad={'input': _picked_gradient_keeping})
+@opaque(batch=along, returns=PAIR, grad={'input': _picked_gradient_keeping})
 def mode(m, input, dim=-1, keepdim=False):
     """The most frequent element along `dim` (the smallest such), and the last place it is at."""
     dim = axis_of(dim, input.ndim)
@@ -342,13 +343,13 @@ def _running(input: np.ndarray, dim: int, ufunc: np.ufunc, name: str):
     return values.reshape(input.shape), places.reshape(input.shape)
 
 
-@opaque(returns=PAIR, grad={'input': _picked_gradient})
+@opaque(batch=along, returns=PAIR, grad={'input': _picked_gradient})
 def cummax(m, input, dim):
     """The largest element so far along `dim`, and where it is."""
     return _running(input, dim, np.maximum, 'cummax')
 
 
-@opaque(returns=PAIR, grad={'input': _picked_gradient})
+@opaque(batch=along, returns=PAIR, grad={'input': _picked_gradient})
 def cummin(m, input, dim):
     """The smallest element so far along `dim`, and where it is."""
     return _running(input, dim, np.minimum, 'cummin')

@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import ArgumentTypeError, warn
 from .. import dtypes
 from ..tensor import wrap
+from .batching import along
 from .definition import PUBLIC, export, opaque
 from .publishing import published
 from .view import axis_of
@@ -29,7 +30,7 @@ def _unscaled(xp, x, dims, forward):
     return xp.fft.fftn(x, axes=dims) if forward else xp.fft.ifftn(x, axes=dims, norm='forward')
 
 
-@opaque(name='_fft_c2c', namespace='', method=False, label='FftC2CBackward0', grad={
+@opaque(batch=along, name='_fft_c2c', namespace='', method=False, label='FftC2CBackward0', grad={
     'input': lambda m, g, dims, forward, scale: m._fft_c2c(g, dims, not forward, scale)})
 def _fft_c2c(m, input, dims, forward, scale):
     return _scaled(_unscaled(m.xp, input, dims, forward), scale) if dims else input.copy()
@@ -44,7 +45,8 @@ def _real_input_gradient(m, g, input_shape, dim, forward, scale):
     return m.real_of(m._fft_c2c(g, (dim,), not forward, scale))
 
 
-@opaque(name='_fft_r2c', namespace='', method=False, label='FftR2CBackward0', grad={'input': _real_input_gradient})
+@opaque(batch=along, name='_fft_r2c', namespace='', method=False, label='FftR2CBackward0',
+        grad={'input': _real_input_gradient})
 def _fft_r2c(m, input, dim, forward, scale):
     """The first half of the transform of real numbers."""
     half = _scaled(m.xp.fft.rfft(input, axis=dim), scale)
@@ -68,7 +70,8 @@ def constant_like(m, values, like):
     return values.astype(like.dtype)
 
 
-@opaque(name='_fft_c2r', namespace='', method=False, label='FftC2RBackward0', grad={'input': _real_output_gradient})
+@opaque(batch=along, name='_fft_c2r', namespace='', method=False, label='FftC2RBackward0',
+        grad={'input': _real_output_gradient})
 def _fft_c2r(m, input, dim, forward, scale, n):
     """`n` real numbers from the first half of a Hermitian spectrum; what is imaginary at its ends does not count."""
     half = input.conj() if forward else input

@@ -9,6 +9,7 @@ import numpy as np
 from .. import dtypes
 from ..errors import require_tensors
 from ..tensor import Tensor
+from .batching import along as along_dimension, in_front
 from .definition import OPERATIONS, PUBLIC, composite, export, opaque, reduction
 from .overriding import answered, override
 from .reduction import restore
@@ -50,7 +51,7 @@ def _places(input, axis, largest):
 
 def _extreme_along(name, largest):
     @opaque(name=f'_{name}_along', namespace='', method=False, label=f'{name.title()}Backward0',
-            grad={'input': _selected_gradient})
+            batch=along_dimension, grad={'input': _selected_gradient})
     def along(m, input, dim, keepdim):
         if not input.ndim:
             axis_of(dim, 0)
@@ -96,6 +97,13 @@ def _extreme_along(name, largest):
                                    "reduction dim with the 'dim' argument.")
             return _delivered(name, of_all(input), out)
         return _delivered(name, pair(*along(input, dim, keepdim)), out)
+
+    def batched(input, dim=None, keepdim=False, *, other=None):
+        other = dim if isinstance(dim, Tensor) else other
+        if other is not None:
+            return (PUBLIC.maximum if largest else PUBLIC.minimum)(input, other)
+        return of_all(input) if dim is None else pair(*along(input, dim, keepdim))
+    function.batched = batched  # what vmap calls instead
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f'The {name}imum of all elements, of slices along a dimension (with places), or of two tensors.'
     return export(method=True, asks=False)(function)
@@ -109,7 +117,12 @@ max, min = _extreme_along('max', True), _extreme_along('min', False)
 
 
 def _argument(name, largest):
-    @opaque(name=name)
+    def of_examples(op, values, size):
+        input, dim, keepdim = values
+        return along_dimension(op, values, size) if dim is not None else NotImplemented if keepdim else op.public(
+            input.tensor.reshape(size, -1), 1)
+
+    @opaque(name=name, batch=of_examples)
     def function(m, input, dim=None, keepdim=False):
         if input.dtype.kind == 'c':
             raise RuntimeError(f'"{name}_cpu" not implemented for complex numbers')
@@ -210,7 +223,7 @@ def var(input, dim=None, unbiased=None, keepdim=False, *, correction=None, out=N
     return _delivered('var', _var(input, dim, correction, keepdim), out)
 
 
-@opaque(name='_std_root', namespace='', method=False, label='StdBackward0', widen=True, grad={
+@opaque(name='_std_root', namespace='', method=False, label='StdBackward0', widen=True, batch=in_front, grad={
     'input': lambda m, g, output: m.where(output == 0, m.zeros_like(g), g / (2 * output))})
 def _std_root(m, input):
     return m.xp.sqrt(input)

@@ -10,6 +10,7 @@ from .. import dtypes
 from ..errors import ArgumentTypeError
 from ..storage import restrided
 from ..tensor import Tensor, element_strides
+from .batching import along
 from .definition import PUBLIC, export, opaque, view
 from .reference import LARGE, REFERENCE
 
@@ -209,7 +210,7 @@ def inverse_order(dims, ndim):
     return tuple(sorted(range(ndim), key=axes.__getitem__))
 
 
-@view(aliases=('moveaxis',), label='PermuteBackward0', grad={
+@view(batch=along, aliases=('moveaxis',), label='PermuteBackward0', grad={
     'input': lambda m, g, source, destination: m.movedim(g, destination, source)})
 def movedim(m, input, source, destination):
     """Dimensions moved to other places, the rest in order."""
