@@ -227,7 +227,7 @@ def _linear_bias_gradient(m, g):
     if m is REFERENCE and g.dtype.kind == 'f' and g.itemsize > 2:
         return m.total(g, axes)
     if g.dtype in HALF_ARRAYS:
-        return m.sum(g.astype(np.float32), axes).astype(g.dtype)
+        return m.cast(m.sum(m.cast(g, dtypes.float32), axes), dtypes.of(g.dtype))
     return m.sum(g, axes)
 
 

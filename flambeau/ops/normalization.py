@@ -184,7 +184,7 @@ def _to_dtype_of(m, value, operand, bias_dtype):
 
 def _working(array):
     """Half types as float32, others as they are."""
-    return array if array is None or array.itemsize > 2 else array.astype(np.float32)
+    return array if array is None or array.itemsize > 2 else REFERENCE.cast(array, dtypes.float32)
 
 
 def _normalize(m, input, weight, bias, layout):
@@ -199,7 +199,7 @@ def _normalize(m, input, weight, bias, layout):
                                       float(layout.eps), layout.centered)
     out = out.reshape(input.shape)
     if out.dtype is not input.dtype:
-        out = out.astype(input.dtype)
+        out = m.cast(out, dtypes.of(input.dtype))
     if layout.axes == (2, 3) and has_channels_last(input):
         out = laid_out(out, channels_last if out.ndim == 4 else channels_last_3d)
     return out, np.zeros((), x.dtype) if mean is None else mean, variance
@@ -310,7 +310,7 @@ def _fixed_normalize(m, input, weight, bias, mean, variance, layout):
         out = m.fused(_scaled, x, *_statistical_factors(m, *numbers, layout.eps)).reshape(input.shape)
     else:
         out = m.fused(_scaled_by_statistics, x, *numbers, float(layout.eps)).reshape(input.shape)
-    return out if out.dtype is input.dtype else out.astype(input.dtype)
+    return out if out.dtype is input.dtype else m.cast(out, dtypes.of(input.dtype))
 
 
 def _statistical_factors(m, weight, bias, mean, variance, eps):

@@ -362,8 +362,8 @@ class Reference:
         if x.ndim > 2 or x.size * y.shape[-1] >= least:  # a call for each small matrix costs more than all of them
             made = self.kernel('contraction.matmul', x, y, None, bias)
         if made is None and x.itemsize == 2 and x.dtype.kind in 'fV':  # half types are summed up in float32
-            wide = [None if a is None else a.astype(np.float32) for a in (x, y, bias)]
-            return self.matmul(*wide).astype(x.dtype)
+            wide = [None if a is None else self.cast(a, dtypes.float32) for a in (x, y, bias)]
+            return self.cast(self.matmul(*wide), dtypes.of(x.dtype))
         if made is None:
             made = x.dot(y) if x.ndim == 2 else self.xp.matmul(x, y)
             if bias is not None:
@@ -380,7 +380,7 @@ class Reference:
         return self.xp.stack(tensors, dim) if made is None else made
 
     def cast_like(self, x, like):
-        return x.astype(like.dtype)
+        return self.cast(x, dtypes.of(like.dtype))
 
     # ---- shapes
 
