@@ -137,7 +137,6 @@ def default_complex() -> dtype:
 
 # ---- promotion ---------------------------------------------------------------------------------------
 
-_INTEGER_OF = {(size, True): d for size, d in ((1, int8), (2, int16), (4, int32), (8, int64))}
 
 
 def _require_dtypes(name, **arguments):

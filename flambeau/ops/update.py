@@ -70,17 +70,22 @@ def adadelta(m, param, grad, square_avg, acc_delta, *, lr, rho, eps, weight_deca
     return param - delta * lr, square_avg, average_of_squares(acc_delta, delta, rho)
 
 
+def averaged(param, grad, exp_avg, exp_avg_sq, beta1, beta2, shrink, weight_decay, maximize):
+    """(param, grad, averages of the gradient and of its square): what all kinds of Adam begin with."""
+    grad = directed(param, grad, weight_decay, maximize)
+    if shrink is not None:
+        param = param * shrink
+    return param, grad, mixed(exp_avg, grad, 1 - beta1), average_of_squares(exp_avg_sq, grad, beta2)
+
+
 def adam(m, param, grad, exp_avg, exp_avg_sq, max_exp_avg_sq=None, *, beta1, beta2, step_size, root_correction, eps,
          shrink, weight_decay, maximize):
     """Kingma and Ba 2015; `shrink` is the factor of decoupled weight decay (Loshchilov and Hutter 2019).
 
     `step_size` is lr / (1 - beta1^t), `root_correction` sqrt(1 - beta2^t). With `max_exp_avg_sq`: AMSGrad (Reddi 2018).
     """
-    grad = directed(param, grad, weight_decay, maximize)
-    if shrink is not None:
-        param = param * shrink
-    exp_avg = mixed(exp_avg, grad, 1 - beta1)
-    exp_avg_sq = average_of_squares(exp_avg_sq, grad, beta2)
+    param, grad, exp_avg, exp_avg_sq = averaged(param, grad, exp_avg, exp_avg_sq, beta1, beta2, shrink, weight_decay,
+                                                maximize)
     second = exp_avg_sq
     if max_exp_avg_sq is not None:
         second = max_exp_avg_sq = m.maximum(max_exp_avg_sq, exp_avg_sq)
@@ -98,11 +103,8 @@ def adamax(m, param, grad, exp_avg, exp_inf, *, beta1, beta2, step_size, eps, we
 def nadam(m, param, grad, exp_avg, exp_avg_sq, *, beta1, beta2, grad_size, average_size, correction, eps, shrink,
           weight_decay, maximize):
     """Dozat 2016. `correction` is 1 - beta2^t; the sizes are the rates of the gradient and of its average."""
-    grad = directed(param, grad, weight_decay, maximize)
-    if shrink is not None:
-        param = param * shrink
-    exp_avg = mixed(exp_avg, grad, 1 - beta1)
-    exp_avg_sq = average_of_squares(exp_avg_sq, grad, beta2)
+    param, grad, exp_avg, exp_avg_sq = averaged(param, grad, exp_avg, exp_avg_sq, beta1, beta2, shrink, weight_decay,
+                                                maximize)
     deviation = m.sqrt(exp_avg_sq / correction) + eps
     return param - grad * grad_size / deviation - exp_avg * average_size / deviation, exp_avg, exp_avg_sq
 
@@ -110,11 +112,8 @@ def nadam(m, param, grad, exp_avg, exp_avg_sq, *, beta1, beta2, grad_size, avera
 def radam(m, param, grad, exp_avg, exp_avg_sq, *, beta1, beta2, step_size, rectification, eps, shrink, weight_decay,
           maximize):
     """Liu et al. 2020. `rectification` is None while the variance of the adaptive rate is not tractable."""
-    grad = directed(param, grad, weight_decay, maximize)
-    if shrink is not None:
-        param = param * shrink
-    exp_avg = mixed(exp_avg, grad, 1 - beta1)
-    exp_avg_sq = average_of_squares(exp_avg_sq, grad, beta2)
+    param, grad, exp_avg, exp_avg_sq = averaged(param, grad, exp_avg, exp_avg_sq, beta1, beta2, shrink, weight_decay,
+                                                maximize)
     step = exp_avg * step_size
     if rectification is not None:
         step = step * (rectification / (m.sqrt(exp_avg_sq) + eps))

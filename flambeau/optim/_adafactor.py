@@ -6,13 +6,13 @@ import numpy as np
 from .. import dtypes
 from ..ops import update
 from ..tensor import Tensor, wrap
-from .optimizer import Optimizer, ParamsT, as_number, check, check_lr, given
-from .pieces import check_gradients, note_updates, update_whole
+from .optimizer import ParamsT, as_number, check, check_lr, given
+from .whole import WholeOptimizer, update_whole
 
 __all__ = ['Adafactor']
 
 
-class Adafactor(Optimizer):
+class Adafactor(WholeOptimizer):
     """Adafactor (Shazeer and Stern 2018). `eps`: of the variance (None: the dtype's), of the parameter's scale."""
 
     def __init__(self, params: ParamsT, lr: float | Tensor = 1e-2, beta2_decay: float = -0.8,
@@ -25,18 +25,6 @@ class Adafactor(Optimizer):
         check(d >= 1.0, 'Clipping threshold d should be >= 1 but is: {}', d)
         check(weight_decay >= 0.0, 'weight_decay should be >= 0 but is: {}', weight_decay)
         super().__init__(params, given(locals()))
-
-    def step(self, closure=None):
-        """Changes the parameters that have gradients. `closure` computes the loss anew; it is returned."""
-        loss = self._evaluate(closure)
-        work = [(group, p) for group in self.param_groups for p in group['params'] if p._grad is not None]
-        if any(p.is_complex() for _, p in work):
-            raise RuntimeError('Adafactor does not support complex parameters')
-        check_gradients([p for _, p in work])
-        for group, p in work:
-            self._update(group, p)
-        note_updates([p for _, p in work])
-        return loss
 
     def _update(self, group, p):
         state = self.state[p]

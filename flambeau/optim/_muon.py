@@ -7,13 +7,13 @@ import numpy as np
 
 from ..ops import update
 from ..tensor import wrap
-from .optimizer import Optimizer, ParamsT, as_number, check, check_lr, given
-from .pieces import check_gradients, note_updates, update_whole
+from .optimizer import ParamsT, as_number, check, check_lr, given
+from .whole import WholeOptimizer, update_whole
 
 __all__ = ['Muon']
 
 
-class Muon(Optimizer):
+class Muon(WholeOptimizer):
     """Muon (Jordan 2024) for the matrices of hidden layers; other parameters go to another optimizer, such as AdamW.
 
     The iteration that makes the momentum orthogonal runs in float32 (PyTorch: bfloat16). `adjust_lr_fn` is 'original'
@@ -34,22 +34,11 @@ class Muon(Optimizer):
                 check(p.dim() == 2, 'Muon only supports 2D parameters whereas we found a parameter with size: {}',
                       p.shape)
 
-    def step(self, closure=None):
-        """Changes the parameters that have gradients. `closure` computes the loss anew; it is returned."""
-        loss = self._evaluate(closure)
-        work = [(group, p) for group in self.param_groups for p in group['params'] if p._grad is not None]
-        for group, p in work:
-            if p.is_complex():
-                raise RuntimeError('Muon does not support complex parameters')
-            if group['ns_steps'] >= 100:
-                raise ValueError('Number of steps must be less than 100 for computational efficiency')
-            if len(group['ns_coefficients']) != 3:
-                raise ValueError('Coefficients must be a tuple of exactly 3 values')
-        check_gradients([p for _, p in work])
-        for group, p in work:
-            self._update(group, p)
-        note_updates([p for _, p in work])
-        return loss
+    def _check(self, group):
+        if group['ns_steps'] >= 100:
+            raise ValueError('Number of steps must be less than 100 for computational efficiency')
+        if len(group['ns_coefficients']) != 3:
+            raise ValueError('Coefficients must be a tuple of exactly 3 values')
 
     def _update(self, group, p):
         state, lr = self.state[p], as_number(group['lr'])

@@ -18,7 +18,7 @@ from ..autograd.graph import counter_of, note_write
 from ..ops.reference import LARGE, REFERENCE
 from ..tensor import Tensor, wrap
 
-__all__ = ['Store', 'Update', 'check_gradients', 'note_updates', 'elements', 'elements_in', 'update_whole', 'PIECE']
+__all__ = ['Store', 'Update', 'check_gradients', 'note_updates', 'elements', 'elements_in', 'PIECE']
 
 PIECE = 1 << 16  # elements: with some states and temporaries in float32 this fits the second-level cache
 array_of = attrgetter('_array')
@@ -278,14 +278,3 @@ class Run:
                 stop = start + elements_in(p)
                 p._array[...] = values[start:stop].view(self.kind).reshape(p._array.shape)
             start = stop
-
-
-def update_whole(rule, param, states, scalars):
-    """Runs a rule that needs a parameter whole, in float32 for half types. `states`: {name: tensor}."""
-    targets = [param._array, *(tensor._array for tensor in states.values())]
-    inputs, grad = targets, param._grad._array
-    if param._array.dtype.itemsize == 2:
-        inputs, grad = [x.astype(np.float32) for x in targets], grad.astype(np.float32)
-    results = rule(REFERENCE, inputs[0], grad, **dict(zip(states, inputs[1:])), **scalars)
-    for target, result in zip(targets, (r for r in results if r is not None)):
-        np.copyto(target, result, casting='unsafe')
