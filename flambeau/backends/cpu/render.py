@@ -86,16 +86,17 @@ class FunctionText:
         body = self._body(f.body)
         if f.result is None:
             body.append('  ret void')
-        main = f'define {self.linkage}{llvm(f.result)} @{f.name}({head}) #0 {{\nentry:\n' + '\n'.join(body) + '\n}'
-        attributes = 'nounwind'
-        return [*self.regions, main.replace('#0', attributes)]
+        return [*self.regions, f'define {self.linkage}{llvm(f.result)} @{f.name}({head}) nounwind {{\nentry:\n'
+                + '\n'.join(body) + '\n}']
 
     def _body(self, statements):
         self.entry, self.lines = [], []
-        self.renamed = {}
+        self._block(statements)
+        return self.entry + self.lines
+
+    def _block(self, statements):
         for s in statements:
             self._statement(s)
-        return self.entry + self.lines
 
     # ---- names
 
@@ -105,7 +106,7 @@ class FunctionText:
             t = value.type
             text = number(value.constant, t.scalar)
             return f'splat ({llvm(t.scalar)} {text})' if t.lanes else text
-        return self.renamed.get(value.name, value.name)
+        return value.name
 
     def typed(self, value):
         return f'{llvm(value.type)} {self.name(value)}'
@@ -175,10 +176,8 @@ class FunctionText:
         if not x.type.is_float:
             sign = 's' if x.type.kind == 'i' else 'u'
             return self.intrinsic(f'llvm.{sign}{"min" if less else "max"}.{suffix(x.type)}', x.type, x, y)
-        flag = self.fresh()
-        self.line(f'{flag} = fcmp {"olt" if less else "ogt"} {self.typed(x)}, {self.name(y)}')
-        return f'select {llvm(s.result.type.like(x.type)).replace(llvm(x.type), self._truth(x.type))} {flag}, ' \
-               f'{self.typed(x)}, {self.typed(y)}'
+        flag = self._made(f'fcmp {"olt" if less else "ogt"} {self.typed(x)}, {self.name(y)}')
+        return f'select {self._truth(x.type)} {flag}, {self.typed(x)}, {self.typed(y)}'
 
     def _truth(self, type):
         return f'<{type.lanes} x i1>' if type.lanes else 'i1'
@@ -232,9 +231,8 @@ class FunctionText:
             if self._is_unknown(a):
                 x, a = self._from_bfloat(x), f32.like(a)
             if a.bits == b.bits and a.kind != b.kind or b.kind == 'bf' and a.bits == 64:
-                middle = self.fresh()
                 wide = f32.like(a)
-                self.line(f'{middle} = {"fpext" if a.bits < 32 else "fptrunc"} {self.typed(x)} to {llvm(wide)}')
+                middle = self._made(f'{"fpext" if a.bits < 32 else "fptrunc"} {self.typed(x)} to {llvm(wide)}')
                 x, a = type(x)(None, wide, middle), wide
             if b.kind == 'bf':
                 return self._to_bfloat(x, b)
@@ -243,9 +241,8 @@ class FunctionText:
             word = 'fpext' if b.bits > a.bits else 'fptrunc'
         elif a.is_float:
             if b.bits < 32:  # through 32 bits, so that what is out of range wraps
-                middle, wide = self.fresh(), llvm(type(a)('i', 32, a.lanes))
-                self.line(f'{middle} = fptosi {self.typed(x)} to {wide}')
-                return f'trunc {wide} {middle} to {llvm(b)}'
+                wide = llvm(type(a)('i', 32, a.lanes))
+                return f'trunc {wide} ' + self._made(f'fptosi {self.typed(x)} to {wide}') + f' to {llvm(b)}'
             word = 'fptosi' if b.kind == 'i' else 'fptoui'
         elif b.is_float:
             word = 'sitofp' if a.kind == 'i' else 'uitofp'
@@ -296,8 +293,7 @@ class FunctionText:
 
     def _splat(self, s, x):
         t = llvm(s.result.type)
-        single = self.fresh()
-        self.line(f'{single} = insertelement {t} poison, {self.typed(x)}, i32 0')
+        single = self._made(f'insertelement {t} poison, {self.typed(x)}, i32 0')
         return f'shufflevector {t} {single}, {t} poison, <{s.result.type.lanes} x i32> zeroinitializer'
 
     def _iota(self, s):
@@ -338,8 +334,7 @@ class FunctionText:
         table = f'<{", ".join(f"{one} {number(v, t.scalar)}" for v in numbers)}>'
         name = {(512, 32): 'avx512.permvar.sf.512', (512, 64): 'avx512.permvar.df.512'}.get((lanes * t.bits, t.bits))
         if name and count == lanes and 'mask' in self.target.features and index.type.bits == t.bits:
-            self.declared[name] = f'declare {llvm(t)} @llvm.x86.{name}({llvm(t)}, {llvm(index.type)})'
-            return f'call {llvm(t)} @llvm.x86.{name}({llvm(t)} {table}, {self.typed(index)})'
+            return self.intrinsic('llvm.x86.' + name, t, f'{llvm(t)} {table}', index)
         kind, made = llvm(index.type.scalar), 'poison'
         for lane in range(lanes or 1):
             place = self.name(index)
@@ -384,76 +379,61 @@ class FunctionText:
         stored = self._in_memory(value.type)
         if stored == value.type:
             return self.typed(value)
-        made = self.fresh()
-        self.line(f'{made} = {"zext" if value.type.kind == "b" else "bitcast"} {self.typed(value)} to {llvm(stored)}')
-        return f'{llvm(stored)} {made}'
+        word = 'zext' if value.type.kind == 'b' else 'bitcast'
+        return f'{llvm(stored)} ' + self._made(f'{word} {self.typed(value)} to {llvm(stored)}')
 
     def _loaded(self, text, kind):
         """The text of a value of which `text` gives what is in memory."""
         stored = self._in_memory(kind)
         if stored == kind:
             return text
-        made = self.fresh()
-        self.line(f'{made} = {text}')
+        made = self._made(text)
         if kind.kind == 'bf':
             return f'bitcast {llvm(stored)} {made} to {llvm(kind)}'
         return f'icmp ne {llvm(stored)} {made}, {"zeroinitializer" if stored.lanes else 0}'
 
     def _load(self, s, p, mask=None, other=None):
         kind, stored = s.result.type, self._in_memory(s.result.type)
-        align = s.attributes['align'] or (stored.bytes if stored.__class__ is not Pointer else 8)
         if mask is None:
-            text = f'load {llvm(stored)}, {self.typed(p)}, align {align}'
+            text = f'load {llvm(stored)}, {self.typed(p)}, align {self._alignment(s, stored)}'
         else:
-            name = f'llvm.masked.load.{suffix(stored)}.p0'
-            rest = self._as_stored(other)
-            self.declared[name] = f'declare {llvm(stored)} @{name}(ptr, i32 immarg, {llvm(mask.type)}, {llvm(stored)})'
-            text = f'call {llvm(stored)} @{name}({self.typed(p)}, i32 {align}, {self.typed(mask)}, {rest})'
+            text = self.intrinsic(f'llvm.masked.load.{suffix(stored)}.p0', stored, p,
+                                  f'i32 {self._alignment(s, stored)}', mask, self._as_stored(other))
         return self._loaded(text, kind)
+
+    def _alignment(self, s, stored):
+        return s.attributes['align'] or (stored.bytes if stored.__class__ is not Pointer else 8)
 
     def _store(self, s, value, p, mask=None):
         stored = self._in_memory(value.type)
-        text = self._as_stored(value)
-        align = s.attributes['align'] or (stored.bytes if stored.__class__ is not Pointer else 8)
+        text, align = self._as_stored(value), self._alignment(s, stored)
         if mask is not None:
-            name = f'llvm.masked.store.{suffix(stored)}.p0'
-            self.declared[name] = f'declare void @{name}({llvm(stored)}, ptr, i32 immarg, {llvm(mask.type)})'
-            return f'call void @{name}({text}, {self.typed(p)}, i32 {align}, {self.typed(mask)})'
+            return self.intrinsic(f'llvm.masked.store.{suffix(stored)}.p0', None, text, p, f'i32 {align}', mask)
         return f'store {text}, {self.typed(p)}, align {align}'
 
     def _prefetch(self, s, p):
-        self.declared['llvm.prefetch.p0'] = 'declare void @llvm.prefetch.p0(ptr, i32 immarg, i32 immarg, i32 immarg)'
-        return f'call void @llvm.prefetch.p0({self.typed(p)}, i32 0, i32 3, i32 1)'
+        return self.intrinsic('llvm.prefetch.p0', None, p, 'i32 0', 'i32 3', 'i32 1')
 
     def _addresses(self, p, index):
-        """The addresses of a gather or scatter, and their type."""
-        lanes = index.type.lanes
-        kind = f'<{lanes} x ptr>'
-        made = self.fresh()
+        """The addresses of a gather or scatter."""
         to = 'i8' if p.type.to.kind == 'b' else llvm(p.type.to)
-        self.line(f'{made} = getelementptr {to}, {self.typed(p)}, {self.typed(index)}')
-        return f'{kind} {made}', kind
+        return f'<{index.type.lanes} x ptr> ' + self._made(
+            f'getelementptr {to}, {self.typed(p)}, {self.typed(index)}')
 
     def _gather(self, s, p, index, mask=None, other=None):
         kind, stored = s.result.type, self._in_memory(s.result.type)
-        addresses, pointers = self._addresses(p, index)
-        truth = self._truth(kind)
-        name = f'llvm.masked.gather.{suffix(stored)}.v{kind.lanes}p0'
-        self.declared[name] = f'declare {llvm(stored)} @{name}({pointers}, i32 immarg, {truth}, {llvm(stored)})'
+        addresses = self._addresses(p, index)
         rest = f'{llvm(stored)} zeroinitializer' if other is None else self._as_stored(other)
-        flags = f'{truth} splat (i1 true)' if mask is None else self.typed(mask)
-        text = f'call {llvm(stored)} @{name}({addresses}, i32 {stored.bytes}, {flags}, {rest})'
-        return self._loaded(text, kind)
+        return self._loaded(self.intrinsic(
+            f'llvm.masked.gather.{suffix(stored)}.v{kind.lanes}p0', stored, addresses, f'i32 {stored.bytes}',
+            f'{self._truth(kind)} splat (i1 true)' if mask is None else mask, rest), kind)
 
     def _scatter(self, s, value, p, index, mask=None):
         stored = self._in_memory(value.type)
         text = self._as_stored(value)
-        addresses, pointers = self._addresses(p, index)
-        truth = self._truth(value.type)
-        name = f'llvm.masked.scatter.{suffix(stored)}.v{value.type.lanes}p0'
-        self.declared[name] = f'declare void @{name}({llvm(stored)}, {pointers}, i32 immarg, {truth})'
-        flags = f'{truth} splat (i1 true)' if mask is None else self.typed(mask)
-        return f'call void @{name}({text}, {addresses}, i32 {stored.bytes}, {flags})'
+        return self.intrinsic(
+            f'llvm.masked.scatter.{suffix(stored)}.v{value.type.lanes}p0', None, text, self._addresses(p, index),
+            f'i32 {stored.bytes}', f'{self._truth(value.type)} splat (i1 true)' if mask is None else mask)
 
     def _buffer(self, s):
         kind = self._in_memory(s.result.type.to)
@@ -493,8 +473,7 @@ class FunctionText:
         self.line(f'br i1 {some}, label %{body}, label %{after}')
         self._place(body)
         self.line(f'{index} = phi i64 [ {self.name(start)}, %{before} ], [ {following}, %{latch} ]')
-        for inner in s.blocks[0]:
-            self._statement(inner)
+        self._block(s.blocks[0])
         self.line(f'br label %{latch}')
         self._place(latch)
         self.line(f'{following} = add nsw i64 {index}, {self.name(step)}')
@@ -507,13 +486,11 @@ class FunctionText:
         has_other = bool(s.blocks[1])
         self.line(f'br {self.typed(condition)}, label %{then}, label %{other if has_other else after}')
         self._place(then)
-        for inner in s.blocks[0]:
-            self._statement(inner)
+        self._block(s.blocks[0])
         self.line(f'br label %{after}')
         if has_other:
             self._place(other)
-            for inner in s.blocks[1]:
-                self._statement(inner)
+            self._block(s.blocks[1])
             self.line(f'br label %{after}')
         self._place(after)
 
@@ -521,8 +498,7 @@ class FunctionText:
         body, after = self.label('again'), self.label('after')
         self.line(f'br label %{body}')
         self._place(body)
-        for inner in s.blocks[0][:-1]:
-            self._statement(inner)
+        self._block(s.blocks[0][:-1])
         end, = s.blocks[0][-1].operands
         self.line(f'br {self.typed(end)}, label %{after}, label %{body}')
         self._place(after)
@@ -534,11 +510,9 @@ class FunctionText:
         slots = '{ ' + (', '.join(llvm(v.type) for v in captured) or 'i64') + ' }'
         self.entry.append(f'  {frame} = alloca {slots}, align 64')
         for k, v in enumerate(captured):
-            slot = self.fresh()
-            self.line(f'{slot} = getelementptr inbounds {slots}, ptr {frame}, i32 0, i32 {k}')
+            slot = self._made(f'getelementptr inbounds {slots}, ptr {frame}, i32 0, i32 {k}')
             self.line(f'store {self.typed(v)}, ptr {slot}')
-        self.declared['flambeau_parallel'] = 'declare void @flambeau_parallel(ptr, ptr, i64, i64)'
-        self.line(f'call void @flambeau_parallel(ptr @{name}, ptr {frame}, {self.typed(count)}, {self.typed(threads)})')
+        self.line(self.intrinsic('flambeau_parallel', None, f'ptr @{name}', f'ptr {frame}', count, threads))
         outer = self.entry, self.lines
         position = len(self.regions)
         self.regions.append(None)
@@ -549,9 +523,8 @@ class FunctionText:
         body = self._body(s.blocks[0])
         self.entry, self.lines = outer
         self.regions[position] = (
-            f'define internal void @{name}(ptr %context, i64 {s.attributes["index"].name}, i64 '
-            f'{s.attributes["thread"].name}) '
-            'nounwind {\nentry:\n' + '\n'.join(head + body) + '\n  ret void\n}')
+            f'define internal void @{name}(ptr %context, i64 {s.attributes["index"].name}, '
+            f'i64 {s.attributes["thread"].name}) nounwind {{\nentry:\n' + '\n'.join(head + body) + '\n  ret void\n}')
 
 
 def captures(statements, own):
