@@ -12,8 +12,9 @@ from functools import cached_property
 
 import numpy as np
 
+from .. import dtypes
 from .batching import side_by_side
-from .definition import opaque
+from .definition import HALF_ARRAYS, opaque
 from .reference import LARGE, REFERENCE
 from .windows import chunks
 
@@ -95,10 +96,12 @@ def apply_maps(x: np.ndarray, maps) -> np.ndarray:
         raise NotImplementedError(f'interpolation is not implemented for {dtype.name}: convert it, as with .float()')
     if not steps:
         return x.copy()
+    if weighted and dtype in HALF_ARRAYS:
+        return REFERENCE.cast(apply_maps(REFERENCE.cast(x, dtypes.float32), maps), dtypes.of(dtype))
     made = REFERENCE.kernel('axis_map.mapped', x, maps) if x.size >= LARGE else None
     if made is not None:
         return made
-    if weighted and dtype.itemsize <= 2:
+    if weighted and dtype.itemsize == 1:
         x = x.astype(np.float32)
     steps.sort(key=lambda step: step[:2])  # shrinking axes first: the least work
     spatial = x.shape[first:]

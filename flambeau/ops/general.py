@@ -232,6 +232,9 @@ def large_plan(op, arrays):
     """The generated kernel of an operation on large arrays, which computes half types in float32 by itself; or None."""
     if any(a.__class__ is ndarray and a.size >= LARGE for a in arrays) or (
             op.kind == 'elementwise' and _makes_large(arrays)):
+        if op.own_formulas:  # numbers with formulas of their own are part of the kernel
+            arrays = [np.float64(a) if a.__class__ is ndarray and not a.ndim and a.dtype.kind in 'fV'
+                      and float(a) in op.own_formulas else a for a in arrays]
         return REFERENCE.kernel('fusion.planned', op.flat, op.fixed(arrays))
     return None
 

@@ -227,7 +227,7 @@ def _times(value, x):
     """A number times `x`, in the dtype of `x`."""
     if value.__class__ is int and value == 1:
         return x
-    return (value if x.dtype.kind == 'f' else x.dtype.type(value)) * x
+    return (value if x.dtype.kind in 'fV' else x.dtype.type(value)) * x
 
 
 @elementwise(inplace='', grad={

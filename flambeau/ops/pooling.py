@@ -387,32 +387,33 @@ def _to_maxima(m, g, outputs, input_shape):
     return m._scatter_planes(g[0], m.stop(outputs[1]), input_shape[2:])
 
 
-@opaque(namespace='', method=False, batch=side_by_side, grad={'input': _to_maxima},
+@opaque(namespace='', method=False, widen=True, batch=side_by_side, grad={'input': _to_maxima},
         label='MaxPoolWithIndicesBackward0')
 def _max_pool_with_indices(m, input, window):
     _refuse_bool(input, 'max_pool')
     return max_pool_with_indices(input, window, m.kernel)
 
 
-@opaque(namespace='', method=False, grad={
+@opaque(namespace='', method=False, widen=True, grad={
     'g': lambda m, g, input, window: m._gather_planes(g, m._max_pool_with_indices(input, window)[1])})
 def _max_pool_gradient(m, g, input, maximum, window):
     return max_pool_gradient(g, input, maximum, window, m.kernel)
 
 
-@opaque(namespace='', method=False, batch=side_by_side, label='MaxPoolWithIndicesBackward0', grad={
+@opaque(namespace='', method=False, widen=True, batch=side_by_side, label='MaxPoolWithIndicesBackward0', grad={
     'input': lambda m, g, input, output, window: m._max_pool_gradient(g, m.stop(input), m.stop(output), window)})
 def _max_pool(m, input, window):
     _refuse_bool(input, 'max_pool')
     return max_pool(input, window, m.kernel)
 
 
-@opaque(namespace='', method=False, batch=side_by_side, grad={'input': _to_maxima}, label='AdaptiveMaxPoolBackward0')
+@opaque(namespace='', method=False, widen=True, batch=side_by_side, grad={'input': _to_maxima},
+        label='AdaptiveMaxPoolBackward0')
 def _adaptive_max_pool(m, input, out):
     return adaptive_max_pool(input, out, m.kernel)
 
 
-@opaque(namespace='', method=False, grad={'input': _to_maxima}, label='FractionalMaxPoolBackward0')
+@opaque(namespace='', method=False, widen=True, grad={'input': _to_maxima}, label='FractionalMaxPoolBackward0')
 def _fractional_max_pool(m, input, kernel, out, samples):
     return fractional_max_pool(input, kernel, out, samples[:input.shape[0]])
 
@@ -619,7 +620,7 @@ def _declare_fractional_max_pool(dims):
 
 # ---- operations: averages ------------------------------------------------------------------------------
 
-@opaque(namespace='', method=False, batch=side_by_side, label='AvgPoolBackward0', grad={
+@opaque(namespace='', method=False, widen=True, batch=side_by_side, label='AvgPoolBackward0', grad={
     'input': lambda m, g, window, count_include_pad, divisor, input_shape:
         m._avg_pool_adjoint(g, window, input_shape[2:], count_include_pad, divisor)})
 def _avg_pool(m, input, window, count_include_pad, divisor):
@@ -627,7 +628,7 @@ def _avg_pool(m, input, window, count_include_pad, divisor):
     return avg_pool(input, window, count_include_pad, divisor)
 
 
-@opaque(namespace='', method=False, grad={
+@opaque(namespace='', method=False, widen=True, grad={
     'input': lambda m, g, window, count_include_pad, divisor: m._avg_pool(g, window, count_include_pad, divisor)})
 def _avg_pool_adjoint(m, input, window, spatial, count_include_pad, divisor):
     return avg_pool_adjoint(input, window, spatial, count_include_pad, divisor)
