@@ -357,6 +357,17 @@ torch.nn.functional.pixel_shuffle(torch.ones(1, 9, 2, 2), 1.5) | TypeError
 torch.multinomial(torch.ones(2), 2, out=torch.ones(2)) | RuntimeError
 torch.ones(2).as_strided((3,), (0,)).add_(1) | RuntimeError
 (lambda x: torch.cat([x, torch.ones(3)], out=x))(torch.ones(0)) | RuntimeError
+torch.nn.functional.pad(torch.ones(2), (1, 1), value=1j) | TypeError
+torch.ones(6, 5).index_reduce(1, torch.zeros(10).long(), torch.ones(5, 10), 'amin') | RuntimeError
+torch.ones(5, 5).index_reduce(1, torch.tensor(0), torch.ones(5, 10), 'amin') | RuntimeError
+torch.mvlgamma(torch.ones(3) * 5, 2.5) | TypeError
+torch.round(torch.ones(3), decimals=1.5) | TypeError
+torch.unravel_index(torch.tensor(3), (2.5, 3)) | TypeError
+torch.full((2,), [1.], dtype=torch.float32) | TypeError
+torch.tril_indices(2.5, 3) | TypeError
+torch.linalg.multi_dot([torch.ones(2, 2), 'a']) | TypeError
+torch.diff(torch.ones(5, 5), 2, None, torch.ones(2, 5)) | TypeError
+torch.logspace(0, 1, 3, dtype='float32') | TypeError
 """
 
 

@@ -221,6 +221,8 @@ trunc = primitive('trunc', inplace=True, aliases=('fix',), grad={'input': _zero}
 @elementwise(inplace=True, namespace='torch special', grad={'input': _zero})
 def round(m, input, *, decimals=0):
     """Rounded to the nearest, halves to even; `decimals` counts digits behind the point."""
+    if not isinstance(decimals, int):
+        raise ArgumentTypeError(f"round(): argument 'decimals' must be int, not {type(decimals).__name__}")
     if input.dtype.kind in 'bui':
         return input.copy()
     if not decimals:

@@ -438,7 +438,9 @@ def multi_head_attention_forward(
         if use_separate_proj_weight else _projected(query, key, value, in_proj_weight, in_proj_bias)
     if mask is not None:
         mask = _check_mask(mask, queries, key.shape[0], batch, num_heads)
-    if bias_k is not None and bias_v is not None:
+    if (bias_k is None) != (bias_v is None):
+        raise AssertionError('multi_head_attention_forward: bias_k and bias_v must be given together')
+    if bias_k is not None:
         _need(static_k is None and static_v is None, 'bias cannot be added to static key or value.')
         k, v = (PUBLIC.cat([t, b.repeat(1, batch, 1)]) for t, b in ((k, bias_k), (v, bias_v)))
         mask, padding = _padded_masks((mask, padding))

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 
 import numpy as np
 
@@ -287,6 +288,12 @@ def filled(shape, value, dtype):
     return made
 
 
+def _fill_value(value):
+    if not isinstance(value, (Tensor, numbers.Number, np.generic)):
+        raise TypeError(f"full(): argument 'fill_value' (position 2) must be Number, not {type(value).__name__}")
+    return value
+
+
 def allocated(name, make, shape, *arguments):
     """make(shape, ...), with memory running out told as that of `name`."""
     try:
@@ -385,7 +392,7 @@ def full(size, fill_value, *, out=None, dtype=None, layout=None, device=None, re
     kind = dtypes.asked(dtype) or (fill_value.dtype if isinstance(fill_value, Tensor) else number_dtype(fill_value))
     if not hasattr(size, '__iter__'):
         raise TypeError(f"full(): argument 'size' (position 1) must be tuple of ints, not {type(size).__name__}")
-    array = filled(sizes((size,), 'full'), fill_value, kind)
+    array = filled(sizes((size,), 'full'), _fill_value(fill_value), kind)
     return new_tensor(array, requires_grad) if out is None else _into(out, array)
 
 
@@ -394,7 +401,7 @@ def full_like(input, fill_value, *, dtype=None, layout=None, device=None, requir
               memory_format=preserve_format):
     """A tensor of the shape and dtype of another, filled with a number."""
     made = empty_like(input, dtype=dtype, device=device, memory_format=memory_format)
-    REFERENCE.copy(made._array, filled((), fill_value, made.dtype))
+    REFERENCE.copy(made._array, filled((), _fill_value(fill_value), made.dtype))
     return made.requires_grad_(requires_grad) if requires_grad else made
 
 
@@ -590,10 +597,13 @@ def eye(n, m=None, *, out=None, dtype=None, layout=None, device=None, requires_g
 
 def _triangle(name, places):
     def indices(row, col, offset=0, *, dtype=dtypes.int64, layout=None, device=None):
+        for place, number in (('row', row), ('col', col), ('offset', offset)):
+            if not isinstance(number, numbers.Integral):
+                raise TypeError(f"{name}(): argument '{place}' must be int, not {type(number).__name__}")
         if row < 0 or col < 0:
             raise RuntimeError(f'{"row" if row < 0 else "col"} must be non-negative, got {min(row, col)}')
         resolve(device)
-        return wrap(np.stack(places(row, offset, col)).astype(dtype.numpy))
+        return wrap(np.stack(places(row, offset, col)).astype(dtypes.asked(dtype).numpy))
     indices.__doc__ = f'The coordinates of the {"lower" if name[3] == "l" else "upper"} triangle of a matrix, as 2 x n.'
     indices.__name__ = indices.__qualname__ = name
     export()(indices)

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import dtypes
 from ..errors import require_tensors
-from ..tensor import wrap
+from ..tensor import Tensor, wrap
 from .arithmetic import conjugated
 from .contraction import matmul, same_dtype
 from .batching import along_all
@@ -349,6 +349,8 @@ def multi_dot(tensors):
     if len(tensors) < 2:
         raise RuntimeError(f'multi_dot(): expected at least 2 tensors but got {len(tensors)}')
     for k, t in enumerate(tensors):
+        if not isinstance(t, Tensor):
+            raise TypeError(f'expected Tensor as element {k} in argument 0, but got {type(t).__name__}')
         allowed = (1, 2) if k in (0, len(tensors) - 1) else (2,)
         if t.dim() not in allowed:
             raise RuntimeError(f'multi_dot(): tensor {k} must be {" or ".join(map(str, allowed))}D but got {t.dim()}D')

@@ -1,6 +1,7 @@
 """Padding of the trailing axes of an array: by a constant, by reflection, by the nearest element, or around."""
 from __future__ import annotations
 
+import numbers
 from functools import lru_cache
 
 import numpy as np
@@ -52,6 +53,9 @@ def _refuse_negative(input, pairs, least=0):
 def constant_pad_nd(m, input, pad, value=0):
     """`input` with its last dimensions padded by `value`; negative amounts take elements away."""
     pairs = _pairs(pad, input.ndim)
+    if isinstance(value, complex) and input.dtype.kind != 'c' or not isinstance(value, numbers.Number):
+        raise ArgumentTypeError(f"constant_pad_nd(): argument 'value' must be a number of the tensor's kind, not "
+                                f'{value!r}')
     _refuse_negative(input, pairs)
     if has_channels_last(input):
         pairs = [(0, 0)] * (input.ndim - len(pairs)) + list(pairs)

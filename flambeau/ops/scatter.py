@@ -392,9 +392,13 @@ def index_reduce(m, input, dim, index, source, reduce, *, include_self=True):
     dim = axis_of(dim, input.ndim)
     if index.ndim > 1:
         raise IndexError(f'index_reduce(): Index is supposed to be a vector, but got shape {list(index.shape)}')
-    if index.ndim and source.ndim and source.shape[dim] != index.shape[0]:
-        raise RuntimeError(f'index_reduce(): Number of indices ({index.shape[0]}) should be equal to source.size(dim): '
+    count = index.shape[0] if index.ndim else 1
+    if source.ndim and source.shape[dim] != count:
+        raise RuntimeError(f'index_reduce(): Number of indices ({count}) should be equal to source.size(dim): '
                            f'({source.shape[dim]}), for dim: {dim}')
+    if source.ndim and source.shape[:dim] + source.shape[dim + 1:] != input.shape[:dim] + input.shape[dim + 1:]:
+        raise RuntimeError('index_reduce(): source tensor shape must match self tensor shape, excluding the specified '
+                           f'dimension. Got self.shape = {list(input.shape)} source.shape = {list(source.shape)}')
     if not source.ndim:
         source = m.reshape(source, (1,))
     index = m.expand(m.reshape(index, (-1,) + (1,) * (source.ndim - 1 - dim)), source.shape)

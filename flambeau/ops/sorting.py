@@ -472,6 +472,8 @@ def unravel_index(indices, shape):
     if indices.dtype.category != dtypes.INTEGER:
         raise TypeError(f"expected 'indices' to be integer dtype, but got {indices.dtype}")
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    if not all(hasattr(n, '__index__') for n in shape):
+        raise TypeError(f"expected 'shape' sequence to only contain ints, but got {shape}")
     if any(n < 0 for n in shape):
         raise ValueError(f"'shape' cannot have negative values, but got {shape}")
     strides = [math.prod(shape[d + 1:]) for d in range(len(shape))]

@@ -114,6 +114,8 @@ zeta = _only_special('zeta', 'input, other', domain=(1.5, 4.0),
 @published('torch', method=True)
 def mvlgamma(input, p):
     """The logarithm of the multivariate gamma function of dimension p."""
+    if not isinstance(p, int):
+        raise TypeError(f"mvlgamma(): argument 'p' (position 2) must be int, not {type(p).__name__}")
     if p < 1:
         raise RuntimeError('p has to be greater than or equal to 1')
     if input.is_complex() or input.dtype.name == 'bool':
