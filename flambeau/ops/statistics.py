@@ -10,7 +10,7 @@ from .. import dtypes
 from ..errors import require_tensors
 from ..tensor import Tensor
 from .batching import along as along_dimension, in_front
-from .definition import OPERATIONS, PUBLIC, composite, export, opaque, reduction
+from .definition import HALF_ARRAYS, OPERATIONS, PUBLIC, composite, export, opaque, reduction
 from .overriding import answered, override
 from .reduction import restore
 from .reference import LARGE, REFERENCE, axes_of
@@ -44,8 +44,8 @@ def _selected_gradient(m, g, input_shape, outputs, dim, keepdim):
 
 def _places(input, axis, largest):
     """Where the largest (smallest) lie along an axis; a nan counts as such."""
-    if input.dtype.kind == 'V':
-        input = input.astype(np.float32)
+    if input.dtype in HALF_ARRAYS:
+        input = REFERENCE.cast(input, dtypes.float32)
     return input.argmax(axis) if largest else input.argmin(axis)
 
 

@@ -13,7 +13,7 @@ from .build import compiled
 from .layout import dense
 from .properties import computes, target
 from .replay import allocated, noted
-from .sorting import WIDER
+from .sorting import widened
 
 __all__ = ['extremes', 'ranked', 'searched', 'top']
 
@@ -70,7 +70,7 @@ def top(x, k, axis, largest):
         x = np.moveaxis(x, axis, -1)
         made = dense(x)
         x = np.ascontiguousarray(x if made is None else made)
-    x = x.astype(WIDER.get(types.name_of(x.dtype), x.dtype), copy=False)
+    x = widened(x)
     if x.dtype not in (np.float32, np.int32):
         return None
     rows, options = x.size // n, (x.dtype == np.float32, bool(largest))

@@ -7,16 +7,26 @@ import numpy as np
 
 from ...kernel import sorting, types
 from .build import compiled
+from .conversion import converted
 from .launch import get_num_threads
 from .layout import dense
 
-__all__ = ['order']
+__all__ = ['order', 'widened']
 
 SHORTEST, LONGEST = 128, 1 << 31  # of rows of 32-bit numbers: shorter ones are sorted faster by comparing
 SMALLEST = 512                    # elements: numbers not seen before, which comparing cannot foretell
 LONG = 1 << 13                    # from which on fewer passes over more counts are faster
 WIDER = {'bool': 'i4', 'int8': 'i4', 'int16': 'i4', 'uint8': 'i4', 'uint16': 'i4', 'float16': 'f4', 'bfloat16': 'f4'}
 KINDS = frozenset(np.dtype(name) for name in ('f4', 'f8', 'i4', 'i8'))
+
+
+def widened(array):
+    """Narrow numbers as those of 32 bits in the same order, others as they are."""
+    wide = WIDER.get(types.name_of(array.dtype))
+    if wide is None:
+        return array
+    made = converted(array, np.dtype(wide))
+    return array.astype(wide) if made is None else made
 
 
 def order(array, axis, descending):
@@ -26,7 +36,7 @@ def order(array, axis, descending):
     array = np.moveaxis(array, axis, -1)
     made = dense(array)
     array = np.ascontiguousarray(array if made is None else made)
-    array = array.astype(WIDER.get(types.name_of(array.dtype), array.dtype), copy=False)
+    array = widened(array)
     if array.dtype not in KINDS or array.shape[-1] * 4 < SHORTEST * array.itemsize:
         return None
     places = np.moveaxis(_last(array, descending), -1, axis)
