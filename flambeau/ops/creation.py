@@ -57,39 +57,36 @@ def array_from(data, dtype):
 
 
 _PLAIN_NUMBERS = frozenset({float, int, bool})
+_PLAIN_ARRAYS = frozenset(map(np.dtype, ('float64', 'int64', 'bool')))
 
 
 def _array_of_sequence(data, dtype):
     first = data
     while first.__class__ in (list, tuple) and first:
         first = first[0]
-    if first.__class__ in _PLAIN_NUMBERS and dtype is None:
+    if first.__class__ in _PLAIN_NUMBERS:
         try:
             array = np.array(data)
-        except (ValueError, TypeError, OverflowError):
-            array = None  # ragged or mixed: the slow way finds out what is wrong
-        if array is not None:
-            if array.dtype == np.float64:
-                return array.astype(dtypes.get_default_dtype().numpy)
-            if array.dtype == np.int64 or array.dtype == np.bool_:
+        except (ValueError, TypeError, OverflowError, RuntimeError):
+            array = first  # ragged or mixed: the slow way finds out what is wrong
+        kind = getattr(array, 'dtype', None)
+        if kind == np.float64 and dtype is None:
+            return array.astype(dtypes.get_default_dtype().numpy)
+        if kind in _PLAIN_ARRAYS:
+            if dtype is None or kind == dtype.numpy:
                 return array
+            if dtype.category == dtypes.FLOAT:
+                return array.astype(np.float64, copy=False).astype(dtype.numpy, copy=False)
     shape = _shape_of(data)
     leaves = []
     _collect(data, shape, 0, leaves)
     if dtype is None:
         dtype = _dtype_of(leaves)
-    plain = [v.item() if isinstance(v, (Tensor, np.generic)) else v for v in leaves] \
-        if any(isinstance(v, (Tensor, np.generic))
-               for v in leaves[:1] + leaves[-1:]) or dtype.category != dtypes.FLOAT \
-        else leaves
-    if any(isinstance(v, np.ndarray) for v in plain[:1]):
-        return np.array(plain).astype(dtype.numpy).reshape(shape)
+    plain = [v.item() if isinstance(v, (Tensor, np.generic, np.ndarray)) else v for v in leaves]
     if dtype.category == dtypes.INTEGER:
         return _integers(plain, dtype).reshape(shape)
-    plain = [v.item() if isinstance(v, (Tensor, np.generic)) else v for v in plain]
-    if dtype.category == dtypes.FLOAT and dtype is not dtypes.float64:
-        return np.array(plain, np.float64).astype(dtype.numpy).reshape(shape)
-    return np.array(plain, dtype.numpy).reshape(shape)
+    exact = np.float64 if dtype.category == dtypes.FLOAT else dtype.numpy
+    return np.array(plain, exact).astype(dtype.numpy, copy=False).reshape(shape)
 
 
 def _integers(values, dtype):

@@ -311,7 +311,8 @@ def kron(input, other):
     ndim = max(input.dim(), other.dim())
     a = (1,) * (ndim - input.dim()) + tuple(input.shape)
     b = (1,) * (ndim - other.dim()) + tuple(other.shape)
-    input, other = input.reshape([n for size in a for n in (size, 1)]), other.reshape([n for size in b for n in (1, size)])
+    input = input.reshape([n for size in a for n in (size, 1)])
+    other = other.reshape([n for size in b for n in (1, size)])
     if ndim and math.prod(a) * math.prod(b) >= LARGE:  # longer rows to run through, made of a few numbers
         wide = a[-1], b[-1]
         input = input.expand(*input.shape[:-2], *wide).flatten(-2)
@@ -387,7 +388,6 @@ def _product_in_order(tensors, split, i, j):
         return tensors[i]
     k = split[i, j]
     return matmul(_product_in_order(tensors, split, i, k), _product_in_order(tensors, split, k + 1, j))
-
 
 
 

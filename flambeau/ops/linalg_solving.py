@@ -52,6 +52,13 @@ def refuse_info(info, words, error=LinAlgError):
         raise error(words(place(index), int(info[index])))
 
 
+def _checked(result, check_errors, words):
+    """Results of which the last is their info, after `refuse_info` where errors are asked for."""
+    if check_errors:
+        refuse_info(result[-1]._array, words)
+    return result
+
+
 # ---- determinants
 
 def _cofactor_gradient(m, g, A):
@@ -147,10 +154,7 @@ def _singular(name, verb):
 def inv_ex(A, *, check_errors=False):
     """(inverse, info); info is 0 where a matrix was invertible. Errors are raised only with `check_errors`."""
     need_square('linalg.inv', A)
-    result = _inverse(A)
-    if check_errors:
-        refuse_info(result[-1]._array, _singular('linalg.inv_ex', 'the inversion could not be completed'))
-    return result
+    return _checked(_inverse(A), check_errors, _singular('linalg.inv_ex', 'the inversion could not be completed'))
 
 
 @published('torch linalg', method=True, aliases=('inverse',))
@@ -216,10 +220,8 @@ def _solved(name, A, B, left):
 @published('linalg', returns=('result', 'info'))
 def solve_ex(A, B, *, left=True, check_errors=False):
     """(X, info) of A @ X == B; info is 0 where A was invertible. Errors are raised only with `check_errors`."""
-    result = _solved('linalg.solve_ex', A, B, left)
-    if check_errors:
-        refuse_info(result[-1]._array, _singular('linalg.solve_ex', 'the solve could not be completed'))
-    return result
+    return _checked(_solved('linalg.solve_ex', A, B, left), check_errors,
+                    _singular('linalg.solve_ex', 'the solve could not be completed'))
 
 
 @published('linalg')
@@ -320,10 +322,7 @@ def _indefinite(name):
 def cholesky_ex(A, *, upper=False, check_errors=False):
     """(L, info) with A == L @ L.mH; info is 0 where A was positive-definite."""
     need_square('linalg.cholesky', A)
-    result = _cholesky(A, upper)
-    if check_errors:
-        refuse_info(result[-1]._array, _indefinite('linalg.cholesky_ex'))
-    return result
+    return _checked(_cholesky(A, upper), check_errors, _indefinite('linalg.cholesky_ex'))
 
 
 def _cholesky_factor(name, A, upper):
@@ -435,10 +434,7 @@ def _need_pivots(name, A, pivot):
 def lu_factor_ex(A, *, pivot=True, check_errors=False):
     """(LU, pivots, info) of A == P @ L @ U, L and U in one matrix; info is 0 where U is invertible."""
     _need_pivots('linalg.lu_factor_ex', A, pivot)
-    result = lu_factors(A)
-    if check_errors:
-        refuse_info(result[-1]._array, _singular('torch.linalg.lu_factor_ex', 'U is singular'))
-    return result
+    return _checked(lu_factors(A), check_errors, _singular('torch.linalg.lu_factor_ex', 'U is singular'))
 
 
 @published('linalg', returns=('LU', 'pivots'))
@@ -537,10 +533,7 @@ def _ldl(m, A, hermitian):
 def ldl_factor_ex(A, *, hermitian=False, check_errors=False):
     """(LD, pivots, info) of symmetric (`hermitian`: Hermitian) matrices as LAPACK packs them, without gradient."""
     need_square('linalg.ldl_factor_ex', A)
-    result = _ldl(A, hermitian)
-    if check_errors:
-        refuse_info(result[-1]._array, _singular('torch.linalg.ldl_factor_ex', 'D is singular'))
-    return result
+    return _checked(_ldl(A, hermitian), check_errors, _singular('torch.linalg.ldl_factor_ex', 'D is singular'))
 
 
 @published('linalg', returns=('LD', 'pivots'))
