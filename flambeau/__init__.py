@@ -31,8 +31,8 @@ pi, e, inf, nan = math.pi, math.e, math.inf, math.nan
 newaxis = None
 
 _SUBPACKAGES = frozenset((
-    'nn', 'optim', 'autograd', 'utils', 'linalg', 'fft', 'special', 'data', 'vision', 'random', 'serialization', 'cuda', 'cpu',
-    'backends', 'func', 'testing', 'storage', 'jit', 'amp', 'distributions', 'signal', 'masked', 'return_types',
+    'nn', 'optim', 'autograd', 'utils', 'linalg', 'fft', 'special', 'data', 'vision', 'random', 'serialization', 'cuda',
+    'cpu', 'backends', 'func', 'testing', 'storage', 'jit', 'amp', 'distributions', 'signal', 'masked', 'return_types',
     'types',
     'overrides', 'multiprocessing', 'hub', 'version', 'functional', 'tensor', 'legacy', 'printing', '_utils', '_tensor',
     'compiler', 'settings'))

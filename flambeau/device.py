@@ -69,8 +69,8 @@ def resolve(wanted: device | str | int | None) -> device:
     if wanted.type == 'cpu':
         return CPU
     if wanted.type == 'cuda' and number:
-        raise RuntimeError(f'device={wanted.index}: Cannot access accelerator device when none is available: this version '
-                           "of flambeau computes on the CPU; use device='cpu'")
+        raise RuntimeError(f'device={wanted.index}: Cannot access accelerator device when none is available: this '
+                           "version of flambeau computes on the CPU; use device='cpu'")
     if wanted.type == 'cuda':
         raise AssertionError('Torch not compiled with CUDA enabled: this version of flambeau computes on the CPU; '
                              "use device='cpu', or choose with torch.cuda.is_available()")

@@ -592,7 +592,8 @@ def pushing(value_of):
 OPERATIONS = {
     **{code: pushing(value_of) for code, value_of in PUSHED.items()},
     **{code: pushing(lambda machine, layout=layout: machine.number(layout)) for code, layout in NUMBERS.items()},
-    **{code: pushing(lambda machine, layout=layout, decode=decode: decode(machine, machine.take(machine.number(layout))))
+    **{code: pushing(lambda machine, layout=layout, decode=decode:
+                     decode(machine, machine.take(machine.number(layout))))
        for code, (layout, decode) in BYTES.items()},
     pickle.PROTO: Interpreter.protocol,
     pickle.FRAME: lambda machine: machine.number('<Q'),  # the length of a block: for readers that read ahead

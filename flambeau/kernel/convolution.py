@@ -205,7 +205,7 @@ def direct(target, element, rows, vectors, in_order, phases, in_pixels, deep):
                channels)
 
     def write_strip(number, pixels, strip, panel_of):
-        """A strip of the outputs of a block, by the weights panel_of(group, where its phase begins, size of a strip)."""
+        """A strip of the outputs of a block, by the weights panel_of(group, where its phase begins, strip's size)."""
         start, first, outside, inside = place_of(number)
         count, stop = b.smaller(band, out_height - first), b.smaller(start + block, out_width)
         to = out + (outside * out_image + inside * out_inner)

@@ -22,7 +22,8 @@ def cross(target, element, apart):
     vector = kind.vector(lanes)
 
     def read(source, masks):
-        parts = [b.load(source + (inner * k if apart else k * lanes), vector, mask=mask) for k, mask in enumerate(masks)]
+        parts = [b.load(source + (inner * k if apart else k * lanes), vector, mask=mask)
+                 for k, mask in enumerate(masks)]
         return parts if apart else [woven(b, parts, [divmod(3 * lane + k, lanes) for lane in range(lanes)])
                                     for k in range(3)]
     length = inner if apart else outer
@@ -35,7 +36,8 @@ def cross(target, element, apart):
             first, second = read(x + at, masks), read(y + at, masks)
             made = [first[k - 2] * second[k - 1] - first[k - 1] * second[k - 2] for k in range(3)]
             for k, mask in enumerate(masks):
-                part = made[k] if apart else woven(b, made, [divmod(k * lanes + lane, 3)[::-1] for lane in range(lanes)])
+                part = made[k] if apart else woven(
+                    b, made, [divmod(k * lanes + lane, 3)[::-1] for lane in range(lanes)])
                 b.store(part, z + at + (inner * k if apart else k * lanes), mask=mask)
     return b.finish()
 

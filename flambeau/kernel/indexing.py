@@ -145,7 +145,8 @@ def elements(target, kind, op, rows, single):
     """'read': y[o, k, i] = x[o, index[o, k, i], i]; 'write' the other way round; else y is combined into x, in order.
 
     A chunk is `group` o and `block` places along i. rows: i runs along the index instead, and there is but one k; each
-    o's index is `jump` further; rows 'each': i runs along rows of n, of each of which it names one. single: one y counts for all.
+    o's index is `jump` further; rows 'each': i runs along rows of n, of each of which it names one. single: one y counts
+    for all.
     """
     b = Builder('elements', x=pointer(kind), index=pointer(i64), y=pointer(kind), outer=i64, n=i64, count=i64,
                 width=i64, jump=i64, block=i64, group=i64)

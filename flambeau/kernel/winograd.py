@@ -226,7 +226,8 @@ def _tile(forms, rows, vectors, neighbours):
     Where they are, `later` is memory that is asked for meanwhile, `share` numbers for a column.
     """
     later = {'later': pointer(f32), 'share': i64} if neighbours else {}
-    b = Builder(f'tile{rows}', x=pointer(f32), y=pointer(f32), out=pointer(f32), stride=i64, depth=i64, kept=i64, **later)
+    b = Builder(f'tile{rows}', x=pointer(f32), y=pointer(f32), out=pointer(f32), stride=i64, depth=i64, kept=i64,
+                **later)
     x, y, out, stride, depth, kept, *later = b.parameters
     sums = [[b.variable(0, forms.vector) for _ in range(vectors)] for _ in range(rows)]
     x_row, x_step = (1, stride) if neighbours else (stride, 1)

@@ -20,7 +20,8 @@ __all__ = ['builtins', 'signature', 'empty_call', 'view_plan']
 NEW, SET_BASE = 94, 282  # places of PyArray_NewFromDescr and PyArray_SetBaseObject in NumPy's table
 MOST_DIMENSIONS = 32
 MOST_ELEMENTS = 1 << 14  # that are joined here: more of them are copied on all cores
-PLACES = {'TYPE': 8, 'RANK': 24, 'SIZES': 32, 'STRIDES': 40, 'DTYPE': 56, 'FLAGS': 64, 'DATA': ARRAY_DATA}  # in an array
+# Where in an array its parts are
+PLACES = {'TYPE': 8, 'RANK': 24, 'SIZES': 32, 'STRIDES': 40, 'DTYPE': 56, 'FLAGS': 64, 'DATA': ARRAY_DATA}
 CONTENT = 32  # place of the first of the bytes in Python's object
 OBJECTS = '''
 def is_array(item):
@@ -189,8 +190,8 @@ def copy_rows(target, source, rows, step, length):
         source += length
         rows -= 1
 '''
-PROGRAM = Program(OBJECTS + SIGNATURE + EMPTY + VIEWED + JOINED, **PLACES, CONTENT=CONTENT, LOW=(1 << 32) - 1, MISFIT=-1,
-                  MOST_DIMENSIONS=MOST_DIMENSIONS, MOST_ELEMENTS=MOST_ELEMENTS)
+PROGRAM = Program(OBJECTS + SIGNATURE + EMPTY + VIEWED + JOINED, **PLACES, CONTENT=CONTENT, LOW=(1 << 32) - 1,
+                  MISFIT=-1, MOST_DIMENSIONS=MOST_DIMENSIONS, MOST_ELEMENTS=MOST_ELEMENTS)
 WRITEABLE = 0x400
 
 
@@ -215,8 +216,7 @@ def signature():
 
 
 def empty_call(shape, dtype, name):
-    """(text that calls builtin `empty`, names that it uses): an array of a shape and dtype, to be written into functions.
-    """
+    """(text that calls builtin `empty`, names that it uses): for functions that make an array of a shape and dtype."""
     sizes = struct.pack(f'{1 + len(shape)}q', len(shape), *shape)
     return f'empty({name}_sizes, {name}_dtype)', {
         'empty': builtins()['empty'], f'{name}_dtype': dtype, f'{name}_sizes': sizes}

@@ -27,9 +27,9 @@ SET_HANDLER = 304  # PyDataMem_SetHandler in NumPy's table of C functions
 COUNTERS = ('taken', 'given', 'peak', 'blocks_taken', 'blocks_given', 'cached', 'reserved_peak', 'mapped', 'retries',
             'failures', 'most', 'limit', 'slack', 'ample')
 # Before the data of a block stands its size, of a small one also the C library's pointer and the link to the next on
-# its shelf (first block, how many), one for every 64 bytes up to 1024. A large one (from 65536 bytes on) starts 64 bytes
-# before its data with two links, among the waiting of its size, of which there are 16 for every power of two, and among
-# all by age. Those lists are rings of links (next, previous); all zero is an empty ring, too.
+# its shelf (first block, how many), one for every 64 bytes up to 1024. A large one (from 65536 bytes on) starts 64
+# bytes before its data with two links, among the waiting of its size, of which there are 16 for every power of two, and
+# among all by age. Those lists are rings of links (next, previous); all zero is an empty ring, too.
 ALLOCATOR = '\n'.join(f'{name} = 0' for name in COUNTERS) + '''
 shelves = [0] * 34
 lists = [0] * 2048

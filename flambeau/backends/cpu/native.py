@@ -1,7 +1,7 @@
 """Native functions that stand around kernels, such as the allocator, written in a small part of Python.
 
-All values are whole numbers of 64 bits, compared without sign. `at[p]` is the number at the address p, `half[p]` one of 32
-bits. A name assigned outside of functions is a global number, which functions assign to without saying so. With
+All values are whole numbers of 64 bits, compared without sign. `at[p]` is the number at the address p, `half[p]` one of
+32 bits. A name assigned outside of functions is a global number, which functions assign to without saying so. With
 `[0] * n`, there or in a function, it is the address of memory for n numbers. A text is the address of its bytes. A call
 of a variable calls the address in it; a call of a function that is not in the program is one of the C library's, or
 whatever has been made known by that name. `and` and `or` compute both sides. Besides there are

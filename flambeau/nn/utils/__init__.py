@@ -8,4 +8,5 @@ from .weight_norm import remove_weight_norm, weight_norm
 
 __all__ = ['parametrizations', 'parametrize', 'prune', 'rnn', 'stateless', 'clip_grad_norm', 'clip_grad_norm_',
            'clip_grad_value_', 'clip_grads_with_norm_', 'get_total_norm', 'parameters_to_vector',
-           'vector_to_parameters', 'skip_init', 'spectral_norm', 'remove_spectral_norm', 'weight_norm', 'remove_weight_norm']
+           'vector_to_parameters', 'skip_init', 'spectral_norm', 'remove_spectral_norm', 'weight_norm',
+           'remove_weight_norm']
