@@ -172,9 +172,14 @@ class Tensor(metaclass=_TensorClass):
 
     def size(self, dim=None):
         """The shape, or the size of one dimension."""
-        if dim is None:
-            return Size(self._array.shape)
         shape = self._array.shape
+        if dim is None:
+            return Size(shape)
+        if dim.__class__ is int:
+            try:
+                return shape[dim]
+            except IndexError:
+                pass  # told below
         if not -max(len(shape), 1) <= dim < max(len(shape), 1) or not shape:
             raise IndexError(f'Dimension out of range (expected to be in range of [{-max(len(shape), 1)}, '
                              f'{max(len(shape), 1) - 1}], but got {dim})')

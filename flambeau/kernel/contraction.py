@@ -170,7 +170,7 @@ def product(target, element, rows, uneven, edge, turned, pack_x, pack_y, biased,
 
     high = (panels + chunk_rows - 1) // chunk_rows
     wide = (strips + chunk_columns - 1) // chunk_columns
-    with b.parallel(batch * (high * wide)) as chunk:
+    with _tasks(b, batch * (high * wide), together) as chunk:
         matrix = chunk // (high * wide)
         rest = chunk - matrix * (high * wide)
         across = rest // high
@@ -205,26 +205,26 @@ def product(target, element, rows, uneven, edge, turned, pack_x, pack_y, biased,
     return b.finish()
 
 
-def vectors(target, element, turned, together):
+def vectors(target, element, turned, several):
     """out[z, v] = x[z, v] @ matrix[z] for a few vectors, limited by how fast the matrix is read.
 
-    `turned`: the matrix's rows (along the sum) are neighbours in memory, and dots are taken, of so many vectors
-    `together`; else long stretches of eight rows are added to the result. `block` is how many results a chunk takes;
-    `ends` their number. Strides are in words.
+    `turned`: the matrix's rows (along the sum) are neighbours in memory, and dots are taken, of `several`
+    vectors at a time; else long stretches of eight rows are added to the result. `block` is how many results a task takes,
+    `ends` their number, and `together` how many tasks are a chunk. Strides are in words.
     """
     forms = Forms(target, element)
     word, result = pointer(forms.sum), pointer(forms.result)
     b = Builder('vectors', x=word, matrix=word, out=result, batch=i64, count=i64, k=i64, ends=i64, x_batch=i64,
-                x_stride=i64, matrix_batch=i64, stride=i64, block=i64)
-    x, matrix, out, batch, count, k, ends, x_batch, x_stride, matrix_batch, stride, block = b.parameters
+                x_stride=i64, matrix_batch=i64, stride=i64, block=i64, together=i64)
+    x, matrix, out, batch, count, k, ends, x_batch, x_stride, matrix_batch, stride, block, together = b.parameters
     chunks = (ends + block - 1) // block
-    with b.parallel(batch * chunks) as chunk:
+    with _tasks(b, batch * chunks, together) as chunk:
         z = chunk // chunks
         start = (chunk - z * chunks) * block
         stop, from_, to = b.smaller(start + block, ends), x + z * x_batch, out + z * count * ends
         if turned:
-            with b.loop(start, stop, ROWS) as j, b.loop(0, count, together) as v:
-                numbers = [b.smaller(v + k, count - 1) for k in range(together)]
+            with b.loop(start, stop, ROWS) as j, b.loop(0, count, several) as v:
+                numbers = [b.smaller(v + k, count - 1) for k in range(several)]
                 rows = [matrix + (z * matrix_batch + b.smaller(j + r, stop - 1) * stride) for r in range(ROWS)]
                 _dots(b, forms, [from_ + number * x_stride for number in numbers], rows,
                       [to + (number * ends + j) for number in numbers], k, b.first(stop - j, forms.lanes))

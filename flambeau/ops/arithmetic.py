@@ -85,7 +85,8 @@ def _div_trunc(m, input, other):
 
 
 def _refuse_zero_divisor(other):
-    if np.any(np.equal(other, 0)):
+    zero = other == 0
+    if zero if other.__class__ is int else zero.any():
         raise RuntimeError('ZeroDivisionError')
 
 
@@ -95,7 +96,7 @@ def _truncated_quotient(m, input, other):
     return quotient + m.cast_like(inexact & ((input < 0) != (other < 0)), quotient)
 
 
-@elementwise(inplace=True, number_first=True,
+@elementwise(inplace=True, kernel='floor_divide', kernel_for_integers=False, number_first=True,
              grad={'input': lambda m, g: m.zeros_like(g), 'other': lambda m, g: m.zeros_like(g)})
 def floor_divide(m, input, other):
     """The quotient rounded down."""
@@ -129,7 +130,7 @@ def _division(rounding_mode):
     raise RuntimeError(f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'")
 
 
-@elementwise(inplace=True, kernel='remainder', number_first=True,
+@elementwise(inplace=True, kernel='remainder', kernel_for_integers=False, number_first=True,
              grad={'input': lambda m, g: g, 'other': lambda m, g, input, other: -g * m.floor(input / other)})
 def remainder(m, input, other):
     """The remainder that has the sign of the divisor, as Python's %."""
@@ -317,7 +318,7 @@ def isreal(m, input):
 
 
 def _bits(name, operator):
-    @elementwise(inplace=True, name=name, number_first=True)
+    @elementwise(inplace=True, name=name, kernel=name, number_first=True)
     def operation(m, input, other):
         if input.dtype.kind not in 'bui':
             raise NotImplementedError(f'"{name}_cpu" not implemented for \'{input.dtype}\': it takes integers and '
@@ -331,7 +332,7 @@ for _name, _operator in (('bitwise_and', '&'), ('bitwise_or', '|'), ('bitwise_xo
     _bits(_name, _operator)
 
 
-@elementwise(inplace=True)
+@elementwise(inplace=True, kernel='bitwise_not')
 def bitwise_not(m, input):
     """Bit by bit, as Python's `~`."""
     if input.dtype.kind not in 'bui':

@@ -7,6 +7,7 @@ Knows no operation by name, and nothing of how arrays are computed.
 """
 from __future__ import annotations
 
+import functools
 import linecache
 import types
 
@@ -22,6 +23,7 @@ from .general import COMPUTED, SIMPLE, raise_refusal, runner
 from .overriding import Overridden, override
 from .plans import Plans, Views
 from .record import GENERAL, binary_recorder, complete, record
+from .promotion import DIRECT_SCALARS, beside
 from .reference import LARGE, REFERENCE, SINGLE
 from .results import recorder, several_views, tensors_of
 from .writing import deliver, overwritten, refuse_out, refuse_partial_overlap
@@ -30,13 +32,14 @@ __all__ = ['entry', 'operator_entry', 'general_entry', 'binder']
 
 new = object.__new__
 ndarray = np.ndarray
-DIRECT_SCALARS = {np.dtype(t): (float, int) for t in ('float16', 'float32', 'float64')}
 OPERANDS = (Tensor, int, float, complex, ndarray, np.number, np.bool_)
 
 
 def entry(op):
     """The public callable of an operation."""
     general = general_entry(op)
+    if op.kernels is not None:
+        op.find_kernel = kernel_finder(op)
     short = SHORT.get(op.positional if op.kernels is not None else None)
     function = short(op, general) if short else written_entry(op, general)
     function.__name__ = op.name
@@ -62,7 +65,7 @@ def operator_entry(op):
 # ---- functions of one or two numbers -----------------------------------------------------------------------
 
 def unary_entry(op, general):
-    kernels, find, large = op.kernels, kernel_finder(op), large_runner(op)
+    kernels, find, large = op.kernels, op.find_kernel, large_runner(op)
     node_class = op.node_class
     plan = op.plan((0,)) if 'input' in op.gradients else None
     saves_output = plan is not None and plan.names == ('output',)
@@ -102,7 +105,7 @@ def unary_entry(op, general):
 
 
 def binary_entry(op, general):
-    kernels, find, record, large = op.kernels, kernel_finder(op), binary_recorder(op), large_runner(op)
+    kernels, find, record, large = op.kernels, op.find_kernel, binary_recorder(op), large_runner(op)
     scalars_like, number_first = DIRECT_SCALARS, op.number_first
 
     def call(input, other, **options):
@@ -132,7 +135,7 @@ def binary_entry(op, general):
                         else:
                             small = a.size * b.size < LARGE or is_small(a, b)
                         result = kernel(a, b) if small else large(kernel, a, b)
-                    except (ValueError, OverflowError, TypeError, MemoryError):
+                    except (ValueError, OverflowError, TypeError, MemoryError, RuntimeError):
                         return general(input, other)  # which says what does not fit
                     if result.__class__ is not ndarray:
                         result = np.asarray(result)
@@ -144,7 +147,7 @@ def binary_entry(op, general):
         elif number_first and (kind is float or kind is int) and not options and (
                 type(other) is Tensor and other._node is None):
             b = other._array  # a number first, as in 1 - x
-            kernel = b.dtype in DIRECT_SCALARS and (kernels.get(b.dtype) or find(b.dtype))
+            kernel = kind in scalars_like.get(b.dtype, ()) and (kernels.get(b.dtype) or find(b.dtype))
             if kernel.__class__ is np.ufunc:
                 result = kernel(input, b)
                 out = new(Tensor)
@@ -166,11 +169,13 @@ def kernel_finder(op):
         found = op.kernels.get(array_dtype)
         if found is None:
             d = dtypes.of(array_dtype)
-            direct = d.category >= dtypes.FLOAT or op.promote == 'same' and d.category == dtypes.INTEGER \
+            direct = d.category >= dtypes.FLOAT or op.promote == 'same' and d.category <= dtypes.INTEGER \
                 or op.promote == 'bool'
             if op.check is not None and d.category in (dtypes.BOOL, dtypes.COMPLEX):
                 direct = False
             found = direct and REFERENCE.direct(op.kernel, array_dtype)
+            if found and d.category <= dtypes.INTEGER and not op.kernel_for_integers:
+                found = functools.partial(op.formula, REFERENCE)
             if found and found.__class__ is not np.ufunc and array_dtype == SINGLE and REFERENCE.planned(
                     op.formula, (np.ones(2, SINGLE),) * len(op.positional), 1):
                 found = _fused(op, found)
@@ -206,9 +211,11 @@ def large_runner(op):
     own = {number: np.float64(number) for number in op.own_formulas}  # which are part of the kernel
 
     def large(kernel, *operands):
-        if operands[0].dtype.kind != 'c':
+        dtype = operands[0].dtype
+        if dtype.kind != 'c':
             made = REFERENCE.kernel('fusion.run', formula, *[
-                x if x.__class__ is ndarray else own.get(x) or float(x) for x in operands])
+                x if x.__class__ is ndarray else np.array(x, dtype) if dtype.kind in 'iu' else own.get(x) or float(x)
+                for x in operands])
             if made is not None:
                 return made
         return kernel(*operands)
@@ -249,7 +256,7 @@ def write_entry(op, general, function):
     own = op.kernel is not None and op.kind != 'elementwise'
     function.__globals__.update(
         {k: v for k, v in globals().items() if k in _NEEDED}, m=REFERENCE,
-        plans=Views() if op.kind == 'view' else Plans(), viewed=op.kind == 'view' and op.replay and REFERENCE.viewed,
+        beside=beside, plans=Views() if op.kind == 'view' else Plans(), viewed=op.kind == 'view' and op.replay and REFERENCE.viewed,
         signature=REFERENCE.signature, recorded=op.recordable and recorder(op, tensors_among(op)),
         node_class=op.node_class, plan=op.plan((0,)) if op.recordable and _takes_gradient(op) else None,
         formula=getattr(REFERENCE, op.kernel) if own else op.formula)
@@ -342,6 +349,9 @@ def _unwrapping(op, tensors, required, give_up):
                     lines.append(f'        if {p}_.dtype not in COMPUTED: {give_up}')
             else:
                 lines.append(f'        if {p}_.dtype is not {first}_.dtype: {give_up}')
+                if op.kind == 'elementwise' and op.check is None:
+                    lines += ['    elif kind is float or kind is int:', f'        {p}_ = beside({p}, {first}_.dtype)',
+                              f'        if {p}_ is None: {give_up}']
             lines.append(f'    else: {give_up}')
         else:
             lines += [f'    elif kind in SIMPLE: {p}_ = {p}', f'    else: {give_up}']
@@ -356,9 +366,9 @@ def _looking_up(op, tensors, required, given):
     for p in op.parameters:
         if p in tensors:
             arrays.append(p + '_')
-        if p not in required:
+        if p not in required or op.kind == 'elementwise' and p != op.parameters[0]:
             number = f'{p}_' if p in tensors else p
-            if not (op.replay or op.constants or p in ('dim', 'keepdim')):
+            if not (op.replay or op.constants or op.own_formulas or p in ('dim', 'keepdim')):
                 number = f'float if {number}.__class__ is float else {number}'
             others.append(f'None if {p}_.__class__ is ndarray else {number}' if p in tensors else number)
     key = f'signature({", ".join(arrays)})'

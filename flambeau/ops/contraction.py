@@ -122,6 +122,25 @@ def _mm(m, input, other):
     return m.matmul(input, other) if made is None else made
 
 
+@contraction(name='_mv', namespace='', method=False, widen=False, label='MvBackward0',
+             batch=lambda op, values, size: _contract_batched(op, (*values, ('ik', 'k', 'i')), size), grad={
+    'input': lambda m, g, other: m.contract(g, conjugated(m, other), ('i', 'k', 'ik')),
+    'other': lambda m, g, input: m.contract(g, conjugated(m, input), ('i', 'ik', 'k'))})
+def _mv(m, input, other):
+    if input.size < PRODUCT and input.itemsize > 2:
+        return input.dot(other)
+    return contraction_plan('ik', 'k', 'i')(m, input, other)
+
+
+@contraction(name='_dot', namespace='', method=False, widen=False, label='DotBackward0',
+             batch=lambda op, values, size: _contract_batched(op, (*values, ('k', 'k', '')), size), grad={
+    'input': lambda m, g, other: g * conjugated(m, other), 'other': lambda m, g, input: g * conjugated(m, input)})
+def _dot(m, input, other):
+    if input.size < PRODUCT and input.itemsize > 2:
+        return np.asarray(input.dot(other))
+    return contraction_plan('k', 'k', '')(m, input, other)
+
+
 def same_dtype(name, *tensors):
     """The factors of a product in one dtype: integers take the floating point dtype of the others.
 
@@ -198,7 +217,11 @@ def _matmul(input, other):
                                f'broadcast, in shapes {list(shape)} and {list(other_shape)}') from None
         input, other = input.expand(*batch, *shape[-2:]), other.expand(*batch, *other_shape[-2:])
         na = nb = len(batch) + 2
-    return contract(input, other, _product_letters(na, nb))
+    few = OF_RANKS.get((na, nb))
+    return few(input, other) if few else contract(input, other, _product_letters(na, nb))
+
+
+OF_RANKS = {(2, 2): _mm, (2, 1): _mv, (1, 1): _dot}  # products that PyTorch has names for
 
 
 @functools.lru_cache(maxsize=None)
@@ -313,8 +336,19 @@ def _unusual_linear(input, weight, bias):
 
 def _checked(name, ndim_a, ndim_b, letters):
     """A product of fixed ranks, such as mm."""
+    shared = [(letters[0].index(c), letters[1].index(c)) for c in letters[0] if c in letters[1]]
+    compute = OF_RANKS.get((ndim_a, ndim_b)) or (lambda input, other: contract(input, other, letters))
+
     def product(input, other, *, out=None):
-        a, b = input.dim(), other.dim()
+        x, y = input._array, other._array
+        if out is None and x.ndim == ndim_a and y.ndim == ndim_b and x.dtype is y.dtype:  # the usual calls first
+            shape, other_shape = x.shape, y.shape
+            for axis, other_axis in shared:
+                if shape[axis] != other_shape[other_axis]:
+                    break
+            else:
+                return compute(input, other)
+        a, b = x.ndim, y.ndim
         if (a, b) != (ndim_a, ndim_b):
             raise RuntimeError(f'{name}: expected tensors of {ndim_a} and {ndim_b} dimensions, got shapes '
                                f'{list(input.shape)} and {list(other.shape)}')
@@ -328,7 +362,7 @@ def _checked(name, ndim_a, ndim_b, letters):
                                            f'[{input.shape[0]}, {input.shape[2]}] but got: [{other.shape[0]}, '
                                            f'{other.shape[1]}].')
                     _refuse_product(name, input, other)
-        result = contract(input, other, letters)
+        result = compute(input, other)
         return result if out is None else write_out(name, result, out)
     product.__name__ = product.__qualname__ = name
     return export(method=True)(product)
@@ -354,7 +388,7 @@ def dot(input, tensor, *, out=None):
         raise RuntimeError(f'inconsistent tensor size, expected tensor [{input.numel()}] and src [{tensor.numel()}] to '
                            f'have the same number of elements, but got {input.numel()} and {tensor.numel()} elements '
                            'respectively')
-    result = contract(input, tensor, ('k', 'k', ''))
+    result = _dot(input, tensor)
     return result if out is None else write_out('dot', result, out)
 
 
@@ -398,6 +432,10 @@ def _added(name, multiply, shapes, at_once=None):
         if made is not None:
             return made
         product = multiply(first, second)
+        x, y = input._array, product._array
+        if alpha.__class__ is int and beta.__class__ is int and alpha == beta == 1 and out is None \
+                and x.dtype is y.dtype and x.shape == y.shape:  # the usual call first
+            return input + product
         if input.dtype is not product.dtype:
             raise RuntimeError(f'{name}: expected input and the product to have the same dtype, but got {input.dtype} '
                                f'and {product.dtype}')

@@ -1,10 +1,12 @@
 """Copies and changes of dtype: `to` and its relatives, clone, copy_, contiguous, and the marks `m` has on tensors."""
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 
 from .. import dtypes
-from ..autograd.graph import note_write
+from ..autograd.graph import count_write, note_write
 from ..device import device as device_type
 from ..device import resolve
 from ..storage import dense_like
@@ -65,9 +67,11 @@ def clone(m, input, *, memory_format=preserve_format):
     return laid_out(input, memory_format)
 
 
-@export('', method=True)
+@export('', method=True, asks=False)
 def contiguous(input, memory_format=contiguous_format):
     """The tensor itself where its memory is in that order already, else a copy that is."""
+    if input.__class__ is not Tensor and answered(input):
+        return override(contiguous, (input,), {'memory_format': memory_format})
     return input if input.is_contiguous(memory_format) else input.clone(memory_format=memory_format)
 
 
@@ -127,9 +131,13 @@ for _name, _dtype in (('float', dtypes.float32), ('double', dtypes.float64), ('h
     _dtype_method(_name, _dtype)
 
 
-@export('', method=True)
+@export('', method=True, asks=False)
 def cpu(input, memory_format=preserve_format):
     """The tensor on the CPU."""
+    if input.__class__ is Tensor and memory_format is preserve_format:
+        return input
+    if answered(input):
+        return override(cpu, (input,), {'memory_format': memory_format})
     _require_format('cpu', memory_format)
     return to(input, 'cpu', memory_format=memory_format)
 
@@ -147,9 +155,21 @@ def type_as(input, other):
     return to(input, other.dtype)
 
 
-@export('', method=True)
+@export('', method=True, asks=False)
 def copy_(input, src, non_blocking=False):
     """Overwrites the tensor with the values of `src`, broadcast and converted to its dtype."""
+    if input.__class__ is Tensor and src.__class__ is Tensor:  # the usual call first
+        array, values = input._array, src._array
+        if array.shape == values.shape and array.dtype is values.dtype and array.flags.writeable and constant(src) \
+                and src is not input and unrecorded(input, 'copy_'):
+            if array.size < LARGE:
+                np.copyto(array, values)
+            else:
+                REFERENCE.copy(array, values)
+            count_write(input, 'copy_', sys._getframe(1))
+            return input
+    if answered(input, src):
+        return override(copy_, (input, src), {'non_blocking': non_blocking})
     if isinstance(src, (int, float, complex)):
         src = wrap(converted_number(src, input.dtype))
     if not isinstance(src, Tensor):

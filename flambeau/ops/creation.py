@@ -222,6 +222,8 @@ def from_numpy(ndarray):
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f'expected np.ndarray (got {type(ndarray).__name__})')
     dtypes.of(ndarray.dtype)
+    if ndarray.flags.c_contiguous and ndarray.dtype.isnative:
+        return wrap(ndarray.view())
     if any(s < 0 for s in ndarray.strides):
         raise ValueError('At least one stride in the given numpy array is negative, and tensors with negative strides '
                          'are not currently supported. (You can probably work around this by making a copy of your '
@@ -385,11 +387,12 @@ def _into(out, array):
 def full(size, fill_value, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False,
          names=None):
     """A tensor of a shape filled with a number, in the number's dtype unless another is given."""
-    resolve(device)
+    if device is not None:
+        resolve(device)
     kind = dtypes.asked(dtype) or (fill_value.dtype if isinstance(fill_value, Tensor) else number_dtype(fill_value))
     if not hasattr(size, '__iter__'):
         raise TypeError(f"full(): argument 'size' (position 1) must be tuple of ints, not {type(size).__name__}")
-    array = filled(sizes((size,), 'full'), _fill_value(fill_value), kind)
+    array = filled(sizes(size if size.__class__ is tuple else (size,), 'full'), _fill_value(fill_value), kind)
     return new_tensor(array, requires_grad) if out is None else _into(out, array)
 
 

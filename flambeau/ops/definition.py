@@ -96,7 +96,7 @@ class Operation:
                  aliases=(), variadic=None, returns=None, promote=None, widen=False, domain=(-2.0, 2.0),
                  batch=None, label=None, view_refusal=None, kernel=None, may_copy=False,
                  strict_out=False, number_first=None, check=None, own_formulas=(), constants=False, materialize=True,
-                 replay=False):
+                 replay=False, kernel_for_integers=True):
         self.kind = kind
         self.formula = formula
         self.name = name or formula.__name__.rstrip('_')
@@ -124,6 +124,8 @@ class Operation:
         self.view_refusal = view_refusal
         self.kernel = kernel  # the function of `m` that computes it alone when its options are at their defaults
         self.kernels = None if kernel is None else {}  # {array dtype: that function of arrays}, filled when first met
+        self.find_kernel = None  # find_kernel(array dtype) fills it
+        self.kernel_for_integers = kernel_for_integers  # else their formula refuses some
         self.may_copy = may_copy  # a view that is a copy where strides do not allow it
         # whether a Python number may stand where the first tensor does, as in pow(2, x)
         self.number_first = 'special' in self.namespaces if number_first is None else number_first
@@ -394,7 +396,7 @@ def register(operation: Operation):
     names = (operation.name, *operation.aliases)
     publish(public, names, operation.namespaces, operation.method)
     if operation.inplace is not False:  # '' is the method alone
-        changing = writing.inplace_entry(operation, call.kernel_finder(operation))
+        changing = writing.inplace_entry(operation, operation.find_kernel)
         namespaces = operation.namespaces if operation.inplace is True else operation.inplace.split()
         publish(changing, [n + '_' for n in names], namespaces, operation.method)
     return public

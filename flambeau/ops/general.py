@@ -149,16 +149,18 @@ def refuse_types(op, values, error):
 
 def evaluate_plain(op):
     """Reductions, contractions and whatever has its rules given."""
-    compute, promote, widen, folds = reference_call(op), op.promote is not None, op.widen, op.kind == 'reduction'
+    compute, widen, folds = reference_call(op), op.widen, op.kind == 'reduction'
+    promoted = promoter(op) if op.promote is not None else None
 
     def finish(values, arrays, recording):
-        if promote:
-            values, arrays, recording = promoted_operands(op, values, recording)
+        if promoted is not None:
+            values, arrays = promoted(values, recording)
         half = plan = None
         if widen:
             for a in arrays:
                 if a.__class__ is ndarray and a.dtype.itemsize == 2 or a.__class__ is list:
-                    plan = folds and (large_plan(op, arrays) or plan_of_all(op, arrays))
+                    plan = folds and any([x.__class__ is ndarray and x.size >= LARGE for x in arrays]) and (
+                        large_plan(op, arrays) or plan_of_all(op, arrays))
                     if not plan:
                         half, arrays = widened(arrays)
                     break
@@ -209,12 +211,19 @@ def evaluate_view(op):
 
 
 def evaluate_elementwise(op):
-    compute, widen = reference_call(op), op.widen and op.kernel is None
+    compute, widen, promoted = reference_call(op), op.widen and op.kernel is None, promoter(op)
 
     def finish(values, arrays, recording):
-        values, arrays, recording = promoted_operands(op, values, recording)
-        half, plan = None, large_plan(op, arrays)
-        if not plan and widen and any(a.__class__ is ndarray and a.dtype.itemsize == 2 for a in arrays):
+        values, arrays = promoted(values, recording)
+        half = plan = None
+        most, elements, halves = 0, 1, False
+        for a in arrays:
+            if a.__class__ is ndarray:
+                most, elements = max(most, a.size), elements * a.size
+                halves = halves or a.dtype.itemsize == 2
+        if most >= LARGE or elements >= LARGE and _makes_large(arrays):
+            plan = large_plan(op, arrays)
+        if halves and widen and not plan:
             half, arrays = widened(arrays)
         try:
             result = plan(*arrays) if plan else compute(arrays)
@@ -224,19 +233,18 @@ def evaluate_elementwise(op):
         if half is not None:
             result = _narrowed(result, half)
         node = record(op, values, np.shape(result)) if recording else None
+        if node is None and result.__class__ is ndarray:
+            return wrap(result)
         return tensors_of(op, result, node, values)
     return finish
 
 
 def large_plan(op, arrays):
     """The generated kernel of an operation on large arrays, which computes half types in float32 by itself; or None."""
-    if any(a.__class__ is ndarray and a.size >= LARGE for a in arrays) or (
-            op.kind == 'elementwise' and _makes_large(arrays)):
-        if op.own_formulas:  # numbers with formulas of their own are part of the kernel
-            arrays = [np.float64(a) if a.__class__ is ndarray and not a.ndim and a.dtype.kind in 'fV'
-                      and float(a) in op.own_formulas else a for a in arrays]
-        return REFERENCE.kernel('fusion.planned', op.flat, op.fixed(arrays))
-    return None
+    if op.own_formulas:  # numbers with formulas of their own are part of the kernel
+        arrays = [np.float64(a) if a.__class__ is ndarray and not a.ndim and a.dtype.kind in 'fV'
+                  and float(a) in op.own_formulas else a for a in arrays]
+    return REFERENCE.kernel('fusion.planned', op.flat, op.fixed(arrays))
 
 
 FOLDS_OF_ALL = {'sum': np.add, 'mean': np.add, 'amax': np.maximum, 'amin': np.minimum, 'prod': np.multiply}
@@ -260,9 +268,8 @@ def shared(m, x, share):
 
 def _makes_large(arrays):
     """Whether small arrays broadcast to a large one."""
-    shapes = [a.shape for a in arrays if a.__class__ is ndarray]
     try:
-        return math.prod(map(math.prod, shapes)) >= LARGE and math.prod(np.broadcast_shapes(*shapes)) >= LARGE
+        return math.prod(np.broadcast_shapes(*[a.shape for a in arrays if a.__class__ is ndarray])) >= LARGE
     except ValueError:  # which the formula refuses with what met
         return False
 
@@ -281,42 +288,76 @@ def refuse_shapes(op, arrays):
 
 
 NUMBERS = (int, float, complex, np.number, np.bool_)
+TOLD_APART = frozenset({int, float, bool, complex})  # numbers whose class alone says what they promote to
 
 
-def promoted_operands(op, values, recording):
-    """(values, their arrays, recording) with the tensors among them in the dtype that they compute in."""
-    operands = [k for k, name in enumerate(op.positional) if name in op.promote_names]
-    values, arrays = list(values), []
-    for k in operands:
+def operand_places(op):
+    """Where the operands that are brought to one dtype stand among an operation's parameters."""
+    return tuple([k for k, name in enumerate(op.positional) if name in op.promote_names])
+
+
+def promoter(op):
+    """promoted(values, recording) -> (values, their arrays) with the operands in the dtype that they compute in.
+
+    Which one that is, is remembered by the dtypes of tensors, whether they have dimensions, and classes of numbers.
+    """
+    places, known = operand_places(op), {}
+
+    def promoted(values, recording):
+        key = [dtypes.get_default_dtype()]
+        for k in places:
+            v = values[k]
+            kind = v.__class__
+            if kind is Tensor or kind is Parameter:
+                array = v._array
+                key.append((array.dtype, not array.ndim))
+            else:
+                key.append(kind)
+        key = tuple(key)
+        target = known.get(key)
+        if target is None:
+            values, target = weighed_operands(op, places, values)
+            if all([k.__class__ is tuple or k in TOLD_APART for k in key[1:]]):
+                known[key] = target
+        arrays, wanted = [], target.numpy
+        for k, v in enumerate(values):
+            kind = v.__class__
+            if kind is Tensor or kind is Parameter or isinstance(v, Tensor):
+                if v._array.dtype is not wanted and k in places and v._array.dtype != wanted:
+                    v = PUBLIC._to_copy(v, target) if recording and v._node is not None else \
+                        wrap(v._array.astype(wanted))
+                    values = [*values[:k], v, *values[k + 1:]]
+                arrays.append(v._array)
+            elif k in places and isinstance(v, NUMBERS):
+                arrays.append(to_array(v, target))
+            elif kind in SIMPLE:
+                arrays.append(v)
+            elif kind is list or kind is tuple:
+                raise TypeError(f"{op.name.strip('_')}(): argument '{op.parameters[k]}' (position {k + 1}) must be "
+                                f'Number, not {kind.__name__}')
+            else:
+                arrays.append(lowered(v)[0])
+        return values, arrays
+    return promoted
+
+
+def weighed_operands(op, places, values):
+    """(values with arrays as tensors, the dtype that the operands at these places compute in)."""
+    values = list(values)
+    for k in places:
         if isinstance(values[k], ndarray):
             values[k] = wrap(values[k])
         elif not isinstance(values[k], (Tensor, *NUMBERS)) and (values[k] is not None
                                                                 or op.positional[k] not in op.defaults):
             raise TypeError(f"{op.name}(): argument '{op.positional[k]}' must be Tensor or Number, not "
                             f'{type(values[k]).__name__}')
-    if not (isinstance(values[operands[0]], Tensor) or op.number_first and any(
-            isinstance(values[k], Tensor) for k in operands)):
-        raise TypeError(f"{op.name}(): argument '{op.positional[operands[0]]}' (position 1) must be Tensor, not "
-                        f'{type(values[operands[0]]).__name__}')
+    tensors = [values[k] for k in places if isinstance(values[k], Tensor)]
+    if not (isinstance(values[places[0]], Tensor) or op.number_first and tensors):
+        raise TypeError(f"{op.name}(): argument '{op.positional[places[0]]}' (position 1) must be Tensor, not "
+                        f'{type(values[places[0]]).__name__}')
     if op.check is not None:
-        op.check(op.name, [values[k].dtype for k in operands if isinstance(values[k], Tensor)],
-                 [values[k] for k in operands])
-    target = common_dtype(op, [values[k] for k in operands if isinstance(values[k], Tensor)],
-                          [values[k] for k in operands if isinstance(values[k], NUMBERS)])
-    for k, v in enumerate(values):
-        if isinstance(v, Tensor):
-            if k in operands and v._array.dtype != target.numpy:
-                v = values[k] = PUBLIC._to_copy(v, target) if recording and v._node is not None \
-                    else wrap(v._array.astype(target.numpy))
-            arrays.append(v._array)
-        elif k in operands and isinstance(v, NUMBERS):
-            arrays.append(to_array(v, target))
-        elif v.__class__ is list or v.__class__ is tuple:
-            raise TypeError(f"{op.name.strip('_')}(): argument '{op.parameters[k]}' (position {k + 1}) must be "
-                            f'Number, not {type(v).__name__}')
-        else:
-            arrays.append(lowered(v)[0])
-    return values, arrays, recording
+        op.check(op.name, [t.dtype for t in tensors], [values[k] for k in places])
+    return values, common_dtype(op, tensors, [values[k] for k in places if isinstance(values[k], NUMBERS)])
 
 
 def evaluate_composite(op):

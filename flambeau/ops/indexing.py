@@ -19,7 +19,7 @@ from .record import complete, record
 from .reference import REFERENCE
 from .results import viewing
 from .writers import destination, writing
-from .writing import writable
+from .writing import constant, writable
 
 
 def _basic_view(m, input, key):
@@ -157,9 +157,9 @@ def _indices_of(advanced: tuple) -> list:
 
 
 def plain_key(key) -> tuple | None:
-    """The basic part of a key of integers, slices without a step, None and ..., or None for any other; unchecked."""
+    """The basic part of a key of integers, slices that go forward, None and ..., or None for any other; unchecked."""
     kind = key.__class__
-    if kind is int or kind is slice and key.step is None:
+    if kind is int or kind is slice and (key.step is None or _goes_forward(key.step)):
         return key, Ellipsis
     if kind is not tuple:
         return (None, Ellipsis) if key is None else WHOLE if key is Ellipsis else None
@@ -170,9 +170,13 @@ def plain_key(key) -> tuple | None:
             continue
         if item is Ellipsis:
             dots = True
-        elif kind is not slice or item.step is not None:
+        elif kind is not slice or not (item.step is None or _goes_forward(item.step)):
             return None
     return key if dots else (*key, Ellipsis)
+
+
+def _goes_forward(step):
+    return step.__class__ is int and step > 0
 
 
 def get_item(self, key):
@@ -213,6 +217,9 @@ def set_item(self, key, value):
             note_write(self, '__setitem__')
             return
         value = wrap(number_array(value, array, 'assignment'))
+    elif value.__class__ is Tensor and _set_values(self, key, value):
+        note_write(self, '__setitem__')
+        return
     if answered(key, value):
         return override(Tensor.__setitem__, (self, key, value), {})
     if not isinstance(value, Tensor):
@@ -255,6 +262,23 @@ def _set_number(array: np.ndarray, key, value) -> bool:
     except IndexError:
         pass  # the general way says what is wrong
     return False
+
+
+def _set_values(tensor, key, value) -> bool:
+    """Copies a tensor of the shape and dtype of the part at a plain key over it, where nothing is recorded. Says whether.
+    """
+    basic = plain_key(key)
+    if basic is None or not (constant(tensor) and constant(value)):
+        return False
+    try:
+        part = tensor._array[basic]
+    except IndexError:
+        return False  # the general way says what is wrong
+    source = value._array
+    if part.shape != source.shape or part.dtype is not source.dtype or not part.flags.writeable:
+        return False
+    REFERENCE.copy(part, source)
+    return True
 
 
 def _tensors_of(advanced: tuple) -> list:

@@ -5,14 +5,14 @@ import functools
 
 import numpy as np
 
-from ..autograd.graph import edge_of
-from ..autograd.modes import OFF, STATE
+from ..autograd.modes import OFF, PLAIN, STATE
 from ..errors import require_tensors
-from ..tensor import Tensor, wrap
+from ..tensor import Parameter, Tensor, wrap
 from .batching import along, in_batch, in_front, lined_up
 from .definition import PUBLIC, export, opaque
 from .overriding import answered, override
 from .promotion import result_dtype
+from .record import complete, record
 from .reference import LARGE, REFERENCE, axes_of, zero_of
 from .view import axis_of
 from .writing import refuse_shared_out
@@ -73,18 +73,29 @@ def _alike(tensors):
     return tensors
 
 
-def _joined(tensors, dim, fresh):
-    """Few plain tensors of one dtype joined, along a new axis if `fresh` is 1, where nothing is recorded.
-
-    None where there is more to do.
-    """
-    arrays, recording = [], STATE.recording is not OFF
+def _joined(op, tensors, dim, fresh):
+    """Few plain tensors of one dtype joined by an operation, along a new axis if `fresh` is 1; None for all others."""
+    arrays, wanted = [], False
     for t in tensors:
-        if t.__class__ is not Tensor or recording and t._node is not None and edge_of(t) is not None:
+        kind = t.__class__
+        if kind is not Tensor and kind is not Parameter:
             return None
+        if t._node is not None:
+            wanted = True
         arrays.append(t._array)
+    mode = STATE.recording
+    if wanted and mode is not OFF and mode is not PLAIN:
+        return None
     made = REFERENCE.joined(arrays, dim, fresh)
-    return None if made is None else wrap(made)
+    if made is None:
+        return None
+    made = wrap(made)
+    if wanted and mode is PLAIN and made._array.dtype.kind in 'fcV':
+        values = tensors, dim
+        node = made._node = record(op, values)
+        if node is not None:
+            complete(node, values, (made,), False)
+    return made
 
 
 def _delivered(name, result, out):
@@ -96,7 +107,7 @@ def _delivered(name, result, out):
 def cat(tensors, dim=0, *, out=None):
     """The tensors one behind the other along an existing dimension. Empty 1-d tensors are passed over."""
     if out is None and dim.__class__ is int and (tensors.__class__ is list or tensors.__class__ is tuple):
-        made = _joined(tensors, dim, 0)
+        made = _joined(_cat.operation, tensors, dim, 0)
         if made is not None:
             return made
     if answered(tensors):
@@ -146,7 +157,7 @@ def _stack(m, tensors, dim):
 def stack(tensors, dim=0, *, out=None):
     """The tensors, all of one shape, along a new dimension."""
     if out is None and dim.__class__ is int and (tensors.__class__ is list or tensors.__class__ is tuple):
-        made = _joined(tensors, dim, 1)
+        made = _joined(_stack.operation, tensors, dim, 1)
         if made is not None:
             return made
     if answered(tensors):

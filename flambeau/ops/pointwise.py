@@ -5,20 +5,21 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 
 import numpy as np
 
 from .. import dtypes
-from ..autograd.graph import note_write
+from ..autograd.graph import count_write, note_write
 from ..errors import ArgumentTypeError, require_tensors
 from ..tensor import Tensor, wrap
 from .arithmetic import conjugated
 from .definition import OPERATIONS, PUBLIC, elementwise, export, opaque, primitive
 from .general import NUMBERS, refuse_shapes
 from .overriding import answered, override
-from .promotion import converted_number, result_dtype, to_array
+from .promotion import DIRECT_SCALARS, converted_number, result_dtype, to_array
 from .reference import LARGE, REFERENCE
-from .writing import change, overwritten, unrecorded
+from .writing import change, overwritten, rewritten, unrecorded
 
 __all__ = ['where', 'clamp', 'lerp', 'addcmul', 'addcdiv', 'nan_to_num']
 
@@ -178,12 +179,16 @@ def clamp_max(input, max, *, out=None):
 
 
 def _clamped_in_place(name, input, min, max):
+    def compute(before):
+        return _clamp(before, min, max)
+    if type(input) is Tensor and input._array.size < LARGE:
+        return input if rewritten(input, name, compute, (min, max)) else change(input, name, compute)
     if type(input) is Tensor and input._array.dtype.kind == 'f' and min is not max and all(
             v.__class__ in REAL_OR_NONE for v in (min, max)) and overwritten(
             OPERATIONS['_clamp'], input, (input, *[v if v is None else float(v) for v in (min, max)])):
         note_write(input, name)
         return input
-    return change(input, name, lambda before: _clamp(before, min, max))
+    return change(input, name, compute)
 
 
 @export(method=True, aliases=('clip_',))
@@ -548,15 +553,21 @@ def _filled(input, value):
 
 
 def _fill_over(input, value, name):
-    if type(input) is Tensor and isinstance(value, NUMBERS) and input._array.flags.writeable \
-            and unrecorded(input, name):
-        REFERENCE.copy(input._array, converted_number(value, input.dtype))
-        note_write(input, name)
-        return input
+    if type(input) is Tensor and (input._node is None or unrecorded(input, name)) and isinstance(value, NUMBERS):
+        array = input._array
+        if array.flags.writeable:
+            if array.size < LARGE and value.__class__ in DIRECT_SCALARS.get(array.dtype, ()) and abs(value) < 128:
+                array.fill(value)
+            else:
+                REFERENCE.copy(array, converted_number(value, input.dtype))
+            count_write(input, name, sys._getframe(2))
+            return input
+    if answered(input, value):
+        return override(getattr(PUBLIC, name), (input,) if name == 'zero_' else (input, value), {})
     return change(input, name, lambda before: _filled(before, value), overlapping=True)
 
 
-@export(method=True)
+@export(method=True, asks=False)
 def fill_(input, value):
     """Every element overwritten by a number."""
     return _fill_over(input, value, 'fill_')
@@ -568,10 +579,13 @@ def fill(input, value):
     return _filled(input, value)
 
 
-@export(method=True)
+@export(method=True, asks=False)
 def zero_(input):
     """Every element overwritten by 0."""
     return _fill_over(input, 0, 'zero_')
+
+
+PUBLIC.fill_, PUBLIC.zero_ = fill_, zero_
 
 
 @export('', method=True)

@@ -7,7 +7,19 @@ from .. import dtypes
 from ..dtypes import COMPLEX, FLOAT, INTEGER, promote_types
 from ..errors import ArgumentTypeError
 
-__all__ = ['result_dtype', 'common_dtype', 'to_array', 'converted_number', 'number_dtype']
+__all__ = ['DIRECT_SCALARS', 'beside', 'result_dtype', 'common_dtype', 'to_array', 'converted_number', 'number_dtype']
+
+# the numbers that array functions take beside an array of a dtype as they are, with the result in that dtype
+DIRECT_SCALARS = {**{np.dtype(t): (float, int) for t in ('float16', 'float32', 'float64')},
+                  **{d.numpy: (int,) for d in dtypes.ALL if d.category == INTEGER}}
+
+
+def beside(number, dtype):
+    """A number as what formulas take beside arrays of a dtype, in which they compute; None where that is not as simple.
+    """
+    if number.__class__ is float:
+        return number if dtype.kind == 'f' else None
+    return np.array(number, dtype) if number.__class__ in DIRECT_SCALARS.get(dtype, ()) and 0 <= number < 128 else None
 
 
 def number_dtype(value) -> dtypes.dtype:
@@ -65,6 +77,11 @@ def common_dtype(op, tensors, numbers) -> dtypes.dtype | None:
 
 def to_array(number, target: dtypes.dtype) -> np.ndarray:
     """A 0-d array of a number in `target`; integers out of range wrap around, as in C."""
+    if number.__class__ is float and target.category == FLOAT:
+        return np.array(number, target.numpy)
+    if number.__class__ is int and FLOAT >= target.category >= INTEGER and -128 <= number < 128 and (
+            number >= 0 or target.is_signed):
+        return np.array(number, target.numpy)
     if target.category == INTEGER and isinstance(number, (int, np.integer)) and not isinstance(number, bool):
         bits = target.itemsize * 8
         wrapped = int(number) & ((1 << bits) - 1)

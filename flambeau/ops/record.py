@@ -78,7 +78,7 @@ def complete(node, values, outputs, several):
 def shapes_of(value):
     if isinstance(value, Tensor):
         return value._array.shape
-    return [shapes_of(v) for v in value] if value.__class__ in (list, tuple) else ()
+    return tuple([shapes_of(v) for v in value]) if value.__class__ in (list, tuple) else ()
 
 
 def saved_output(out, index):
@@ -158,26 +158,14 @@ FIRST, SECOND, BOTH = (0,), (1,), (0, 1)
 
 def _keeper(names, defaults):
     """keep(input, other) -> (values of those names, their versions)."""
-    if names == ('input', 'other'):
-        return lambda input, other: ((input, other), _versions(input, other))
-    if names == ('input',):
-        return lambda input, other: ((input,), None if input._counter is None else (input._counter[0],))
-    if names == ('other',):
-        def keep(input, other):
-            counter = other._counter if isinstance(other, Tensor) else None
-            return (other,), None if counter is None else (counter[0],)
-        return keep
-
-    def keep_some(input, other):
-        saved = tuple([input if n == 'input' else other if n == 'other' else defaults[n] for n in names])
-        return saved, saved_versions(saved)
-    return keep_some
-
-
-def _versions(input, other):
-    if input._counter is None and getattr(other, '_counter', None) is None:
-        return None
-    return saved_versions((input, other))
+    tensors = [name for name in names if name in ('input', 'other')]
+    if not tensors:
+        kept = tuple([defaults[name] for name in names]), None
+        return lambda input, other: kept
+    values = f'({"".join(name + ", " for name in names)})'
+    unwritten = ' and '.join([f'getattr({name}, "_counter", None) is None' for name in tensors])
+    return eval(f'lambda input, other: ({values}, None if {unwritten} else saved_versions({values}))',
+                {**defaults, 'saved_versions': saved_versions})
 
 
 GENERAL = object()

@@ -12,10 +12,11 @@ from ..storage import shares_elements
 from ..tensor import Parameter, Tensor
 from .definition import PUBLIC, SavedOutput
 from .overriding import answered, override
+from .promotion import DIRECT_SCALARS
 from .reference import LARGE, REFERENCE
 from .results import named
 
-__all__ = ['change', 'writable', 'overwritten', 'inplace_entry', 'deliver', 'refuse_out',
+__all__ = ['change', 'writable', 'overwritten', 'rewritten', 'inplace_entry', 'deliver', 'refuse_out',
            'refuse_shared_out', 'refuse_partial_overlap', 'refuse_write', 'constant', 'unrecorded']
 
 new = object.__new__
@@ -27,7 +28,7 @@ def inplace_entry(op, find):
 
     find(array dtype): the array function that computes a primitive directly, or False.
     """
-    name = op.name + '_'
+    name, elementwise = op.name + '_', op.kind == 'elementwise'
 
     def general(input, *args, **kwargs):
         if answered(input, *args, *kwargs.values()):
@@ -35,6 +36,8 @@ def inplace_entry(op, find):
 
         def compute(before):
             return op.public(before, *args, **kwargs)
+        if elementwise and input._array.size < LARGE and rewritten(input, name, compute, (*args, *kwargs.values())):
+            return input
         given = {**op.defaults, **dict(zip(op.positional, (input, *args))), **kwargs}
         if len(args) < len(op.positional) and given.keys() == set(op.parameters) and overwritten(
                 op, input, [given[name] for name in op.parameters]):
@@ -45,6 +48,25 @@ def inplace_entry(op, find):
     call.__name__ = call.__qualname__ = name
     call.__doc__ = f'In-place form of `{op.name}`.'
     return call
+
+
+def rewritten(tensor, operation, compute, others=()):
+    """Overwrites a plain tensor by compute(it), where nothing is recorded and the result is of its shape and dtype.
+
+    Says whether. `others`: what else is computed with.
+    """
+    if tensor.__class__ is not Tensor or not (tensor._node is None or unrecorded(tensor, operation)):
+        return False
+    array = tensor._array
+    if not array.flags.writeable or not all([constant(x) for x in others if isinstance(x, Tensor)]):
+        return False
+    result = compute(tensor)._array
+    if result.dtype is not array.dtype or result.shape != array.shape:
+        return False
+    if result is not array:
+        REFERENCE.copy(array, result)
+    note_write(tensor, operation)
+    return True
 
 
 def overwritten(op, place, values):
@@ -135,24 +157,30 @@ def unary_inplace(op, general, name, find):
 def binary_inplace(op, general, name, find):
     """Lets a kernel or the array function write its result where the first tensor lies, if it can."""
     kernels, ufunc, large, own = op.kernels, np.ufunc, Kernels(op.formula), op.own_formulas
+    scales = 'alpha' in op.keywords  # which other is multiplied by
 
     def call(input, other, **options):
-        if type(input) is Tensor and not options and (input._node is None or unrecorded(input, name)):
+        if type(input) is Tensor and (input._node is None or unrecorded(input, name)):
             array = input._array
             kernel = kernels.get(array.dtype) or find(array.dtype)
+            numbers, kind = DIRECT_SCALARS.get(array.dtype, ()), other.__class__
             if kernel.__class__ is ufunc:
-                kind = other.__class__
                 if kind is Tensor or kind is Parameter:
                     value = other._array
                     fits = value.dtype is array.dtype and constant(other)
                 else:
-                    value, fits = other, kind is float and array.dtype.kind == 'f' and other not in own
+                    value, fits = other, kind in numbers and other not in own
+                if options and fits:
+                    alpha = options.get('alpha')
+                    fits = scales and len(options) == 1 and alpha.__class__ in numbers and array.size < LARGE
+                    if fits and alpha != 1:
+                        value = value * alpha
                 if fits:
-                    if array.size < LARGE or not large.wrote(array, value):
+                    if array.size < LARGE or kind is int or not large.wrote(array, value):
                         try:
                             kernel(array, value, array)
-                        except (ValueError, TypeError):
-                            return general(input, other)  # which says what is wrong
+                        except (ValueError, TypeError, OverflowError):
+                            return general(input, other, **options)  # which says what is wrong
                     count_write(input, name, sys._getframe(1))
                     return input
         return general(input, other, **options)

@@ -244,6 +244,8 @@ class _Vectors:
         self.shape = (*x.shape[:-2], count, ends)
         self.sizes = x.shape[0] if x.ndim == 3 else 1, count, words, ends
         self.block = self._block(count, ends, words)
+        tasks = self.sizes[0] * -(-ends // self.block)
+        self.together = tasks if self.sizes[0] * count * ends * words < WORTH_THREADS else 1
 
     def _block(self, count, ends, words):
         """Results of one chunk: a good stretch of rows, or some rows of a few kilobytes each."""
@@ -261,7 +263,7 @@ class _Vectors:
         word, batched = self.word, x.ndim == 3
         made = allocated(self.shape, x.dtype)
         launched(self.run)(x, y, made, *self.sizes, x.strides[0] // word if batched else 0, x.strides[-2] // word,
-            y.strides[0] // word if batched else 0, self.stride, self.block)
+            y.strides[0] // word if batched else 0, self.stride, self.block, self.together)
         if self.swapped:
             made = own(made.swapaxes(-1, -2))
         if bias is not None:
