@@ -142,6 +142,24 @@ def test_modes_nest_decorate_and_leave_nothing_behind():
     assert flambeau.get_autocast_dtype('cpu') is BF and flambeau.amp.is_autocast_available('cpu')
 
 
+def test_checkpoints_compute_again_under_the_same_autocast():
+    layer, x, found = flambeau.nn.Linear(4, 4), flambeau.randn(3, 4), []
+
+    def run(value):
+        found.append(layer(value).dtype)
+        return layer(layer(value).exp())
+    gradients = []
+    for checkpointed in (True, False):
+        with flambeau.autocast('cpu'):
+            layer(x)
+            made = flambeau.utils.checkpoint.checkpoint(run, x, use_reentrant=False) if checkpointed else run(x)
+        made.sum().backward()
+        gradients.append(layer.weight.grad.clone())
+        layer.zero_grad()
+    assert found == [BF, BF, BF]
+    flambeau.testing.assert_close(*gradients)
+
+
 def test_other_threads_are_left_alone():
     x, seen = flambeau.ones(2, 2), []
     with flambeau.autocast('cpu'):

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import contextlib
 
-from ..autograd.modes import enable_grad, is_grad_enabled
+from ..autograd.modes import STATE, enable_grad, is_grad_enabled
 from ..autograd.saved import saved_tensors_hooks
 from ..tensor import Tensor
 
@@ -17,6 +17,7 @@ class Recomputation:
         self.function, self.args, self.kwargs, self.context = function, args, kwargs, context
         self.count = 0
         self.values = {}
+        self.autocast = STATE.autocast
         if preserve_rng_state:
             from ..random import get_rng_state
             self.random_state = get_rng_state()
@@ -47,6 +48,9 @@ class Recomputation:
                 from ..random import fork_rng, set_rng_state
                 stack.enter_context(fork_rng())
                 set_rng_state(self.random_state)
+            if self.autocast is not STATE.autocast:
+                from ..amp import autocast
+                stack.enter_context(autocast('cpu', self.autocast, self.autocast is not None))
             stack.enter_context(enable_grad())
             stack.enter_context(self.context)
             stack.enter_context(saved_tensors_hooks(keep, lambda tensor: tensor))
