@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 
-from . import mathematics
+from . import cephes, mathematics
 from .ir import Builder
 from .mathematics import polynomial
 from .types import boolean, f32, f64, i32, i64, named, pointer, u32, u64
@@ -22,12 +22,6 @@ LANES = 16       # numbers in a step, and in a block of normal samples
 PIECE = 1024     # numbers drawn at once, whose words stay in the first-level cache
 MANY = 1 << 17   # numbers whose words are drawn at once for all threads
 CHUNK = 1 << 15  # numbers that a thread scales at once
-LOG = (3.3333331174e-1, -2.4999993993e-1, 2.0000714765e-1, -1.6668057665e-1, 1.4249322787e-1, -1.2420140846e-1,
-       1.1676998740e-1, -1.1514610310e-1, 7.0376836292e-2)
-SINE = (-1.6666654611e-1, 8.3321608736e-3, -1.9515295891e-4)
-COSINE = (4.166664568298827e-2, -1.388731625493765e-3, 2.443315711809948e-5)
-MINUS_QUARTER_PI = (-0.78515625, -2.4187564849853515625e-4, -3.77489497744594108e-8)
-SQRT_HALF_BITS = 0x3F3504F3
 
 
 # ---- words
@@ -165,23 +159,23 @@ def uniform(target, dtype):
 def _log(b, x):
     """Cephes' logarithm of float32 x in [2**-24, 1]."""
     bits = b.bitcast(x, i32.like(x.type))
-    e = (bits - SQRT_HALF_BITS) >> 23
+    e = (bits - cephes.SQRT_HALF_BITS) >> 23
     m = b.bitcast(bits - (e << 23), x.type) - 1.0
     e, z = b.convert(e, f32), m * m
-    y = b.fma(polynomial(b, m, LOG) * m, z, e * -2.12194440e-4)
-    return b.fma(e, 0.693359375, b.fma(z, -0.5, y) + m)
+    y = b.fma(polynomial(b, m, cephes.LOG) * m, z, e * cephes.LOG2_LOW)
+    return b.fma(e, cephes.LOG2_HIGH, b.fma(z, -0.5, y) + m)
 
 
 def _sine_cosine(b, x):
     """Cephes' sine and cosine of float32 x in [0, 2 pi)."""
     integer = i32.like(x.type)
-    octant = (b.convert(x * 1.27323954473516, i32) + 1) & -2
+    octant = (b.convert(x * cephes.OCTANTS_PER_RADIAN, i32) + 1) & -2
     turns = b.convert(octant, f32)
-    for part in MINUS_QUARTER_PI:
+    for part in cephes.MINUS_QUARTER_PI:
         x = b.fma(turns, part, x)
     z = x * x
-    sine = b.fma(x, polynomial(b, z, SINE) * z, x)
-    cosine = b.fma(z, polynomial(b, z, COSINE) * z, z * -0.5) + 1.0
+    sine = b.fma(x, polynomial(b, z, cephes.SINE) * z, x)
+    cosine = b.fma(z, polynomial(b, z, cephes.COSINE) * z, z * -0.5) + 1.0
     straight = (octant & 2) == 0
 
     def signed(value, octant):

@@ -12,6 +12,7 @@ import math
 
 import numpy as np
 
+from ..kernel import cephes
 from ..storage import dense_like
 from .reference import REFERENCE
 
@@ -179,16 +180,12 @@ def _integers(*values):
     return [np.array(value, np.int32) for value in values]
 
 
-_LOG = _rounded_to_float(
-    7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1, -1.6668057665e-1,
-    2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1)
-_LOG2_LOW, _LOG2_HIGH, _MINUS_HALF = _rounded_to_float(-2.12194440e-4, 0.693359375, -0.5)
-_SIN = _rounded_to_float(-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1)
-_COS = _rounded_to_float(2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2)
-_MINUS_QUARTER_PI = _rounded_to_float(-0.78515625, -2.4187564849853515625e-4, -3.77489497744594108e-8)
-_OCTANTS_PER_RADIAN, _TWO_PI = np.array(_F(1.27323954473516)), np.array(_F(2 * math.pi))
+_LOG, _SIN, _COS = (_rounded_to_float(*reversed(c)) for c in (cephes.LOG, cephes.SINE, cephes.COSINE))
+_LOG2_LOW, _LOG2_HIGH, _MINUS_HALF = _rounded_to_float(cephes.LOG2_LOW, cephes.LOG2_HIGH, -0.5)
+_MINUS_QUARTER_PI = _rounded_to_float(*cephes.MINUS_QUARTER_PI)
+_OCTANTS_PER_RADIAN, _TWO_PI = np.array(_F(cephes.OCTANTS_PER_RADIAN)), np.array(_F(2 * math.pi))
 _ONE, _MINUS_HALF_FLOAT, _MINUS_TWO = np.array(_F(1)), np.array(_F(-0.5)), np.array(_F(-2))
-_SQRT_HALF_BITS = np.array(_F(0.707106781186547524)).view(np.int32)
+_SQRT_HALF_BITS = np.array(cephes.SQRT_HALF_BITS, np.int32)
 _I1, _I2, _I4, _EVEN, _MANTISSA_BITS, _SIGN_SHIFT, _BIT1_TO_TOP, _ALL = _integers(1, 2, 4, ~1, 23, 29, 30, 31)
 
 

@@ -1,0 +1,11 @@
+"""The coefficients of Cephes' single-precision logarithm, sine and cosine, from the constant one on, that PyTorch makes
+its blocks of normal samples with. Knows nothing.
+"""
+LOG = (3.3333331174e-1, -2.4999993993e-1, 2.0000714765e-1, -1.6668057665e-1, 1.4249322787e-1, -1.2420140846e-1,
+       1.1676998740e-1, -1.1514610310e-1, 7.0376836292e-2)
+LOG2_LOW, LOG2_HIGH = -2.12194440e-4, 0.693359375  # the logarithm of 2 as a sum
+SINE = (-1.6666654611e-1, 8.3321608736e-3, -1.9515295891e-4)
+COSINE = (4.166664568298827e-2, -1.388731625493765e-3, 2.443315711809948e-5)
+MINUS_QUARTER_PI = (-0.78515625, -2.4187564849853515625e-4, -3.77489497744594108e-8)
+OCTANTS_PER_RADIAN = 1.27323954473516
+SQRT_HALF_BITS = 0x3F3504F3
