@@ -13,7 +13,8 @@ from ..tensor import wrap
 from . import constraints
 from .distribution import Distribution, broadcast_all, tiny_of
 
-__all__ = ['Normal', 'Uniform', 'Laplace', 'Cauchy', 'Exponential', 'Gamma', 'Chi2', 'Beta', 'Dirichlet', 'StudentT']
+__all__ = ['Normal', 'Uniform', 'Laplace', 'Cauchy', 'Exponential', 'Gamma', 'Chi2', 'Beta', 'Dirichlet', 'StudentT',
+           'FisherSnedecor']
 
 
 class Normal(Distribution):
@@ -438,3 +439,41 @@ class StudentT(Distribution):
         beta = half.lgamma() + math.lgamma(0.5) - (0.5 + half).lgamma()
         return (self.scale.log() + 0.5 * (self.df + 1) * ((0.5 * (self.df + 1)).digamma() - half.digamma())
                 + 0.5 * self.df.log() + beta)
+
+
+class FisherSnedecor(Distribution):
+    """The distribution of the ratio of two means of `df1` and `df2` squared normal numbers."""
+
+    arg_constraints = {'df1': constraints.positive, 'df2': constraints.positive}
+    support = constraints.positive
+    has_rsample = True
+
+    def __init__(self, df1, df2, validate_args=None):
+        self._take(validate_args, df1=df1, df2=df2)
+
+    mean = property(lambda self: self._known(2, self.df2 / (self.df2 - 2)))
+    mode = property(lambda self: PUBLIC.where(
+        self.df1 > 2, (self.df1 - 2) / self.df1 * self.df2 / (self.df2 + 2), math.nan))
+
+    @property
+    def variance(self):
+        df1, df2 = self.df1, self.df2
+        return self._known(4, 2 * df2.pow(2) * (df1 + df2 - 2) / (df1 * (df2 - 2).pow(2) * (df2 - 4)))
+
+    def _known(self, least, value):
+        return PUBLIC.where(self.df2 > least, value, math.nan)
+
+    def rsample(self, sample_shape=()):
+        shape = self._extended_shape(sample_shape)
+        above, below = (Gamma(df * 0.5, df * 0.5, validate_args=False).rsample(sample_shape).view(shape)
+                        for df in (self.df1, self.df2))
+        below.detach().clamp_(min=tiny_of(below))
+        value = above / below
+        value.detach().clamp_(min=tiny_of(value))
+        return value
+
+    def log_prob(self, value):
+        self._validate_sample(value)
+        half1, half2, ratio = self.df1 * 0.5, self.df2 * 0.5, self.df1 / self.df2
+        return ((half1 + half2).lgamma() - half1.lgamma() - half2.lgamma() + half1 * ratio.log()
+                + (half1 - 1) * value.log() - (half1 + half2) * (ratio * value).log1p())

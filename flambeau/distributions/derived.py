@@ -10,10 +10,11 @@ from .continuous import Cauchy, Exponential, Gamma, Normal, Uniform
 from .discrete import Bernoulli, Categorical
 from .distribution import Distribution, broadcast_all, clamp_probs, sum_rightmost
 from .transforms import (AbsTransform, AffineTransform, ComposeTransform, ExpTransform, PowerTransform,
-                         SigmoidTransform, Transform)
+                         SigmoidTransform, StickBreakingTransform, Transform)
 
 __all__ = ['Independent', 'TransformedDistribution', 'MixtureSameFamily', 'LogNormal', 'HalfNormal', 'HalfCauchy',
-           'Gumbel', 'Weibull', 'Pareto', 'InverseGamma', 'RelaxedBernoulli', 'RelaxedOneHotCategorical']
+           'Gumbel', 'Weibull', 'Pareto', 'InverseGamma', 'Kumaraswamy', 'LogisticNormal', 'LogitRelaxedBernoulli',
+           'RelaxedBernoulli', 'RelaxedOneHotCategorical']
 
 EULER = 0.57721566490153286060
 
@@ -440,9 +441,70 @@ class InverseGamma(_Moved):
                 - (1 + self.concentration) * self.concentration.digamma())
 
 
+def _harmonic(order):
+    """The generalisation of 1 + 1/2 + ... + 1/n to real n."""
+    return (order + 1).digamma() + EULER
+
+
+class Kumaraswamy(_Moved):
+    """The Kumaraswamy distribution over [0, 1], a relative of the beta distribution."""
+
+    arg_constraints = {'concentration1': constraints.positive, 'concentration0': constraints.positive}
+    support = constraints.unit_interval
+    has_rsample = True
+
+    def __init__(self, concentration1, concentration0, validate_args=None):
+        self.concentration1, self.concentration0 = broadcast_all(concentration1, concentration0)
+        ones = PUBLIC.ones_like(self.concentration0)
+        steps = [PowerTransform(self.concentration0.reciprocal()), AffineTransform(1.0, -1.0),
+                 PowerTransform(self.concentration1.reciprocal())]
+        super().__init__(Uniform(PUBLIC.zeros_like(ones), ones, validate_args=validate_args), steps,
+                         validate_args=validate_args)
+
+    def expand(self, batch_shape, _instance=None):
+        new = self._copy(_instance)
+        for name in ('concentration1', 'concentration0'):
+            setattr(new, name, getattr(self, name).expand(batch_shape))
+        return TransformedDistribution.expand(self, batch_shape, new)
+
+    def _moment(self, n):
+        ratio = 1 + n / self.concentration1
+        value = ratio.lgamma() + self.concentration0.lgamma() - (ratio + self.concentration0).lgamma()
+        return self.concentration0 * value.exp()
+
+    mean = property(lambda self: self._moment(1))
+    variance = property(lambda self: self._moment(2) - self.mean.pow(2))
+
+    @property
+    def mode(self):
+        a, b = self.concentration1, self.concentration0
+        mode = ((a - 1) / (a * b - 1)) ** a.reciprocal()
+        return PUBLIC.where((a < 1) | (b < 1), math.nan, mode)
+
+    def entropy(self):
+        a, b = 1 - self.concentration1.reciprocal(), 1 - self.concentration0.reciprocal()
+        return b + a * _harmonic(self.concentration0) - self.concentration1.log() - self.concentration0.log()
+
+
+class LogisticNormal(_Moved):
+    """Points of a simplex with k + 1 parts made of k normal numbers by breaking a stick."""
+
+    arg_constraints = {'loc': constraints.real, 'scale': constraints.positive}
+    support = constraints.simplex
+    has_rsample = True
+
+    def __init__(self, loc, scale, validate_args=None):
+        base = Normal(loc, scale, validate_args=validate_args)
+        super().__init__(base if base.batch_shape else base.expand([1]), StickBreakingTransform(),
+                         validate_args=validate_args)
+
+    loc = property(lambda self: self.base_dist.base_dist.loc)
+    scale = property(lambda self: self.base_dist.base_dist.scale)
+
+
 # ---- relaxed truth values and classes
 
-class _LogitRelaxed(Distribution):
+class LogitRelaxedBernoulli(Distribution):
     """Log odds of relaxed truth values."""
 
     arg_constraints = {'probs': constraints.unit_interval, 'logits': constraints.real}
@@ -483,7 +545,8 @@ class RelaxedBernoulli(_Moved):
     has_rsample = True
 
     def __init__(self, temperature, probs=None, logits=None, validate_args=None):
-        super().__init__(_LogitRelaxed(temperature, probs, logits), SigmoidTransform(), validate_args=validate_args)
+        super().__init__(LogitRelaxedBernoulli(temperature, probs, logits), SigmoidTransform(),
+                         validate_args=validate_args)
 
     temperature = property(lambda self: self.base_dist.temperature)
     probs = property(lambda self: self.base_dist.probs)

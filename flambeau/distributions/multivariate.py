@@ -9,7 +9,7 @@ from . import constraints
 from .continuous import standard_normal
 from .distribution import Distribution, lazy_property
 
-__all__ = ['MultivariateNormal']
+__all__ = ['MultivariateNormal', 'LowRankMultivariateNormal']
 
 
 def squared_distance(scale_tril, difference):
@@ -104,4 +104,76 @@ class MultivariateNormal(Distribution):
 
     def entropy(self):
         entropy = 0.5 * self.event_shape[0] * (1.0 + math.log(2 * math.pi)) + half_log_determinant(self._factor)
+        return entropy.expand(self._batch_shape)
+
+
+class LowRankMultivariateNormal(Distribution):
+    """The normal distribution of vectors of covariance cov_factor @ cov_factor^T + diag(cov_diag).
+
+    cov_factor: (..., n, rank). What is factored is a matrix of the size of the rank.
+    """
+
+    arg_constraints = {'loc': constraints.real_vector, 'cov_factor': constraints.independent(constraints.real, 2),
+                       'cov_diag': constraints.independent(constraints.positive, 1)}
+    support = constraints.real_vector
+    has_rsample = True
+
+    def __init__(self, loc, cov_factor, cov_diag, validate_args=None):
+        if loc.dim() < 1:
+            raise ValueError('loc must be at least one-dimensional.')
+        size = loc.shape[-1]
+        if cov_factor.dim() < 2 or cov_factor.shape[-2] != size:
+            raise ValueError('cov_factor must be a batch of matrices with shape (..., loc.size(-1), rank)')
+        if cov_diag.shape[-1:] != (size,):
+            raise ValueError('cov_diag must be a batch of vectors with shape loc.shape')
+        shape = PUBLIC.broadcast_shapes(loc.shape[:-1], cov_factor.shape[:-2], cov_diag.shape[:-1])
+        self.loc, self.cov_diag = loc.expand(*shape, size), cov_diag.expand(*shape, size)
+        self.cov_factor = cov_factor.expand(*shape, *cov_factor.shape[-2:])
+        super().__init__(shape, (size,), validate_args=validate_args)
+
+    mean = mode = property(lambda self: self.loc)
+    variance = property(lambda self: self.cov_factor.pow(2).sum(-1) + self.cov_diag)
+
+    @lazy_property
+    def _capacitance(self):
+        """The Cholesky factor of 1 + W^T D^-1 W."""
+        scaled = self.cov_factor.mT / self.cov_diag.unsqueeze(-2)
+        return linalg.cholesky(scaled @ self.cov_factor + PUBLIC.eye(scaled.shape[-2], dtype=scaled.dtype))
+
+    @lazy_property
+    def covariance_matrix(self):
+        """The covariance."""
+        return self.cov_factor @ self.cov_factor.mT + PUBLIC.diag_embed(self.cov_diag)
+
+    @lazy_property
+    def scale_tril(self):
+        """The Cholesky factor of the covariance."""
+        return linalg.cholesky(self.covariance_matrix)
+
+    @lazy_property
+    def precision_matrix(self):
+        """The inverse of the covariance."""
+        scaled = self.cov_factor.mT / self.cov_diag.unsqueeze(-2)
+        inner = linalg.solve_triangular(self._capacitance, scaled, upper=False)
+        return PUBLIC.diag_embed(self.cov_diag.reciprocal()) - inner.mT @ inner
+
+    def rsample(self, sample_shape=()):
+        shape = self._extended_shape(sample_shape)
+        weights = standard_normal((*shape[:-1], self.cov_factor.shape[-1]), self.loc.dtype)
+        own = standard_normal(shape, self.loc.dtype)
+        return self.loc + (self.cov_factor @ weights.unsqueeze(-1)).squeeze(-1) + self.cov_diag.sqrt() * own
+
+    def _log_determinant(self):
+        return 2 * half_log_determinant(self._capacitance) + self.cov_diag.log().sum(-1)
+
+    def log_prob(self, value):
+        self._validate_sample(value)
+        difference = value - self.loc
+        scaled = difference / self.cov_diag
+        inner = (self.cov_factor.mT @ scaled.unsqueeze(-1)).squeeze(-1)
+        distance = (difference * scaled).sum(-1) - squared_distance(self._capacitance, inner)
+        return -0.5 * (self.event_shape[0] * math.log(2 * math.pi) + self._log_determinant() + distance)
+
+    def entropy(self):
+        entropy = 0.5 * (self.event_shape[0] * (1.0 + math.log(2 * math.pi)) + self._log_determinant())
         return entropy.expand(self._batch_shape)
