@@ -2,7 +2,7 @@
 
 `sample` and its adjoints find the elements and weights from positions themselves. They turn planes round, so that the
 channels of an element lie side by side, some `lanes` of them at a time: then neighbours are read as vectors. Behind the
-elements of a plane stand zeros, for what lies outside.
+elements of a plane stand zeros, for what lies outside. A single channel (`lanes` 1) is read where it lies.
 
 `sampled` and its adjoints are given elements and weights: for sample n each of its `count` places has `taps` elements:
 index[n, tap, place], -1 for none, and weight[n, tap, place]. Knows no arrays.
@@ -158,6 +158,17 @@ class _Sampling:
                         made = made if other == axis else made * share
                     b.store(made, room + (p + tap * PLACES))
 
+    def around(self, plane, factors, p):
+        """For each room of factors, their products with the elements of a plane around places from p on, summed up."""
+        b, wide = self.b, self.kind.vector(self.wide)
+        sums = [b.variable(0, wide) for _ in factors]
+        with b.loop(p, p + self.taps * PLACES, PLACES) as at:
+            named = b.load(self.offsets + at, i32.vector(self.wide))
+            value = b.gather(plane, named, mask=named < b.splat(b.convert(self.elements, i32), self.wide))
+            for total, room in zip(sums, factors):
+                total.set(b.fma(b.load(room + at, wide), value, total.get()))
+        return [total.get() for total in sums]
+
     def element(self, packed, at):
         """The address of the channels of an element."""
         return packed + self.b.convert(self.b.load(self.offsets + at), i64)
@@ -180,7 +191,8 @@ def sample(target, element, lanes, dims, *how):
     b = Builder('sample', **arrays, block=i64, **sizes)
     x, grid, y, packed, block, *sizes = b.parameters
     s = _Sampling(b, target, element, lanes, how, sizes)
-    s.pack(x, packed)
+    if lanes > 1:
+        s.pack(x, packed)
     blocks = (s.count + (block - 1)) / block
     with b.parallel(s.batch * blocks) as chunk:
         s.room()
@@ -188,16 +200,27 @@ def sample(target, element, lanes, dims, *how):
         stop = b.smaller(start + block, s.count)
         with b.loop(start, stop, PLACES) as first:
             s.find(grid + (n * s.count + first) * dims, stop - first)
-            with b.loop(0, s.groups) as group, b.loop(0, b.smaller(stop - first, PLACES), lanes) as p:
-                planes = packed + (n * s.groups + group) * s.rows * lanes
-                sums = [b.variable(0, s.vector) for _ in range(lanes)]
-                with b.loop(p, p + s.taps * PLACES, PLACES) as at:
-                    for k, total in enumerate(sums):
-                        value = b.load(s.element(planes, at + k), s.vector)
-                        total.set(b.fma(s.factor(s.weights, at + k), value, total.get()))
-                s.write([total.get() for total in sums], y + ((n * s.channels + group * lanes) * s.count + first + p),
-                        s.count, s.there(group), stop - (first + p))
+            if lanes > 1:
+                _write_tiles(b, s, n, packed, first, stop, y)
+            else:
+                with b.loop(0, b.smaller(stop - first, PLACES), s.wide) as p:
+                    total, = s.around(x + n * s.elements, [s.weights], p)
+                    b.store(total, y + (n * s.count + first + p), mask=b.first(stop - first - p, s.wide))
     return b.finish()
+
+
+def _write_tiles(b, s, n, packed, first, stop, y):
+    """Writes the samples of all channels at some places, squares of places and channels at a time."""
+    lanes = s.lanes
+    with b.loop(0, s.groups) as group, b.loop(0, b.smaller(stop - first, PLACES), lanes) as p:
+        planes = packed + (n * s.groups + group) * s.rows * lanes
+        sums = [b.variable(0, s.vector) for _ in range(lanes)]
+        with b.loop(p, p + s.taps * PLACES, PLACES) as at:
+            for k, total in enumerate(sums):
+                value = b.load(s.element(planes, at + k), s.vector)
+                total.set(b.fma(s.factor(s.weights, at + k), value, total.get()))
+        s.write([total.get() for total in sums], y + ((n * s.channels + group * lanes) * s.count + first + p), s.count,
+                s.there(group), stop - (first + p))
 
 
 def sample_adjoint(target, element, lanes, dims, *how):
@@ -233,7 +256,8 @@ def sample_slopes(target, element, lanes, dims, *how):
     b = Builder('sample_slopes', **arrays, block=i64, **sizes)
     g, x, grid, y, packed, block, *sizes = b.parameters
     s = _Sampling(b, target, element, lanes, how, sizes, slopes=True)
-    s.pack(x, packed)
+    if lanes > 1:
+        s.pack(x, packed)
     blocks = (s.count + (block - 1)) / block
     wide = s.kind.vector(s.wide)
     with b.parallel(s.batch * blocks) as chunk:
@@ -244,14 +268,13 @@ def sample_slopes(target, element, lanes, dims, *how):
         with b.loop(start, stop, PLACES) as first:
             at_first = (n * s.count + first) * dims
             s.find(grid + at_first, stop - first)
-            with b.loop(0, PLACES, s.wide) as p:
-                for of_axis in made:
-                    b.store(b.constant(0, wide), of_axis + p)
-            with b.loop(0, s.groups) as group, b.loop(0, b.smaller(stop - first, PLACES), lanes) as p:
-                planes, channel = packed + (n * s.groups + group) * s.rows * lanes, n * s.channels + group * lanes
-                shares = s.tile(g + (channel * s.count + first + p), s.count, s.there(group), stop - (first + p))
-                for of_axis, vectors in zip(made, _slopes(b, s, planes, p, shares)):
-                    b.store(b.load(of_axis + p, s.vector) + totals(b, vectors), of_axis + p)
+            if lanes > 1:
+                _sum_slopes(b, s, n, g, packed, first, stop, made)
+            else:
+                with b.loop(0, b.smaller(stop - first, PLACES), s.wide) as p:
+                    share = b.load(g + (n * s.count + first + p), wide, mask=b.first(stop - first - p, s.wide))
+                    for of_axis, total in zip(made, s.around(x + n * s.elements, s.by_axis, p)):
+                        b.store(total * share, of_axis + p)
             with b.loop(0, PLACES, s.wide) as p:
                 found = [b.load(of_axis + p, wide) for of_axis in reversed(made)]
                 for v in range(dims):
@@ -259,6 +282,18 @@ def sample_slopes(target, element, lanes, dims, *how):
                     b.store(woven(b, found, picks), y + (at_first + p * dims + v * s.wide),
                             mask=b.first((stop - first - p) * dims - v * s.wide, s.wide))
     return b.finish()
+
+
+def _sum_slopes(b, s, n, g, packed, first, stop, made):
+    """Writes the slopes at some places to `made`, a room for each axis: sums over all channels."""
+    with b.loop(0, PLACES, s.wide) as p:
+        for of_axis in made:
+            b.store(b.constant(0, s.kind.vector(s.wide)), of_axis + p)
+    with b.loop(0, s.groups) as group, b.loop(0, b.smaller(stop - first, PLACES), s.lanes) as p:
+        planes, channel = packed + (n * s.groups + group) * s.rows * s.lanes, n * s.channels + group * s.lanes
+        shares = s.tile(g + (channel * s.count + first + p), s.count, s.there(group), stop - (first + p))
+        for of_axis, vectors in zip(made, _slopes(b, s, planes, p, shares)):
+            b.store(b.load(of_axis + p, s.vector) + totals(b, vectors), of_axis + p)
 
 
 def _slopes(b, s, planes, p, shares):

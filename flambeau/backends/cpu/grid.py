@@ -82,11 +82,11 @@ def _positioned(generator, arrays, positions, shape, made, how, block=None):
     """Runs a kernel on arrays, planes of that shape turned round, and positions. None where it does not apply."""
     batch, channels, *sizes = shape
     kind, count = types.of(positions.dtype), math.prod(positions.shape[1:-1])
-    lanes = _lanes(channels, kind)
+    lanes = 1 if channels == 1 and block else _lanes(channels, kind)
     rows = (math.prod(sizes) // lanes + 1) * lanes
     if rows * lanes >= LARGEST or count >= LARGEST or not made.size or not channels:
         return None
-    packed = np.empty(batch * -(-channels // lanes) * rows * lanes, positions.dtype)
+    packed = np.empty(batch * -(-channels // lanes) * rows * lanes, positions.dtype) if lanes > 1 else None
     compiled(generator, positions.dtype.name, lanes, len(sizes), *how)(
         *map(_ordered, arrays), _ordered(positions), made, packed, *([] if block is None else [block]), batch, channels,
         count, *sizes)
