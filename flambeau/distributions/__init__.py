@@ -11,8 +11,9 @@ from .kl import kl_divergence, register_kl
 from .multivariate import LowRankMultivariateNormal, MultivariateNormal
 from .transforms import *  # noqa: F403
 
-__all__ = ['Distribution', 'LowRankMultivariateNormal', 'MultivariateNormal', 'biject_to', 'constraints', 'kl_divergence',
-           'register_kl', 'transform_to', *continuous.__all__, *derived.__all__, *discrete.__all__, *transforms.__all__]
+__all__ = ['Distribution', 'LowRankMultivariateNormal', 'MultivariateNormal', 'biject_to', 'constraints',
+           'kl_divergence', 'register_kl', 'transform_to', *continuous.__all__, *derived.__all__, *discrete.__all__,
+           *transforms.__all__]
 
 # PyTorch has a module for each family
 for _module, _names in {

@@ -7,7 +7,7 @@ from .. import dtypes
 from ..ops.definition import PUBLIC
 from . import constraints
 from .continuous import Cauchy, Exponential, Gamma, Normal, Uniform
-from .discrete import Bernoulli, Categorical
+from .discrete import Categorical, Chances
 from .distribution import Distribution, broadcast_all, clamp_probs, sum_rightmost
 from .transforms import (AbsTransform, AffineTransform, ComposeTransform, ExpTransform, PowerTransform,
                          SigmoidTransform, StickBreakingTransform, Transform)
@@ -504,26 +504,19 @@ class LogisticNormal(_Moved):
 
 # ---- relaxed truth values and classes
 
-class LogitRelaxedBernoulli(Distribution):
+class LogitRelaxedBernoulli(Chances):
     """Log odds of relaxed truth values."""
 
-    arg_constraints = {'probs': constraints.unit_interval, 'logits': constraints.real}
     support = constraints.real
-    has_rsample = True
 
     def __init__(self, temperature, probs=None, logits=None, validate_args=None):
         self.temperature = temperature
-        self._chance = Bernoulli(probs, logits, validate_args)
-        super().__init__(self._chance.batch_shape, validate_args=validate_args)
+        self._chances(probs, logits, validate_args)
 
     def expand(self, batch_shape, _instance=None):
-        new = self._copy(_instance)
-        new.temperature, new._chance = self.temperature, self._chance.expand(batch_shape)
-        Distribution.__init__(new, batch_shape, validate_args=False)
+        new = super().expand(batch_shape, _instance)
+        new.temperature = self.temperature
         return new
-
-    probs = property(lambda self: self._chance.probs)
-    logits = property(lambda self: self._chance.logits)
 
     def rsample(self, sample_shape=()):
         shape = self._extended_shape(sample_shape)

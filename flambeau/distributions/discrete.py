@@ -20,7 +20,7 @@ def require_one(probs, logits):
         raise ValueError('Either `probs` or `logits` must be specified, but not both.')
 
 
-class _Chances(Distribution):
+class Chances(Distribution):
     """Families of a probability for each element, given as such (`probs`) or as log odds (`logits`)."""
 
     arg_constraints = {'probs': constraints.unit_interval, 'logits': constraints.real}
@@ -47,7 +47,7 @@ class _Chances(Distribution):
     param_shape = property(lambda self: self._param.size())
 
 
-class Bernoulli(_Chances):
+class Bernoulli(Chances):
     """1 with probability `probs`, else 0.
 
     >>> Bernoulli(0.25).mean
@@ -85,12 +85,12 @@ class Bernoulli(_Chances):
 def _enumerated(distribution, count, expand):
     """The values 0 .. count - 1, for each element of the batch."""
     shape, like = distribution._batch_shape, distribution._param
-    dtype = like.dtype if isinstance(distribution, _Chances) else None
+    dtype = like.dtype if isinstance(distribution, Chances) else None
     values = PUBLIC.arange(count, dtype=dtype).reshape(-1, *(1,) * len(shape))
     return values.expand(-1, *shape) if expand else values
 
 
-class Geometric(_Chances):
+class Geometric(Chances):
     """How many failures come before the first success of probability `probs`."""
 
     support = constraints.nonnegative_integer
@@ -119,10 +119,10 @@ class Geometric(_Chances):
         return PUBLIC.binary_cross_entropy_with_logits(self.logits, self.probs, reduction='none') / self.probs
 
 
-class Binomial(_Chances):
+class Binomial(Chances):
     """How many of `total_count` trials of success probability `probs` succeed."""
 
-    arg_constraints = {'total_count': constraints.nonnegative_integer, **_Chances.arg_constraints}
+    arg_constraints = {'total_count': constraints.nonnegative_integer, **Chances.arg_constraints}
     has_enumerate_support = True
 
     def __init__(self, total_count=1, probs=None, logits=None, validate_args=None):
@@ -165,7 +165,7 @@ class Binomial(_Chances):
         return _enumerated(self, total + 1, expand)
 
 
-class NegativeBinomial(_Chances):
+class NegativeBinomial(Chances):
     """How many successes of probability `probs` come before `total_count` failures."""
 
     arg_constraints = {'total_count': constraints.greater_than_eq(0), 'probs': constraints.half_open_interval(0.0, 1.0),

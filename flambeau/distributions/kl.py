@@ -9,7 +9,7 @@ from .continuous import Beta, Cauchy, Dirichlet, Exponential, Gamma, Laplace, No
 from .derived import EULER, Gumbel, HalfNormal, Independent, LogNormal, TransformedDistribution
 from .discrete import Bernoulli, Binomial, Categorical, Geometric, OneHotCategorical, Poisson
 from .distribution import Distribution, sum_rightmost
-from .multivariate import MultivariateNormal, half_log_determinant, squared_distance
+from .multivariate import LowRankMultivariateNormal, MultivariateNormal, half_log_determinant, squared_distance
 
 __all__ = ['kl_divergence', 'register_kl']
 
@@ -100,6 +100,17 @@ def _(p, q):
     distance = squared_distance(q._factor, q.loc - p.loc)
     return half_log_determinant(q._factor) - half_log_determinant(p._factor) + 0.5 * (
         trace + distance - p.event_shape[0])
+
+
+@register_kl(LowRankMultivariateNormal, LowRankMultivariateNormal)
+def _(p, q):
+    if p.event_shape != q.event_shape:
+        raise ValueError('KL-divergence between two Low Rank Multivariate Normals with different event shapes cannot '
+                         'be computed')
+    difference = (q.loc - p.loc).unsqueeze(-1)
+    distance = (difference * (q.precision_matrix @ difference)).sum((-2, -1))
+    trace = (q.precision_matrix * p.covariance_matrix).sum((-2, -1))
+    return 0.5 * (q.log_determinant() - p.log_determinant() + trace + distance - p.event_shape[0])
 
 
 @register_kl(Uniform, Uniform)

@@ -163,7 +163,8 @@ class LowRankMultivariateNormal(Distribution):
         own = standard_normal(shape, self.loc.dtype)
         return self.loc + (self.cov_factor @ weights.unsqueeze(-1)).squeeze(-1) + self.cov_diag.sqrt() * own
 
-    def _log_determinant(self):
+    def log_determinant(self):
+        """The logarithm of the determinant of the covariance."""
         return 2 * half_log_determinant(self._capacitance) + self.cov_diag.log().sum(-1)
 
     def log_prob(self, value):
@@ -172,8 +173,8 @@ class LowRankMultivariateNormal(Distribution):
         scaled = difference / self.cov_diag
         inner = (self.cov_factor.mT @ scaled.unsqueeze(-1)).squeeze(-1)
         distance = (difference * scaled).sum(-1) - squared_distance(self._capacitance, inner)
-        return -0.5 * (self.event_shape[0] * math.log(2 * math.pi) + self._log_determinant() + distance)
+        return -0.5 * (self.event_shape[0] * math.log(2 * math.pi) + self.log_determinant() + distance)
 
     def entropy(self):
-        entropy = 0.5 * (self.event_shape[0] * (1.0 + math.log(2 * math.pi)) + self._log_determinant())
+        entropy = 0.5 * (self.event_shape[0] * (1.0 + math.log(2 * math.pi)) + self.log_determinant())
         return entropy.expand(self._batch_shape)
