@@ -467,3 +467,11 @@ def test_folds_of_all_of_a_half_type_are_rounded_once(kind, n):
     assert signs.prod().item() == -1
     x[n - 1] = float('nan')
     assert all(getattr(x, name)().isnan() for name in ('sum', 'mean', 'amax', 'amin'))
+
+
+@pytest.mark.parametrize('kind', [flambeau.bfloat16, flambeau.float16])
+@pytest.mark.parametrize('n', [70, 1000, 4096, 4097, 9001])
+def test_softmax_of_half_types_is_that_of_float32_rounded_once(n, kind):
+    x = (flambeau.randn(40, n) * 3).to(kind)
+    for function in (flambeau.softmax, flambeau.log_softmax):
+        assert function(x, -1).equal(function(x.float(), -1).to(kind))

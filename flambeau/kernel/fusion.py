@@ -30,6 +30,7 @@ GIVEN = ('input', 'number', 'constant', 'count')  # what no arithmetic makes
 SEVERAL = frozenset(['fold', 'sigmoid', 'rsqrt', 'sign'])  # what array libraries take longer for, or several functions
 SIGNS = {'neg': ('xor', 1), 'abs': ('and', 2)}  # what changes the bits, and with which constant behind the operand
 UNROLL = 4
+ROOM = 1 << 12  # numbers of a row that are kept beside results of narrower types
 SHORT = 63  # elements of rows that may go sideways
 EXPENSIVE = frozenset(FUNCTIONS)
 
@@ -111,20 +112,22 @@ def of_bits(program):
     return tuple(made)
 
 
-def fused(target, program, dtypes, outputs, computed, numbers, way='along', split=False):
+def fused(target, program, dtypes, outputs, computed, numbers, way='along', split=False, room=False):
     """The kernel of a program.
 
     dtypes: of the arrays in. outputs: (instruction, 'full' | 'row' | 'column', dtype) each; 'column' sums over the rows
     of a chunk, into a row of its own for each chunk. computed: the dtype that is computed in. numbers: how many come
     in. Parameters: arrays in and out; numbers; O, Q, I, rows of a chunk, elements of a block of I, and for each array
     its strides along O and Q. Where O is `split` in two, the size of its inner part comes too, and for each array its
-    stride along the outer part.
+    stride along the outer part. `room`: rows have at most ROOM numbers, and costly ones that no result's memory can
+    hold are kept on the stack.
     """
-    return WAYS[way](target, program, dtypes, outputs, named(computed), numbers, split).write()
+    return WAYS[way](target, program, dtypes, outputs, named(computed), numbers, split, room).write()
 
 
 class _Fusion:
-    def __init__(self, target, program, dtypes, outputs, computed, numbers, split):
+    def __init__(self, target, program, dtypes, outputs, computed, numbers, split, room):
+        self.room = room
         self.program, self.outputs, self.computed = program, outputs, computed
         self.lanes = target.lanes(computed)
         arrays = [named(d) for d in dtypes] + [named(d) for _, _, d in outputs]
@@ -148,7 +151,7 @@ class _Fusion:
         self.kept = self._kept()
 
     def _kept(self):
-        """{costly value that a later stage needs: the output whose memory holds it until then}."""
+        """{costly value that a later stage needs: the output whose memory holds it until then, None: the stack}."""
         last_use = {}
 
         def visit(k, stage):
@@ -172,8 +175,15 @@ class _Fusion:
                 home = next((o for o in free if self.stage[self.outputs[o][0]] >= use), None)
                 if home is not None:
                     free.remove(home)
+                if home is not None or self.room:
                     kept[k] = home
         return kept
+
+    def _home(self, k, row, q):
+        """Where the row of a value that is kept begins."""
+        if self.kept[k] is None:
+            return self.stack[k] + q * self.inner
+        return self._address(self.inputs + self.kept[k], row, q)
 
     def write(self):
         b = self.b
@@ -184,6 +194,7 @@ class _Fusion:
             begin = chunk % blocks * self.block
             end = b.smaller(begin + self.block, self.inner)
             self.chunk = chunk
+            self.stack = {k: b.buffer(self.computed, ROOM) for k, home in self.kept.items() if home is None}
             for k, (_, kind, _) in enumerate(self.outputs):
                 if kind == 'column':
                     self._clear(self._address(self.inputs + k, chunk, None), begin, end)
@@ -303,7 +314,7 @@ class _Fusion:
         known = {}
         for k in keeps:
             known[k] = self._element(k, row, q, i, values, known, stage, mask)
-            self._store(self.inputs + self.kept[k], known[k], row, q, i, mask)
+            self.b.store(known[k], self._home(k, row, q) + i, mask=mask)
         return known
 
     def _store(self, array, x, row, q, i, mask):
@@ -319,9 +330,10 @@ class _Fusion:
         op, *operands = self.program[k]
         if not self.varies[k]:
             made = b.splat(self._rounded(values[k]), self.lanes)
-        elif op == 'input' or k in self.kept and self.stage[k] < stage:
-            array, wide = (operands[0], operands[2]) if op == 'input' else (self.inputs + self.kept[k], True)
-            made = self._loaded(self._address(array, row, q), wide, i, mask)
+        elif op == 'input':
+            made = self._loaded(self._address(operands[0], row, q), operands[2], i, mask)
+        elif k in self.kept and self.stage[k] < stage:
+            made = self._loaded(self._home(k, row, q), True, i, mask)
         elif op == 'hot':
             places = b.iota(i32.vector(self.lanes)) + b.splat(b.convert(i, i32), self.lanes)
             made = places == b.splat(b.convert(values[operands[0]], i32), self.lanes)

@@ -234,11 +234,12 @@ class Plan:
         way = 'upright' if upright else 'along'
         if axes and not upright and not split and _goes_sideways(o, q, i, program, outputs, names, computed):
             way = 'sideways'
+        room = bool(axes) and way == 'along' and q * i <= fusion.ROOM and any(name in WIDER for *_, name in outputs)
         self.sizes = (o, q, i, group, block, *[s for pair in strides for s in pair], *([part, *outer] if split else ()))
         self.steps = kinds.count('column') + sum(
             1 + (op in fusion.SEVERAL) for op, *_ in program if op not in fusion.GIVEN)
         self.kernel = (fusion.fused, program, tuple(names), outputs, computed,
-                       sum(x.__class__ is float for x in arguments), way, split)
+                       sum(x.__class__ is float for x in arguments), way, split, room)
         self.positions = [k for k, r in enumerate(results) if r is not None]
         self.count = len(results)
         self.kinds = kinds
