@@ -174,22 +174,34 @@ def stack(tensors, dim=0, *, out=None):
 stack.batched = lambda tensors, dim=0: _stack(_alike(tensors), axis_of(dim, len(tensors[0].shape) + 1))
 
 
+def _with_row(t):
+    return t if t._array.ndim else t.reshape(1)
+
+
+def _with_rows(t):
+    return t if t._array.ndim > 1 else t.reshape(1, -1)
+
+
+def _with_layers(t):
+    return t if t._array.ndim > 2 else t.reshape(1, -1, 1) if t._array.ndim < 2 else t.unsqueeze(-1)
+
+
 @export()
 def atleast_1d(*tensors):
     """The tensors with at least one dimension."""
-    return _each(tensors, lambda t: t if t.dim() else t.reshape(1))
+    return _each(tensors, _with_row)
 
 
 @export()
 def atleast_2d(*tensors):
     """The tensors with at least two dimensions."""
-    return _each(tensors, lambda t: t if t.dim() > 1 else t.reshape(1, -1))
+    return _each(tensors, _with_rows)
 
 
 @export()
 def atleast_3d(*tensors):
     """The tensors with at least three dimensions."""
-    return _each(tensors, lambda t: t if t.dim() > 2 else t.reshape(1, -1, 1) if t.dim() < 2 else t.unsqueeze(-1))
+    return _each(tensors, _with_layers)
 
 
 def _each(tensors, convert):
@@ -201,20 +213,20 @@ def _each(tensors, convert):
 @export(aliases=('row_stack',))
 def vstack(tensors, *, out=None):
     """The tensors as rows below each other."""
-    return cat(atleast_2d(_listed('vstack', tensors)), 0, out=out)
+    return cat([_with_rows(t) for t in _listed('vstack', tensors)], 0, out=out)
 
 
 @export()
 def hstack(tensors, *, out=None):
     """The tensors side by side."""
-    tensors = atleast_1d(_listed('hstack', tensors))
-    return cat(tensors, 0 if tensors[0].dim() == 1 else 1, out=out)
+    tensors = [_with_row(t) for t in _listed('hstack', tensors)]
+    return cat(tensors, 0 if tensors[0]._array.ndim == 1 else 1, out=out)
 
 
 @export()
 def dstack(tensors, *, out=None):
     """The tensors along a third dimension."""
-    return cat(atleast_3d(_listed('dstack', tensors)), 2, out=out)
+    return cat([_with_layers(t) for t in _listed('dstack', tensors)], 2, out=out)
 
 
 @export()

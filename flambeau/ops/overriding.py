@@ -80,7 +80,7 @@ def _write_asking(call, function):
               and p not in defaults
               else f'({p} is None or type({p}) in {known})' for p, known in classes]
     checks = [f'((type({p}) is list or type({p}) is tuple) and TENSOR.issuperset(map(type, {p})) or {check})'
-              if p in SEVERAL else check for (p, _), check in zip(classes, checks)]
+              if p in SEVERAL or p == 'hx' else check for (p, _), check in zip(classes, checks)]
     checks += [f'{"TENSOR" if s in SEVERAL else "SILENT"}.issuperset(map(type, {s}))' for s in several]
     checks += [f'(not {r} or SILENT.issuperset(map(type, {r}.values())))' for r in rest]
     given = [*positional[:required], *['*' + s for s in several]]

@@ -182,6 +182,16 @@ def _clamped_in_place(name, input, min, max):
     def compute(before):
         return _clamp(before, min, max)
     if type(input) is Tensor and input._array.size < LARGE:
+        array = input._array
+        numbers = DIRECT_SCALARS.get(array.dtype, ())
+        if min is not max and (min is None or min.__class__ in numbers) and (max is None or max.__class__ in numbers) \
+                and array.dtype.kind == 'f' and array.flags.writeable and unrecorded(input, name):
+            if min is not None:
+                np.maximum(array, float(min), out=array)
+            if max is not None:
+                np.minimum(array, float(max), out=array)
+            count_write(input, name, sys._getframe(2))
+            return input
         return input if rewritten(input, name, compute, (min, max)) else change(input, name, compute)
     if type(input) is Tensor and input._array.dtype.kind == 'f' and min is not max and all(
             v.__class__ in REAL_OR_NONE for v in (min, max)) and overwritten(

@@ -239,7 +239,7 @@ def recurrent_layer(m, input, hx, cx, w_ih, w_hh, b_ih, b_hh, w_hr, mode, sizes,
 # ---- all layers -----------------------------------------------------------------------------------------------
 
 def _need_one_dtype(name, tensors):
-    kinds = {t.dtype for t in tensors}
+    kinds = {t._array.dtype for t in tensors}
     if len(kinds) > 1 or not tensors[0].is_floating_point():
         raise RuntimeError(f'{name}(): input, states and weights must have one floating point dtype, but got '
                            f'{", ".join(describe_value(t) for t in tensors)}')
@@ -344,17 +344,19 @@ def _one_step(name, mode, input, hx, cx, w_ih, w_hh, b_ih, b_hh):
 
 
 def _check_step(name, mode, input, hx, cx, w_ih, w_hh, b_ih, b_hh):
-    if input.shape[-1] != w_ih.shape[1]:
-        raise RuntimeError(f'input has inconsistent input_size: got {input.shape[-1]} expected {w_ih.shape[1]}')
-    size = w_hh.shape[1]
-    if w_ih.shape[0] != GATES[mode] * size or w_hh.shape[0] != GATES[mode] * size:
+    batch, features = input._array.shape
+    (rows, wide), (hidden_rows, size) = w_ih._array.shape, w_hh._array.shape
+    if features != wide:
+        raise RuntimeError(f'input has inconsistent input_size: got {features} expected {wide}')
+    if rows != GATES[mode] * size or hidden_rows != GATES[mode] * size:
         raise RuntimeError(f'{name}(): w_ih and w_hh must have {GATES[mode]} * {size} rows, got shapes '
-                           f'{list(w_ih.shape)} and {list(w_hh.shape)}')
+                           f'{[rows, wide]} and {[hidden_rows, size]}')
     for k, state in enumerate((hx,) if cx is None else (hx, cx)):
-        if state.shape[0] != input.shape[0]:
-            raise RuntimeError(f"Input batch size {input.shape[0]} doesn't match hidden{k} batch size {state.shape[0]}")
-        if state.shape[-1] != size:
-            raise RuntimeError(f'hidden{k} has inconsistent hidden_size: got {state.shape[-1]}, expected {size}')
+        shape = state._array.shape
+        if shape[0] != batch:
+            raise RuntimeError(f"Input batch size {batch} doesn't match hidden{k} batch size {shape[0]}")
+        if shape[-1] != size:
+            raise RuntimeError(f'hidden{k} has inconsistent hidden_size: got {shape[-1]}, expected {size}')
     if (b_ih is None) != (b_hh is None):
         raise RuntimeError(f'{name}(): b_ih and b_hh must be given both or neither')
     _need_one_dtype(name, [t for t in (input, hx, cx, w_ih, w_hh, b_ih, b_hh) if t is not None])

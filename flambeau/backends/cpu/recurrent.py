@@ -15,8 +15,8 @@ from .properties import target
 
 __all__ = ['forward', 'backward']
 
-FEWEST = 4                   # rows of all steps from which on it pays to copy a weight into panels
-SMALLEST = 1 << 14           # multiplications from which on a kernel beats array functions
+FEWEST = 2                   # rows of all steps from which on it pays to copy a weight into panels
+SMALLEST = 1 << 10           # multiplications from which on a kernel beats array functions
 WORTH_THREADS = 1 << 19      # multiplications from which on other threads are woken
 WORTH_REGION = 1 << 16       # multiplications of a step from which on it is shared out
 NEAR = 1 << 17               # numbers of a weight that a core's second cache holds beside the rest
