@@ -21,6 +21,10 @@ CALLS = {
     'layer_norm': lambda x: F.layer_norm(x, (x.shape[-1],)), 'embedding': lambda x: F.embedding((x[:, 0] > 0).long(), torch.ones(2, 3)),
     'cross_entropy': lambda x: F.cross_entropy(x[:, 0], (x[:, 1, 0] > 0).long(), reduction='none'),
     'products': lambda x: x @ x.transpose(-1, -2), 'gather': lambda x: x.gather(1, (x > 0).long()), 'norm': lambda x: x.norm(dim=1), 'masked_fill': lambda x: x.masked_fill(x > 0, 7.5),
+    'flip': lambda x: x.flip(1, -1), 'roll': lambda x: x.roll((1, -2), (2, 3)), 'repeat': lambda x: x.repeat(1, 2, 1, 3), 'rot90': lambda x: x.rot90(3, (2, 3)),
+    'repeat_interleave': lambda x: x.repeat_interleave(2, 1), 'tril': lambda x: x.tril(-1), 'diag_embed': lambda x: x[:, 0].diag_embed(1),
+    'pad': lambda x: F.pad(x, (1, 2, -1, 0), value=2.5), 'reflect': lambda x: F.pad(x, (1, 2, 1, 0), 'reflect'), 'pixel_shuffle': lambda x: F.pixel_shuffle(x.expand(x.shape[0], 4, *x.shape[2:]) if x.shape[1] == 1 else x, 2),
+    'unfold': lambda x: F.unfold(x, 2, padding=1), 'channel_shuffle': lambda x: F.channel_shuffle(x, x.shape[1]),
 }
 
 
@@ -79,6 +83,14 @@ def test_gradients_of_calls_met_again():
     for other in found[1:]:
         for a, b in zip(found[0], other):
             np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
+def test_numbers_in_tensors_that_say_where_elements_go_are_read_every_time():
+    x, size = torch.arange(12.), torch.tensor(2)
+    for _ in range(5):
+        assert x.repeat(size).shape == (24,) and x.roll(size)[0] == 10 and x.roll(1, (size - 2,))[0] == 11
+    size.fill_(3)
+    assert x.repeat(size).shape == (36,) and x.roll(size)[0] == 9
 
 
 def test_places_out_of_range_are_refused_every_time():

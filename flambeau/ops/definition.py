@@ -131,7 +131,9 @@ class Operation:
         self.number_first = 'special' in self.namespaces if number_first is None else number_first
         self.check = check  # check(name, dtypes of the tensors, all operands): raises for operands promotion would hide
         self.own_formulas = own_formulas  # numbers other than 0 with which an operand makes another, shorter formula
-        self.replay = replay  # its work follows from shapes, strides, dtypes and options alone, not from values
+        # its work follows from shapes, strides, dtypes and options alone, not from values; MOVES: and puts elements of
+        # its one array, or constants, somewhere
+        self.replay = replay
         self.constants = constants  # numbers decide what the formula does, so that kernels have them as constants
         self.strict_out = strict_out  # `out=` must have the result's dtype and memory apart from the operands
         self.plans = {}

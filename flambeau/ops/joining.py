@@ -9,8 +9,9 @@ from ..autograd.modes import OFF, PLAIN, STATE
 from ..errors import require_tensors
 from ..tensor import Parameter, Tensor, wrap
 from .batching import along, in_batch, in_front, lined_up
-from .definition import PUBLIC, export, opaque
+from .definition import OPERATIONS, PUBLIC, export, opaque
 from .overriding import answered, override
+from .plans import MOVES
 from .promotion import result_dtype
 from .record import complete, record
 from .reference import LARGE, REFERENCE, axes_of, zero_of
@@ -235,10 +236,29 @@ def column_stack(tensors, *, out=None):
     return cat([t if t.dim() > 1 else t.reshape(-1, 1) for t in _listed('column_stack', tensors)], 1, out=out)
 
 
-@opaque(batch=along, grad={'input': lambda m, g, dims: m.flip(g, dims)}, variadic='dims')
-def flip(m, input, dims):
-    """The order of places along dimensions reversed, as a copy."""
+@opaque(name='flip', namespace='', method=False, batch=along, replay=MOVES,
+        grad={'input': lambda m, g, dims: m.flip(g, dims)})
+def _flip(m, input, dims):
     return m.dense(np.flip(input, axes_of(tuple(dims), input.ndim) if dims else ()))
+
+
+def _several(name, option, given, named):
+    """Numbers given one by one, as one sequence or by name, as a tuple. Raises TypeError where there are none."""
+    given = given if named is None else (named,)
+    if not given:
+        raise TypeError(f'{name}() missing 1 required positional arguments: "{option}"')
+    return tuple(given[0]) if len(given) == 1 and isinstance(given[0], (tuple, list)) else given
+
+
+@export(method=True, asks=False)
+def flip(input, *places, dims=None):
+    """The order of places along dimensions reversed, as a copy."""
+    if input.__class__ is not Tensor and answered(input):
+        return override(flip, (input, *places), {} if dims is None else {'dims': dims})
+    return flip.batched(input, *places, dims=dims)
+
+
+flip.batched = lambda input, *places, dims=None: _flip(input, _several('flip', 'dims', places, dims))
 
 
 @export(method=True)
@@ -261,7 +281,7 @@ def _negated(shifts):
     return tuple(-s for s in shifts) if isinstance(shifts, (tuple, list)) else -shifts
 
 
-@opaque(batch=along, grad={'input': lambda m, g, shifts, dims: m.roll(g, _negated(shifts), dims)})
+@opaque(batch=along, replay=MOVES, grad={'input': lambda m, g, shifts, dims: m.roll(g, _negated(shifts), dims)})
 def roll(m, input, shifts, dims=None):
     """Places moved along dimensions, those that fall off the end coming in at the start."""
     if dims in (None, (), []):
@@ -275,7 +295,7 @@ def roll(m, input, shifts, dims=None):
     return m.xp.roll(input, tuple(shifts), tuple(axis_of(d, input.ndim) for d in dims))
 
 
-@opaque(grad={'input': lambda m, g, k, dims: m.rot90(g, -k, dims)})
+@opaque(replay=MOVES, grad={'input': lambda m, g, k, dims: m.rot90(g, -k, dims)})
 def rot90(m, input, k=1, dims=(0, 1)):
     """The plane of two dimensions turned by k quarters."""
     if len(dims) != 2:
@@ -289,9 +309,9 @@ def rot90(m, input, k=1, dims=(0, 1)):
     return m.dense(m.xp.flip(input, dims[k % 4 == 1])).swapaxes(*dims)
 
 
-def _repeat_gradient(m, g, input_shape, repeats):
-    padded = (1,) * (len(repeats) - len(input_shape)) + input_shape
-    split = tuple(n for pair in zip(repeats, padded) for n in pair)
+def _repeat_gradient(m, g, input_shape, sizes):
+    padded = (1,) * (len(sizes) - len(input_shape)) + input_shape
+    split = tuple(n for pair in zip(sizes, padded) for n in pair)
     summed = m.sum(m.reshape(g, split), tuple(range(0, len(split), 2))) if split else g
     return m.reshape(summed, input_shape)
 
@@ -300,25 +320,47 @@ def _repeat_batched(op, values, size):
     return op.public(lined_up(values[0].tensor, len(values[1])), (1, *values[1]))
 
 
-@opaque(namespace='', variadic='repeats', batch=_repeat_batched, grad={'input': _repeat_gradient})
-def repeat(m, input, repeats):
-    """The tensor repeated so many times along each dimension."""
-    repeats = tuple(n.__index__() for n in repeats)
-    if len(repeats) < input.ndim:
+@opaque(name='repeat', namespace='', method=False, replay=MOVES, batch=_repeat_batched,
+        grad={'input': _repeat_gradient})
+def _repeat(m, input, sizes):
+    sizes = tuple(n.__index__() for n in sizes)
+    if len(sizes) < input.ndim:
         raise RuntimeError('Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor')
-    if any(n < 0 for n in repeats):
-        raise RuntimeError(f'Trying to create tensor with negative dimension {min(repeats)}: {list(repeats)}')
-    shape = (1,) * (len(repeats) - input.ndim) + input.shape
+    if any(n < 0 for n in sizes):
+        raise RuntimeError(f'Trying to create tensor with negative dimension {min(sizes)}: {list(sizes)}')
+    shape = (1,) * (len(sizes) - input.ndim) + input.shape
     pairs = input.reshape([k for n in shape for k in (1, n)])
-    wide = np.broadcast_to(pairs, [k for pair in zip(repeats, shape) for k in pair])
-    return m.dense(wide).reshape([r * n for r, n in zip(repeats, shape)])
+    wide = np.broadcast_to(pairs, [k for pair in zip(sizes, shape) for k in pair])
+    return m.dense(wide).reshape([r * n for r, n in zip(sizes, shape)])
 
 
-@export(method=True)
-def tile(input, *dims):
+@export('', method=True, asks=False)
+def repeat(input, *sizes, repeats=None):
+    """The tensor repeated so many times along each dimension."""
+    if input.__class__ is not Tensor and answered(input):
+        return override(repeat, (input, *sizes), {} if repeats is None else {'repeats': repeats})
+    return repeat.batched(input, *sizes, repeats=repeats)
+
+
+repeat.batched = lambda input, *sizes, repeats=None: _repeat(input, _several('repeat', 'repeats', sizes, repeats))
+
+
+@export(method=True, asks=False)
+def tile(input, *sizes, dims=None):
     """The tensor repeated along dimensions, counted from the last."""
-    dims = tuple(dims[0]) if len(dims) == 1 and isinstance(dims[0], (tuple, list)) else dims
-    return input.repeat((1,) * (input.dim() - len(dims)) + tuple(dims))
+    if input.__class__ is not Tensor:
+        if answered(input):
+            return override(tile, (input, *sizes), {} if dims is None else {'dims': dims})
+        require_tensors('tile', input=input)
+    return _tile(input, *sizes, dims=dims)
+
+
+def _tile(input, *sizes, dims=None):
+    dims = _several('tile', 'dims', sizes, dims)
+    return _repeat(input, (1,) * (input.dim() - len(dims)) + dims)
+
+
+tile.batched = _tile
 
 
 def _interleave_gradient(m, g, input_shape, repeats, dim):
@@ -334,7 +376,7 @@ def _interleave_gradient(m, g, input_shape, repeats, dim):
     return m.reshape(m.index_add(m.zeros_of(shape, g), axis, index, g), input_shape)
 
 
-@opaque(name='_repeat_interleave', namespace='', method=False, label='RepeatInterleaveBackward0',
+@opaque(name='_repeat_interleave', namespace='', method=False, label='RepeatInterleaveBackward0', replay=MOVES,
         grad={'input': _interleave_gradient})
 def _repeat_interleave(m, input, repeats, dim):
     return m.xp.repeat(input, repeats, dim)
@@ -343,6 +385,8 @@ def _repeat_interleave(m, input, repeats, dim):
 @export(method=True)
 def repeat_interleave(input, repeats=None, dim=None, *, output_size=None):
     """Each element repeated, flattened unless along a dimension; of counts alone, the places they stand for."""
+    if repeats.__class__ is int and repeats >= 0:
+        return _repeat_interleave(input, repeats, dim)
     if repeats is None:
         from ..tensor import wrap
         return wrap(np.repeat(np.arange(input.numel()), input._array))
@@ -369,7 +413,7 @@ def _triangle(name, rows, columns, diagonal):
 
 
 def _triangular(name):
-    @opaque(name=name, inplace=True, batch=in_front,
+    @opaque(name=name, inplace=True, batch=in_front, replay=MOVES,
             grad={'input': lambda m, g, diagonal: getattr(m, name)(g, diagonal)})
     def triangle(m, input, diagonal=0):
         if input.ndim < 2:
@@ -389,13 +433,23 @@ tril, triu = _triangular('tril'), _triangular('triu')
 @export(method=True)
 def diag(input, diagonal=0, *, out=None):
     """The diagonal of a matrix, or the matrix with a vector on its diagonal."""
-    if input.dim() not in (1, 2):
-        raise RuntimeError(f'diag(): Supports 1D or 2D tensors. Got {input.dim()}D')
-    result = input.diagonal(diagonal).clone() if input.dim() == 2 else diag_embed(input, diagonal)
-    return _delivered('diag', result, out)
+    rank = input.dim()
+    if rank == 2:
+        made = _diagonal_copy(input, diagonal)
+    elif rank == 1:
+        made = diag_embed(input, diagonal)
+    else:
+        raise RuntimeError(f'diag(): Supports 1D or 2D tensors. Got {rank}D')
+    return made if out is None else _delivered('diag', made, out)
 
 
-@opaque(grad={'input': lambda m, g, offset, dim1, dim2: m.diagonal(g, offset, dim1, dim2)})
+@opaque(name='_diagonal_copy', namespace='', method=False, label='DiagonalBackward0_copy', replay=MOVES, grad={
+    'input': lambda m, g, input_shape, offset: m.view_adjoint(g, OPERATIONS['diagonal'], input_shape, (offset, 0, 1))})
+def _diagonal_copy(m, input, offset):
+    return m.dense(input.diagonal(offset))
+
+
+@opaque(replay=MOVES, grad={'input': lambda m, g, offset, dim1, dim2: m.diagonal(g, offset, dim1, dim2)})
 def diag_embed(m, input, offset=0, dim1=-2, dim2=-1):
     """Matrices over two new dimensions with the last one on their diagonal."""
     ndim = input.ndim + 1

@@ -10,7 +10,8 @@ from ..errors import ArgumentTypeError
 from ..storage import has_channels_last
 from .axis_map import AxisMap
 from .batching import in_front
-from .definition import composite, opaque
+from .definition import composite, export, opaque
+from .plans import MOVES
 from .windows import pad_spatial
 
 SOURCES = {  # where the element at position i of an axis is copied from, if `low` to `high` is what is kept of it
@@ -49,10 +50,10 @@ def _refuse_negative(input, pairs, least=0):
                                f'negative output size, which is invalid: pad of input {list(input.shape)}')
 
 
-@opaque(batch=in_front, method=False, grad={'input': lambda m, g, pad: m.constant_pad_nd(g, tuple(-p for p in pad))})
-def constant_pad_nd(m, input, pad, value=0):
-    """`input` with its last dimensions padded by `value`; negative amounts take elements away."""
-    pairs = _pairs(pad, input.ndim)
+@opaque(name='constant_pad_nd', namespace='', method=False, batch=in_front, replay=MOVES, grad={
+    'input': lambda m, g, padding: m.constant_pad_nd(g, tuple(-p for p in padding))})
+def _constant_pad_nd(m, input, padding, value=0):
+    pairs = _pairs(padding, input.ndim)
     if isinstance(value, complex) and input.dtype.kind != 'c' or not isinstance(value, numbers.Number):
         raise ArgumentTypeError(f"constant_pad_nd(): argument 'value' must be a number of the tensor's kind, not "
                                 f'{value!r}')
@@ -62,6 +63,12 @@ def constant_pad_nd(m, input, pad, value=0):
         return np.moveaxis(pad_spatial(np.moveaxis(input, 1, -1), (pairs[0], *pairs[2:], pairs[1]), value), -1, 1)
     result = pad_spatial(input, pairs, value)
     return result.copy() if result is input else result
+
+
+@export()
+def constant_pad_nd(input, pad, value=0):
+    """`input` with its last dimensions padded by `value`; negative amounts take elements away."""
+    return _constant_pad_nd(input, tuple(pad) if pad.__class__ is list else pad, value)
 
 
 def _refuse_source(mode, input, pairs):
@@ -79,8 +86,22 @@ def _refuse_source(mode, input, pairs):
                                f'but got: padding ({before}, {after}) at dimension {axis} of input {list(input.shape)}')
 
 
-@composite(namespace='nn.functional', method=False, widen=False)
-def pad(m, input, pad, mode='constant', value=None):
+@composite(name='pad', namespace='', method=False, widen=False, replay=MOVES)
+def _pad(m, input, padding, mode='constant', value=None):
+    if mode == 'constant':
+        return m.constant_pad_nd(input, padding, 0 if value is None else value)
+    if mode not in SOURCES:
+        raise NotImplementedError(f'Unrecognised padding mode {mode}')
+    if value is not None and value != 0:
+        raise RuntimeError(f'Padding mode "{mode}" doesn\'t take in value argument')
+    pairs = _pairs(padding, input.ndim)
+    _refuse_source(mode, input, pairs)
+    sizes = input.shape[input.ndim - len(pairs):]
+    return m._apply_maps(input, tuple(padding_map(mode, size, *pair) for size, pair in zip(sizes, pairs)))
+
+
+@export('nn.functional')
+def pad(input, pad, mode='constant', value=None):
     """`input` with its last dimensions padded; `pad` lists (before, after) from the last dimension on.
 
     `mode`: constant (`value`, default 0), reflect, replicate or circular. Negative amounts take elements away.
@@ -88,13 +109,4 @@ def pad(m, input, pad, mode='constant', value=None):
     >>> pad(torch.ones(2, 2), (1, 0)).shape
     torch.Size([2, 3])
     """
-    if mode == 'constant':
-        return m.constant_pad_nd(input, pad, 0 if value is None else value)
-    if mode not in SOURCES:
-        raise NotImplementedError(f'Unrecognised padding mode {mode}')
-    if value is not None and value != 0:
-        raise RuntimeError(f'Padding mode "{mode}" doesn\'t take in value argument')
-    pairs = _pairs(pad, input.ndim)
-    _refuse_source(mode, input, pairs)
-    sizes = input.shape[input.ndim - len(pairs):]
-    return m._apply_maps(input, tuple(padding_map(mode, size, *pair) for size, pair in zip(sizes, pairs)))
+    return _pad(input, tuple(pad) if pad.__class__ is list else pad, mode, value)

@@ -1,10 +1,11 @@
 """What calls of operations run on arrays of shapes, strides and types met before. Knows no operation by name."""
 from __future__ import annotations
 
-__all__ = ['Plans', 'Views', 'forget_plans', 'replaying']
+__all__ = ['Plans', 'Views', 'forget_plans', 'replaying', 'MOVES']
 
 MOST = 512  # of one operation
 OFTEN = 3
+MOVES = 'moves'  # what an operation's `replay` is that only moves the elements of its first argument, its only array
 KNOWN = frozenset({bool, int, str, type(None)})
 _all = []
 
@@ -25,7 +26,10 @@ class Plans(dict):
         if not times and op.kind in ('reduction', 'elementwise', 'composite'):
             plan = m.planned(op.flat, op.fixed(arguments), 2 if op.kind == 'reduction' else 1)
         if not plan and op.replay:
-            plan = m.kernel('replay.replayed', op.flat, m, arguments) or False if times == OFTEN else times + 1
+            way = 'movement.moving' if op.replay == MOVES else 'replay.replayed'
+            plan = times + 1
+            if times == OFTEN:
+                plan = not any(map(_changes, key)) and m.kernel(way, op.flat, m, arguments) or False
         if len(self) >= MOST:
             self.clear()
         self[key] = plan
@@ -35,6 +39,11 @@ class Plans(dict):
 def _known(x):
     """Whether an argument is told apart by what it holds: a tensor is one key whatever its numbers are."""
     return x.__class__ in KNOWN or isinstance(x, tuple) and all(map(_known, x))
+
+
+def _changes(x):
+    """Whether an argument that tells calls apart is a tensor, or holds one, whose numbers may be others later."""
+    return hasattr(x, '_array') or x.__class__ is tuple and any(map(_changes, x))
 
 
 class Views(dict):

@@ -6,6 +6,7 @@ import math
 import numpy as np
 
 from .definition import PUBLIC, composite, export, opaque
+from .plans import MOVES
 from .windows import Window, batched, pad_spatial, per_axis, same_for_batch, tap_slices, taps, unpad_spatial
 
 
@@ -31,7 +32,7 @@ def from_columns(columns: np.ndarray, window: Window, spatial) -> np.ndarray:
 
 # ---- operations ------------------------------------------------------------------------------------------
 
-@opaque(namespace='', method=False, label='Im2ColBackward0', grad={
+@opaque(namespace='', method=False, label='Im2ColBackward0', replay=MOVES, grad={
     'input': lambda m, g, window, input_shape: m._from_columns(g, window, input_shape[2:])})
 def _to_columns(m, input, window):
     return to_columns(input, window)
@@ -90,7 +91,7 @@ def _check_shuffle(operation, input, factor, name, least):
         raise RuntimeError(f'{operation} expects a positive {name}, but got {factor}')
 
 
-@composite(namespace='torch nn.functional', method=False, widen=False)
+@composite(namespace='torch nn.functional', method=False, widen=False, replay=MOVES)
 def pixel_shuffle(m, input, upscale_factor):
     """(*, C * r^2, H, W) as (*, C, H * r, W * r): channels become pixels, r = `upscale_factor`."""
     r = upscale_factor
@@ -105,7 +106,7 @@ def pixel_shuffle(m, input, upscale_factor):
     return m.reshape(x, (*lead, channels // (r * r), height * r, width * r))
 
 
-@composite(namespace='torch nn.functional', method=False, widen=False)
+@composite(namespace='torch nn.functional', method=False, widen=False, replay=MOVES)
 def pixel_unshuffle(m, input, downscale_factor):
     """(*, C, H * r, W * r) as (*, C * r^2, H, W): the inverse of `pixel_shuffle`."""
     r = downscale_factor
@@ -121,7 +122,7 @@ def pixel_unshuffle(m, input, downscale_factor):
     return m.reshape(x, (*lead, channels * r * r, height // r, width // r))
 
 
-@composite(namespace='torch nn.functional', method=False, widen=False, aliases=('native_channel_shuffle',))
+@composite(namespace='torch nn.functional', method=False, widen=False, replay=MOVES, aliases=('native_channel_shuffle',))
 def channel_shuffle(m, input, groups):
     """Divides the channels of (N, C, *) into groups and interleaves these."""
     _check_shuffle('channel_shuffle', input, groups, 'groups', 3)

@@ -25,7 +25,7 @@ NUMBERS = frozenset('float16 bfloat16 float32 float64 int8 int16 int32 int64 uin
 
 
 @functools.lru_cache(maxsize=None)
-def _words(dtype):
+def word(dtype):
     """The type that moves elements of a dtype, or None."""
     return types.named(f'uint{8 * dtype.itemsize}') if dtype.itemsize in (1, 2, 4, 8) and not dtype.hasobject else None
 
@@ -43,7 +43,7 @@ def _way(ufunc):
 def combine_rows(table, axis, rows, values, ufunc):
     """Writes values (0-d: for all), along an axis one for each of `rows`, to those rows of `table`, or combines them,
     in order. True where done."""
-    kind = _number(table.dtype) if ufunc is not None else _words(table.dtype)
+    kind = _number(table.dtype) if ufunc is not None else word(table.dtype)
     n, width = table.shape[axis], math.prod(table.shape[axis + 1:])
     outer = math.prod(table.shape[:axis])
     if (outer * rows.size * width < SMALLEST or kind is None or values.dtype != table.dtype
@@ -82,7 +82,7 @@ def outside(index, size):
 
 def read(x, axis, index):
     """The elements that `index` names along an axis, of the same shape but there."""
-    kind = _words(x.dtype)
+    kind = word(x.dtype)
     if not index.size or kind is None or not x.flags.c_contiguous:
         return None
     y = allocated(index.shape, x.dtype)
@@ -115,7 +115,7 @@ def take_rows(x, axis, rows):
     y = allocated(x.shape[:axis] + rows.shape + x.shape[axis + 1:], x.dtype)
     rows = np.ascontiguousarray(rows, np.int64)
     size = width * x.itemsize
-    kind = _words(x.dtype) if width == 1 or size % 4 else types.u32
+    kind = word(x.dtype) if width == 1 or size % 4 else types.u32
     if kind is None:
         return None
     if width == 1:
@@ -132,7 +132,7 @@ def combine(x, axis, index, y, ufunc):
     """
     if axis == 0 and index.ndim > 1 and not any(index.strides[1:]) and x.shape[1:] == index.shape[1:]:
         return combine_rows(x, 0, index[(slice(None),) + (0,) * (index.ndim - 1)], y, ufunc)
-    kind = _number(x.dtype) if ufunc is not None else _words(x.dtype)
+    kind = _number(x.dtype) if ufunc is not None else word(x.dtype)
     if not index.size or kind is None or not x.flags.c_contiguous or y.dtype != x.dtype or _way(ufunc) is None:
         return None
     return _elements(x, axis, index, y if y.ndim == 0 else np.ascontiguousarray(y), kind, _way(ufunc)) or None
@@ -147,7 +147,7 @@ def _ends(mask, piece):
 
 def chosen(x, mask):
     """The elements of `x` where a mask of its shape is true."""
-    kind = _words(x.dtype)
+    kind = word(x.dtype)
     if mask.size < SMALLEST or kind is None or not (x.flags.c_contiguous and mask.flags.c_contiguous):
         return None
     ends = _ends(mask, PIECE)
@@ -160,7 +160,7 @@ def spread(x, mask, y):
     """Writes the elements of `y`, as many as are true, to those of `x` where a mask of its shape is true. True where
     done.
     """
-    kind = _words(x.dtype)
+    kind = word(x.dtype)
     if mask.size < SMALLEST or kind is None or not (x.flags.c_contiguous
                                                     and mask.flags.c_contiguous) or y.dtype != x.dtype:
         return None

@@ -16,7 +16,7 @@ import numpy as np
 
 from .arrays import empty_call
 
-__all__ = ['allocated', 'launched', 'noted', 'replayed', 'is_noting']
+__all__ = ['allocated', 'launched', 'noted', 'replayed', 'is_noting', 'bit_equal']
 
 MOST = 1 << 19  # bytes of arguments whose kernels take so long that what goes on between them does not count
 ndarray = np.ndarray
@@ -83,7 +83,7 @@ def replayed(formula, m, arguments):
         script = _Script(arguments, *runs)
     except _Otherwise:
         return None
-    return script.written() if _same(script.written(empty=_spoilt)(*arguments), runs[0][1]) else None
+    return script.written() if bit_equal(script.written(empty=_spoilt)(*arguments), runs[0][1]) else None
 
 
 def _apart(arguments):
@@ -108,10 +108,10 @@ def _spoilt(sizes, dtype):
     return np.full(math.prod(shape) * dtype.itemsize, 255, np.uint8).view(dtype).reshape(shape)
 
 
-def _same(result, again):
+def bit_equal(result, again):
     """Whether a replay answers, bit for bit, what the formula did: what is not told of fills no array here."""
     if again.__class__ is tuple:
-        return result.__class__ is tuple and all(map(_same, result, again))
+        return result.__class__ is tuple and all(map(bit_equal, result, again))
     return result is again if again is None or result is None else result.tobytes() == again.tobytes()
 
 
