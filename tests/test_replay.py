@@ -24,6 +24,9 @@ CALLS = {
     'flip': lambda x: x.flip(1, -1), 'roll': lambda x: x.roll((1, -2), (2, 3)), 'repeat': lambda x: x.repeat(1, 2, 1, 3), 'rot90': lambda x: x.rot90(3, (2, 3)),
     'repeat_interleave': lambda x: x.repeat_interleave(2, 1), 'tril': lambda x: x.tril(-1), 'diag_embed': lambda x: x[:, 0].diag_embed(1),
     'pad': lambda x: F.pad(x, (1, 2, -1, 0), value=2.5), 'reflect': lambda x: F.pad(x, (1, 2, 1, 0), 'reflect'), 'pixel_shuffle': lambda x: F.pixel_shuffle(x.expand(x.shape[0], 4, *x.shape[2:]) if x.shape[1] == 1 else x, 2),
+    'index_select': lambda x: x.index_select(1, x.shape[1] - 1 - torch.arange(x.shape[1])), 'scatter': lambda x: x.scatter(1, (x > 0).long() % x.shape[1], 7.5),
+    'index_add': lambda x: x.index_add(2, torch.tensor([1, 0, 1]), x[:, :, :3], alpha=0.5),
+    'nll_loss': lambda x: F.nll_loss(x.flatten(1), (x[:, 0, 0, 0] > 0).long(), reduction='none'),
     'unfold': lambda x: F.unfold(x, 2, padding=1), 'channel_shuffle': lambda x: F.channel_shuffle(x, x.shape[1]),
 }
 
@@ -58,6 +61,9 @@ def test_classes_and_rows_out_of_range_are_refused_every_time():
         assert F.cross_entropy(scores, torch.tensor([0, -100, 1])).isfinite()
         with pytest.raises(IndexError):
             F.cross_entropy(scores, torch.tensor([0, 4, 1]))
+        assert F.nll_loss(scores.detach(), torch.tensor([0, 3, 1])).isfinite()
+        with pytest.raises(IndexError):
+            F.nll_loss(scores.detach(), torch.tensor([0, 4, 1]))
         assert F.embedding(torch.tensor([4]), table).shape == (1, 2)
         with pytest.raises(IndexError):
             F.embedding(torch.tensor([5]), table)
@@ -99,6 +105,13 @@ def test_places_out_of_range_are_refused_every_time():
         assert x.gather(1, good).shape == (1, 2)
         with pytest.raises(RuntimeError, match='index 4 is out of bounds'):
             x.gather(1, bad)
+        assert x.index_select(1, good[0]).shape == (3, 2) and x.scatter(1, good, 0.).shape == (3, 4)
+        with pytest.raises(IndexError, match='index 4 is out of range'):
+            x.index_select(1, bad[0])
+        with pytest.raises(RuntimeError, match='index 4 is out of bounds'):
+            x.scatter(1, bad, 0.)
+        with pytest.raises(RuntimeError, match='index 4 is out of range'):
+            x.index_add(1, bad[0], x[:, :2])
 
 
 @pytest.mark.skipif(not jit_is_on(), reason='needs kernels')

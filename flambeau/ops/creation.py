@@ -1,6 +1,7 @@
 """Tensors from nothing or from data: tensor, zeros, arange and their relatives. None of them records a gradient."""
 from __future__ import annotations
 
+import functools
 import math
 import numbers
 
@@ -354,6 +355,8 @@ def _creator(name):
         if named or not size:
             raise TypeError(f"new_{name}() got an unexpected keyword argument '{next(iter(named))}'" if named else
                             f"new_{name}() missing 1 required positional argument: 'size'")
+        if dtype is None and device is None:
+            return new_tensor(allocated(name, make, sizes(size, name), input._array.dtype), requires_grad)
         return create(*size, dtype=dtypes.asked(dtype) or input.dtype, device=device, requires_grad=requires_grad)
     for function, label in ((create, name), (create_like, name + '_like'), (create_new, 'new_' + name)):
         function.__name__ = function.__qualname__ = label
@@ -464,6 +467,10 @@ def new_empty_strided(input, size, stride, *, dtype=None, device=None, requires_
 
 # ---- ranges
 
+FEW = 256  # numbers of a range that is remembered
+REAL = frozenset({float, int})
+
+
 def _plain(value):
     return value.item() if isinstance(value, (Tensor, np.generic)) else value
 
@@ -522,6 +529,18 @@ def range_(start, end, step=1, *, out=None, dtype=None, layout=None, device=None
 
 def _spaced(start, end, steps, dtype):
     """`steps` numbers from start to end, counted from both ends as PyTorch does."""
+    if steps.__class__ is int and 0 <= steps <= FEW and start.__class__ in REAL and end.__class__ in REAL:
+        return _few_spaced(start, end, steps, dtype, math.copysign(1, start), math.copysign(1, end)).copy()
+    return _newly_spaced(start, end, steps, dtype)
+
+
+@functools.lru_cache(maxsize=64, typed=True)
+def _few_spaced(start, end, steps, dtype, *signs):
+    """`_newly_spaced`, remembered; `signs` tell zeros apart."""
+    return _newly_spaced(start, end, steps, dtype)
+
+
+def _newly_spaced(start, end, steps, dtype):
     for bound in (start, end):
         if isinstance(bound, Tensor) and bound.dim():
             raise RuntimeError('linspace only supports 0-dimensional start and end tensors, but got start with '
@@ -558,6 +577,8 @@ def _spaced(start, end, steps, dtype):
 def _spacing_dtype(start, end, dtype):
     if dtype is not None:
         return dtype
+    if start.__class__ in REAL and end.__class__ in REAL:
+        return dtypes.get_default_dtype()
     if any(isinstance(_plain(v), complex) for v in (start, end)):
         return dtypes.default_complex()
     tensors = [v for v in (start, end) if isinstance(v, Tensor)]
@@ -569,7 +590,8 @@ def _spacing_dtype(start, end, dtype):
 def linspace(start, end, steps, *, out=None, dtype=None, layout=None, device=None, requires_grad=False,
              pin_memory=False):
     """`steps` numbers evenly spaced from start to end, both included."""
-    resolve(device)
+    if device is not None:
+        resolve(device)
     array = _spaced(start, end, steps, _spacing_dtype(start, end, dtype))
     return new_tensor(array, requires_grad) if out is None else _into(out, array)
 

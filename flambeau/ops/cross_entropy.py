@@ -28,6 +28,9 @@ def _class_weights(target, weight, ignore_index, classes, dtype):
     Raises IndexError for a target that is no class.
     """
     ignored = None
+    if weight is None and target.size and target.dtype == np.int64 and not 0 <= ignore_index < classes and not outside(
+            target, classes):
+        return target, None  # found out by a kernel, so that the call can be replayed
     if target.size:
         low, high = bounds(target)
         if low <= ignore_index <= high:
@@ -56,13 +59,20 @@ def _class_axis(rank):
     return 0 if rank == 1 else 1
 
 
+NEGATIVE_TOTALS = {'mean': lambda m, x: m.mean(-x), 'sum': lambda m, x: m.sum(-x)}
+
+
 def _nll_loss(m, input, target, weight, ignore_index, reduction):
     need_floating('nll_loss', input)
     axis = _class_axis(input.ndim)
     target, weights = _class_weights(target, weight, ignore_index, input.shape[axis], input.dtype)
-    picked = m.kernel('indexing.read', input, axis,
-                      np.expand_dims(target, axis)) if target.ndim and target.dtype == np.int64 \
-        else None
+    picked = None
+    if target.ndim and target.dtype == np.int64:
+        picked = m.kernel('indexing.read', input, axis, target.reshape((*target.shape[:axis], 1, *target.shape[axis:])))
+    if picked is not None and weights is None and reduction in NEGATIVE_TOTALS and 0 < picked.size < LARGE:
+        total = m.planned(NEGATIVE_TOTALS[reduction], (picked,), 1)
+        if total:
+            return total(picked)
     return _reduced(-(input[_places(target)] if picked is None else picked.reshape(target.shape)), weights, reduction)
 
 
@@ -118,7 +128,7 @@ def _declare_nll_loss(name, label):
     opaque(name=adjoint, namespace='', method=False, widen=True, grad={
         'g': lambda m, g, target, weight, ignore_index, reduction:
             getattr(m, name)(g, target, weight, ignore_index, reduction)})(_nll_loss_gradient)
-    return opaque(name=name, namespace='', method=False, widen=True, label=label, batch=_loss_batched, grad={
+    return opaque(name=name, namespace='', method=False, widen=True, replay=True, label=label, batch=_loss_batched, grad={
         'input': lambda m, g, target, weight, ignore_index, reduction, input_shape:
             getattr(m, adjoint)(g, target, weight, ignore_index, reduction, input_shape)})(_nll_loss)
 
@@ -221,10 +231,7 @@ def _cross_entropy(m, input, target, weight, ignore_index, reduction):
     """The cross entropy of classes, a target of each row of a matrix."""
     need_floating('cross_entropy', input)
     classes = input.shape[1]
-    if weight is None and target.size and not 0 <= ignore_index < classes and not outside(target, classes):
-        chosen, weights = target, None  # found out by a kernel, so that the call can be replayed
-    else:
-        chosen, weights = _class_weights(target, weight, ignore_index, classes, input.dtype)
+    chosen, weights = _class_weights(target, weight, ignore_index, classes, input.dtype)
     arguments = input, chosen.reshape(-1, 1)
     plan = m.planned(_class_losses, arguments)
     if not plan:

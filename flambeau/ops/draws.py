@@ -484,7 +484,8 @@ def fill_bernoulli(generator, out: np.ndarray, probability: float) -> None:
 
 def fill_bernoulli_each(generator, out: np.ndarray, probabilities: np.ndarray) -> None:
     """One with the probability at the same place of `probabilities`, which broadcasts to `out`, else zero."""
-    if _by_kernel('random.successes_each', generator, out, np.broadcast_to(probabilities, out.shape)):
+    each = probabilities if probabilities.shape == out.shape else np.broadcast_to(probabilities, out.shape)
+    if _by_kernel('random.successes_each', generator, out, each):
         return
     if probabilities.dtype == np.float64:
         source = _uniform_double

@@ -6,6 +6,7 @@ never counts as an index array, as it does in NumPy. Knows no tensors and no ope
 """
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from collections.abc import Sequence
@@ -207,7 +208,7 @@ def gather(array: np.ndarray, advanced: tuple) -> np.ndarray:
 def take_rows(array: np.ndarray, rows: np.ndarray, axis: int) -> np.ndarray:
     """The rows of an array in C order that indices name along an axis. Raises IndexError out of range."""
     made = REFERENCE.kernel('indexing.take_rows', array, axis, rows) if rows.size * array.size >= LARGE * max(
-        array.shape[axis], 1) else None
+        array.shape[axis], 1) or REFERENCE.kernel('replay.is_noting') else None
     return array.take(rows, axis) if made is None else made
 
 
@@ -364,20 +365,30 @@ def masked_shape(input: np.ndarray, mask: np.ndarray, name: str) -> tuple[int, .
 
 def number_array(value, like: np.ndarray, name: str) -> np.ndarray:
     """A number (or 0-d array) as a 0-d array in the dtype of `like`. Raises RuntimeError where that cannot hold it."""
-    kind = dtypes.of(like.dtype)
+    if value.__class__ is float or value.__class__ is int:
+        return _number_array(value, like.dtype, name, value or math.copysign(1, value))
     if isinstance(value, np.ndarray):
         if value.ndim:
             raise RuntimeError(f'{name} only supports a 0-dimensional value tensor, but got tensor with {value.ndim} '
                                'dimension(s).')
         value = value.item()
+    return _number_array.__wrapped__(value, like.dtype, name)
+
+
+@functools.lru_cache(maxsize=256, typed=True)
+def _number_array(value, dtype, name, *sign):
+    """`number_array` of a number, remembered: calls met again find the same; `sign` tells zeros apart."""
+    kind = dtypes.of(dtype)
     if isinstance(value, (complex, np.complexfloating)) and not kind.is_complex and value.imag == 0:
         value = value.real
     if not _holds(kind, value):
         raise RuntimeError(f'{name}: value {value} cannot be converted to type {kind.name} without overflow')
     if kind.category == dtypes.INTEGER:
         return np.array(int(value) % (1 << 8 * kind.itemsize) if value < 0 and not kind.is_signed else int(value),
-                        like.dtype)
-    return np.array(value).astype(like.dtype)
+                        dtype)
+    made = np.array(value).astype(dtype)
+    made.flags.writeable = False
+    return made
 
 
 def fits_plainly(value, kind: str) -> bool:

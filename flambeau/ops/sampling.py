@@ -228,8 +228,11 @@ def _need_probability(operation, p):
 
 
 def _need_probabilities(operation, p):
-    _need_dtype(f'{operation} with probabilities', p, 'f')
-    if not ((p >= 0) & (p <= 1)).all():
+    if p.dtype.kind != 'f':
+        _need_dtype(f'{operation} with probabilities', p, 'f')
+    within = p >= 0
+    within &= p <= 1
+    if not np.logical_and.reduce(within, None):
         raise RuntimeError(f'Expected p_in >= 0 && p_in <= 1 to be true, but got false: {operation} takes '
                            'probabilities in [0, 1]')
 

@@ -200,10 +200,20 @@ def _declare_median(name: str, ignore_nan: bool, doc: str):
     def of_all(m, input):
         if input.size == 0:
             return np.array(np.nan if input.dtype.kind not in 'iu' else np.iinfo(input.dtype).min, input.dtype)
+        if input.size < LARGE and input.dtype.kind in 'fiu':
+            x = input.ravel().copy()
+            x.sort()
+            last = x[-1]  # a NaN if there is one
+            if last == last:
+                return x[(x.size - 1) // 2]
+            if not ignore_nan:
+                return last
         return _median(input.reshape(-1), 0, False, ignore_nan, name)[0]
 
     @export(method=True, name=name)
     def median(input, dim=None, keepdim=False, *, out=None):
+        if dim is None and out is None:
+            return of_all(input)
         options = {} if out is None else {'out': out}
         return of_all(input, **options) if dim is None else along(input, dim, keepdim, **options)
     median.__name__ = median.__qualname__ = name
@@ -456,14 +466,16 @@ def nonzero(input, *, as_tuple=False, out=None):
     """The places of nonzero elements, one per row (int64); with `as_tuple` one vector per dimension, for indexing."""
     if as_tuple:
         return _nonzero(input.unsqueeze(0) if input.ndim == 0 else input).unbind(1)
-    return _nonzero(input, **({} if out is None else {'out': out}))
+    return _nonzero(input) if out is None else _nonzero(input, out=out)
 
 
 @opaque
 def argwhere(m, input):
     """The places of nonzero elements, one per row (int64)."""
     made = m.kernel('indexing.places', input if input.dtype == bool else input != 0) if input.size >= LARGE else None
-    return np.argwhere(input) if made is None else made
+    if made is None:
+        made = m.xp.array(input.nonzero()).T if input.ndim else np.argwhere(input)
+    return made
 
 
 @export()

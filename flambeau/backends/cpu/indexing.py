@@ -13,7 +13,7 @@ import numpy as np
 from ...kernel import indexing, types
 from .build import compiled
 from .properties import computes
-from .replay import allocated
+from .replay import allocated, is_noting
 
 __all__ = ['chosen', 'combine', 'combine_rows', 'outside', 'places', 'read', 'spread', 'sum_bags', 'take_rows']
 
@@ -46,9 +46,9 @@ def combine_rows(table, axis, rows, values, ufunc):
     kind = _number(table.dtype) if ufunc is not None else word(table.dtype)
     n, width = table.shape[axis], math.prod(table.shape[axis + 1:])
     outer = math.prod(table.shape[:axis])
-    if (outer * rows.size * width < SMALLEST or kind is None or values.dtype != table.dtype
-        or not table.flags.c_contiguous
-            or _way(ufunc) is None or rows.min() < 0 or rows.max() >= n):
+    if (outer * rows.size * width < SMALLEST and not is_noting() or kind is None or values.dtype != table.dtype
+            or not rows.size or not table.flags.c_contiguous or _way(ufunc) is None
+            or outside(np.ascontiguousarray(rows, np.int64), n)):
         return None
     compiled(indexing.combine_rows, kind, _way(ufunc), 'rows' if values.ndim else 'single')(
         table, np.ascontiguousarray(rows, np.int64), np.ascontiguousarray(values), outer, n, rows.size, width)
