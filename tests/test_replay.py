@@ -27,6 +27,7 @@ CALLS = {
     'index_select': lambda x: x.index_select(1, x.shape[1] - 1 - torch.arange(x.shape[1])), 'scatter': lambda x: x.scatter(1, (x > 0).long() % x.shape[1], 7.5),
     'index_add': lambda x: x.index_add(2, torch.tensor([1, 0, 1]), x[:, :, :3], alpha=0.5),
     'nll_loss': lambda x: F.nll_loss(x.flatten(1), (x[:, 0, 0, 0] > 0).long(), reduction='none'),
+    'bilinear': lambda x: F.interpolate(x, scale_factor=1.5, mode='bilinear'), 'nearest': lambda x: F.interpolate(x, 5), 'replicate': lambda x: F.pad(x, (1, 0, 2, 1), 'replicate'),
     'unfold': lambda x: F.unfold(x, 2, padding=1), 'channel_shuffle': lambda x: F.channel_shuffle(x, x.shape[1]),
 }
 

@@ -15,7 +15,7 @@ import numpy as np
 from .. import dtypes
 from .batching import side_by_side
 from .definition import HALF_ARRAYS, opaque
-from .reference import LARGE, REFERENCE
+from .reference import REFERENCE
 from .windows import chunks
 
 
@@ -98,7 +98,7 @@ def apply_maps(x: np.ndarray, maps) -> np.ndarray:
         return x.copy()
     if weighted and dtype in HALF_ARRAYS:
         return REFERENCE.cast(apply_maps(REFERENCE.cast(x, dtypes.float32), maps), dtypes.of(dtype))
-    made = REFERENCE.kernel('axis_map.mapped', x, maps) if x.size >= LARGE else None
+    made = REFERENCE.kernel('axis_map.mapped', x, maps)
     if made is not None:
         return made
     if weighted and dtype.itemsize == 1:
@@ -118,7 +118,7 @@ def apply_maps(x: np.ndarray, maps) -> np.ndarray:
     return result.reshape(x.shape[:first] + out)
 
 
-@opaque(namespace='', method=False, batch=side_by_side, grad={
+@opaque(namespace='', method=False, batch=side_by_side, replay=True, grad={
     'input': lambda m, g, maps: m._apply_maps(g, tuple(a and a.transpose for a in maps))})
 def _apply_maps(m, input, maps):
     """`apply_maps`; the gradient applies the transposed maps."""

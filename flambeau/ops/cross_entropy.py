@@ -128,7 +128,8 @@ def _declare_nll_loss(name, label):
     opaque(name=adjoint, namespace='', method=False, widen=True, grad={
         'g': lambda m, g, target, weight, ignore_index, reduction:
             getattr(m, name)(g, target, weight, ignore_index, reduction)})(_nll_loss_gradient)
-    return opaque(name=name, namespace='', method=False, widen=True, replay=True, label=label, batch=_loss_batched, grad={
+    return opaque(name=name, namespace='', method=False, widen=True, replay=True, label=label,
+                  batch=_loss_batched, grad={
         'input': lambda m, g, target, weight, ignore_index, reduction, input_shape:
             getattr(m, adjoint)(g, target, weight, ignore_index, reduction, input_shape)})(_nll_loss)
 

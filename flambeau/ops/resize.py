@@ -167,7 +167,7 @@ def _check_interpolation(input, mode, align_corners, antialias):
         raise ArgumentError('Lanczos mode requires antialias=True and does not support align_corners=True')
 
 
-@composite(namespace='nn.functional', method=False, widen=False)
+@composite(namespace='nn.functional', method=False, widen=False, replay=True)
 def interpolate(m, input, size=None, scale_factor=None, mode='nearest', align_corners=None, recompute_scale_factor=None,
                 antialias=False):
     """Resizes the spatial dimensions of (N, C, *spatial) to `size` or by `scale_factor`.

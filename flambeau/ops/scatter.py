@@ -135,8 +135,9 @@ def _plain_scatter_only(formula):
     return gradient
 
 
-@writing(batch=along_all, replay=True, grad={'input': _plain_scatter_only(lambda m, g, dim, index: m.scatter(g, dim, index, 0)),
-               'src': _plain_scatter_only(lambda m, g, dim, index: m.gather(g, dim, index))})
+@writing(batch=along_all, replay=True, grad={
+    'input': _plain_scatter_only(lambda m, g, dim, index: m.scatter(g, dim, index, 0)),
+    'src': _plain_scatter_only(lambda m, g, dim, index: m.gather(g, dim, index))})
 def scatter(m, input, dim, index, src=None, *, value=None, reduce=None):
     """`input` with `src` (a tensor or number) at the places that `index` names along `dim`.
 
@@ -342,7 +343,8 @@ def index_add(m, input, dim, index, source, *, alpha=1):
         source = source * number_array(alpha, input, 'index_add_')
     out = destination(m, input)
     place = with_dimensions(out)
-    if (dim and source.size >= LARGE or REFERENCE.kernel('replay.is_noting')) and REFERENCE.kernel('indexing.combine_rows', place, dim, rows, source, np.add):
+    if (dim and source.size >= LARGE or REFERENCE.kernel('replay.is_noting')) and REFERENCE.kernel(
+            'indexing.combine_rows', place, dim, rows, source, np.add):
         return out
     if dim:
         place, source = np.moveaxis(place, dim, 0), np.moveaxis(source, dim, 0)
